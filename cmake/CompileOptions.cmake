@@ -1,0 +1,14 @@
+# Warnings are errors; sanitizers by CYLON_SANITIZE.
+add_library(cylon_options INTERFACE)
+target_compile_options(cylon_options INTERFACE -Wall -Wextra -Wpedantic -Werror -Wnon-virtual-dtor -Woverloaded-virtual)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Both fire on Arrow's and the standard library's own headers at -O2 with g++ 12; coroutine frames trip the second.
+  target_compile_options(cylon_options INTERFACE -Wno-maybe-uninitialized -Wno-mismatched-new-delete
+                                                 -Wno-stringop-overflow -Wno-array-bounds -Wno-stringop-overread
+                                                 -Wno-free-nonheap-object -Wno-restrict)
+endif()
+if(CYLON_SANITIZE)
+  target_compile_options(cylon_options INTERFACE -fsanitize=${CYLON_SANITIZE} -fno-omit-frame-pointer -g1)
+  target_link_options(cylon_options INTERFACE -fsanitize=${CYLON_SANITIZE})
+  target_compile_definitions(cylon_options INTERFACE CYLON_SANITIZED)
+endif()

@@ -1,0 +1,38 @@
+# A room is a folder under cpp/cylon. Its sources make one object library; its tests, one program.
+# A room links only the rooms above it, in this order.
+set(CYLON_ROOMS base table kernels wire bootstrap net comm exchange ops io)
+
+# A program that uses the precompiled headers has to be compiled as they were: -fPIC, where CMake would say -fPIE.
+function(cylon_use_pch program)
+  set_target_properties(${program} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${program} PRIVATE -fPIC)
+  target_precompile_headers(${program} REUSE_FROM cylon_pch)
+endfunction()
+
+function(cylon_room room)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${room}/*.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+
+  if(sources)
+    add_library(cylon_${room} OBJECT ${sources})
+    target_include_directories(cylon_${room} PUBLIC ${PROJECT_SOURCE_DIR}/cpp)
+    target_link_libraries(cylon_${room} PUBLIC cylon_dependencies PRIVATE cylon_options)
+    target_compile_definitions(cylon_${room} PRIVATE CYLON_BUILDING)
+    target_precompile_headers(cylon_${room} REUSE_FROM cylon_pch)
+    set_property(GLOBAL APPEND PROPERTY CYLON_ROOM_TARGETS cylon_${room})
+  endif()
+
+  if(tests AND CYLON_BUILD_TESTS)
+    get_property(above GLOBAL PROPERTY CYLON_ROOM_TARGETS)
+    add_executable(cylon_${room}_test ${tests})
+    target_include_directories(cylon_${room}_test PRIVATE ${PROJECT_SOURCE_DIR}/cpp)
+    target_compile_definitions(cylon_${room}_test PRIVATE CYLON_BUILDING)
+    target_link_libraries(cylon_${room}_test PRIVATE ${above} cylon_dependencies cylon_options GTest::gtest GTest::gmock
+                                                     GTest::gtest_main)
+    cylon_use_pch(cylon_${room}_test)
+    add_test(NAME ${room} COMMAND cylon_${room}_test)
+    set_tests_properties(${room} PROPERTIES TIMEOUT 600)
+  endif()
+endfunction()

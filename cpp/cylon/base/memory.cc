@@ -1,0 +1,201 @@
+// A rank's memory budget.
+#include "cylon/base/memory.h"
+
+#include <array>
+#include <cstdio>
+
+#include "cylon/base/error.h"
+
+namespace cylon {
+
+namespace {
+
+// The budget this thread is spilling for. What spilling allocates is the reserve: counted, but never refused, and never
+// the start of another spill.
+thread_local const MemoryBudget* spilling_for = nullptr;
+
+std::string Readable(int64_t bytes) {
+  constexpr std::array<const char*, 5> kUnits = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < kUnits.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+  return text.data();
+}
+
+void RaiseTo(std::atomic<int64_t>* peak, int64_t value) {
+  int64_t seen = peak->load(std::memory_order_relaxed);
+  while (seen < value && !peak->compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
+  }
+}
+
+}  // namespace
+
+Spillable::~Spillable() = default;
+
+void MemoryBudget::Release::operator()(MemoryBudget* budget) const { budget->DropHolder(); }
+
+MemoryBudget::Owner MemoryBudget::Make(int64_t limit, arrow::MemoryPool* parent) {
+  return Owner(std::make_unique<MemoryBudget>(limit, parent).release());
+}
+
+MemoryBudget::MemoryBudget(int64_t limit, arrow::MemoryPool* parent)
+    : limit_(limit), parent_(parent), next_spill_(spillables_.end()) {}
+
+MemoryBudget::~MemoryBudget() = default;
+
+void MemoryBudget::DropHolder() {
+  // Reaches zero only after Release, so never for a budget that somebody holds by value.
+  if (holders_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    std::default_delete<MemoryBudget>()(this);
+  }
+}
+
+int64_t MemoryBudget::available() const { return std::max<int64_t>(0, limit_ - used_.load()); }
+
+bool MemoryBudget::TryTake(int64_t bytes) {
+  int64_t used = used_.load(std::memory_order_relaxed);
+  const bool reserve = spilling_for == this;
+  while (reserve || (bytes <= limit_ && used <= limit_ - bytes)) {
+    if (used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed)) {
+      RaiseTo(&peak_, used + bytes);
+      return true;
+    }
+  }
+  return false;
+}
+
+arrow::Status MemoryBudget::Take(int64_t bytes) {
+  while (!TryTake(bytes)) {
+    auto freed = SpillUntil(bytes);
+    if (!freed.ok() || *freed == 0) {
+      // Somebody else may have freed memory meanwhile.
+      return TryTake(bytes) ? arrow::Status::OK() : Refusal(bytes, freed.status());
+    }
+  }
+  return arrow::Status::OK();
+}
+
+void MemoryBudget::Give(int64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+arrow::Status MemoryBudget::Refusal(int64_t bytes, const arrow::Status& spill_failure) const {
+  std::string message = "out of the rank's memory budget: " + Readable(bytes) + " were asked for, " +
+                        Readable(used_.load()) + " of " + Readable(limit_) + " are in use";
+  message +=
+      spill_failure.ok() ? " and nothing more can be spilled" : ", and spilling failed: " + spill_failure.message();
+  return OutOfMemoryError(message + "; raise CYLON_MEMORY, or use more ranks");
+}
+
+arrow::Result<int64_t> MemoryBudget::SpillUntil(int64_t bytes) {
+  std::lock_guard<std::recursive_mutex> lock(spill_mutex_);
+  int64_t freed = 0;
+  arrow::Status failure;
+  spilling_for = this;
+  for (next_spill_ = spillables_.begin(); next_spill_ != spillables_.end();) {
+    if (bytes <= limit_ && used_.load() <= limit_ - bytes) {
+      freed = std::max<int64_t>(freed, 1);  // there is room, whoever made it
+      break;
+    }
+    Spillable* spillable = *next_spill_;
+    ++next_spill_;
+    auto gone = spillable->Spill();
+    if (gone.ok()) {
+      freed += *gone;
+      spilled_bytes_.fetch_add(*gone);
+    } else if (failure.ok()) {
+      failure = gone.status();
+    }
+  }
+  next_spill_ = spillables_.end();
+  spilling_for = nullptr;
+  if (freed == 0 && !failure.ok()) {
+    return failure;
+  }
+  return freed;
+}
+
+arrow::Result<bool> MemoryBudget::MakeRoom(int64_t bytes) {
+  auto fits = [&] { return bytes <= limit_ && used_.load() <= limit_ - bytes; };
+  while (!fits()) {
+    auto freed = bytes <= limit_ ? SpillUntil(bytes) : arrow::Result<int64_t>(0);
+    if (!fits()) {
+      ARROW_RETURN_NOT_OK(freed);
+      if (*freed == 0) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+void MemoryBudget::Register(Spillable* spillable) {
+  std::lock_guard<std::recursive_mutex> lock(spill_mutex_);
+  if (places_.find(spillable) == places_.end()) {
+    places_[spillable] = spillables_.insert(spillables_.end(), spillable);
+  }
+}
+
+void MemoryBudget::Unregister(Spillable* spillable) {
+  std::lock_guard<std::recursive_mutex> lock(spill_mutex_);
+  auto place = places_.find(spillable);
+  if (place == places_.end()) {
+    return;
+  }
+  if (next_spill_ == place->second) {
+    ++next_spill_;
+  }
+  spillables_.erase(place->second);
+  places_.erase(place);
+}
+
+arrow::Status MemoryBudget::Allocate(int64_t size, int64_t alignment, uint8_t** out) {
+  if (size < 0) {
+    return arrow::Status::Invalid("cannot allocate ", size, " bytes");
+  }
+  ARROW_RETURN_NOT_OK(Take(size));
+  auto status = parent_->Allocate(size, alignment, out);
+  if (!status.ok()) {
+    Give(size);
+    return status;
+  }
+  AddBuffer();
+  total_.fetch_add(size, std::memory_order_relaxed);
+  count_.fetch_add(1, std::memory_order_relaxed);
+  return arrow::Status::OK();
+}
+
+arrow::Status MemoryBudget::Reallocate(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** data) {
+  if (new_size < 0) {
+    return arrow::Status::Invalid("cannot allocate ", new_size, " bytes");
+  }
+  const int64_t more = std::max<int64_t>(0, new_size - old_size);
+  ARROW_RETURN_NOT_OK(Take(more));
+  auto status = parent_->Reallocate(old_size, new_size, alignment, data);
+  if (!status.ok()) {
+    Give(more);
+    return status;
+  }
+  Give(std::max<int64_t>(0, old_size - new_size));
+  total_.fetch_add(more, std::memory_order_relaxed);
+  count_.fetch_add(1, std::memory_order_relaxed);
+  return arrow::Status::OK();
+}
+
+void MemoryBudget::Free(uint8_t* buffer, int64_t size, int64_t alignment) {
+  parent_->Free(buffer, size, alignment);
+  Give(size);
+  DropHolder();
+}
+
+void MemoryBudget::ReleaseUnused() { parent_->ReleaseUnused(); }
+int64_t MemoryBudget::bytes_allocated() const { return used_.load(); }
+int64_t MemoryBudget::max_memory() const { return peak_.load(); }
+int64_t MemoryBudget::total_bytes_allocated() const { return total_.load(); }
+int64_t MemoryBudget::num_allocations() const { return count_.load(); }
+std::string MemoryBudget::backend_name() const { return parent_->backend_name(); }
+
+}  // namespace cylon

@@ -1,0 +1,88 @@
+/// Every setting of a rank: one table gives its name, environment variable, default and unit.
+#pragma once
+
+#include <arrow/result.h>
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "cylon/base/export.h"
+
+namespace cylon {
+
+/// The settings, as plain values. Zero or empty means: chosen at start-up, as the table says.
+struct Options {
+  // Where this rank belongs. Set by `cylon run`; recognised from mpirun, Slurm and torchrun too.
+  std::string job;          ///< job id; ranks of one job meet under it
+  int rank = -1;            ///< -1: drawn from the store
+  int world_size = 0;       ///< 0: one process
+  int local_rank = -1;      ///< position among the ranks of this host
+  int local_size = 1;       ///< ranks on this host; cores and memory are divided by it
+  std::string epoch;        ///< set by a launcher to tell runs of one job apart; empty: agreed in the store
+  std::string store;        ///< "host:port" or "tcp://host:port", "file:///shared/directory"
+  std::string secret;       ///< the job's secret, 64 hexadecimal digits
+  std::string secret_file;  ///< or a file with mode 0600 that holds it
+  std::string bind_host;    ///< address to listen on; loopback unless told otherwise
+  std::string transport;    ///< "tcp", "inproc"
+
+  // How long things may take, in seconds.
+  double join_deadline_s = 60;     ///< until every rank of the job has come
+  double connect_deadline_s = 10;  ///< one connection with its handshake
+  double close_deadline_s = 5;     ///< saying goodbye
+
+  // What this rank may use.
+  int threads = 0;              ///< 0: the cores of the host (or its cgroup) over local_size
+  int64_t memory_bytes = 0;     ///< budget; 0: 80 % of what machine or cgroup leaves, over local_size
+  std::string spill_directory;  ///< "": TMPDIR, else /tmp
+  bool spill_always = false;    ///< every chunk goes to disk: for tests
+
+  // How data is cut.
+  int64_t chunk_bytes = 4 << 20;   ///< an exchanged chunk, at most; also limited to memory / (8 * world size)
+  int64_t morsel_rows = 1 << 20;   ///< rows that a kernel works on at a time
+  int64_t piece_bytes = 1 << 20;   ///< a large message travels in pieces of this size
+  int64_t eager_bytes = 64 << 10;  ///< what a peer may send before it is granted more
+
+  // What it says.
+  std::string trace_directory;  ///< "": no trace
+  std::string log_level = "warning";
+  bool progress = true;  ///< progress lines on a terminal
+};
+
+/// One row of the table.
+struct OptionRow {
+  std::string_view name;
+  std::string_view environment;  ///< the variable that sets it
+  std::string_view default_text;
+  std::string_view unit;
+  std::string_view meaning;
+};
+
+/// The whole table, for documentation and `cylon doctor`.
+CYLON_EXPORT std::span<const OptionRow> OptionTable();
+
+/// Options from `environment` (name to value). A launcher's own variables (OMPI_COMM_WORLD_*, PMI_*, SLURM_* inside a
+/// step, RANK and WORLD_SIZE) fill rank, world size, local rank and local size where CYLON_* does not; a partial set is
+/// Invalid and names what is missing, and a value that cannot be read is Invalid and names variable and value.
+CYLON_EXPORT arrow::Result<Options> OptionsFrom(const std::map<std::string, std::string>& environment);
+
+/// OptionsFrom the process's environment: the only place where the library reads it.
+CYLON_EXPORT arrow::Result<Options> OptionsFromEnvironment();
+
+/// Sets one option by the name in the table.
+CYLON_EXPORT arrow::Status SetOption(Options* options, std::string_view name, std::string_view value);
+
+/// The job's secret as bytes, out of `secret` or `secret_file`; empty where neither is set. AuthenticationError where
+/// the file is readable by others, or what it holds is not 32 bytes in hexadecimal.
+CYLON_EXPORT arrow::Result<std::string> ReadSecret(const Options& options);
+
+/// Cores and bytes that this process may use: the machine's or the cgroup's, whichever is less.
+struct HostLimits {
+  int cores;
+  int64_t memory_bytes;
+};
+CYLON_EXPORT HostLimits DetectHostLimits();
+
+}  // namespace cylon
