@@ -1,0 +1,43 @@
+/// A small shared key-value store in which the ranks of a job find each other.
+#pragma once
+
+#include <arrow/result.h>
+
+#include <memory>
+#include <string>
+
+#include "cylon/base/executor.h"
+#include "cylon/base/export.h"
+#include "cylon/base/options.h"
+
+namespace cylon {
+
+/// Keys and values are bytes (keys at most 1 KiB, values at most 16 MiB). Futures finish in tasks of the executor that
+/// the store was opened with; call from its tasks or from any thread.
+class CYLON_EXPORT Store {
+ public:
+  virtual ~Store();
+  virtual arrow::Future<> Set(const std::string& key, const std::string& value) = 0;
+  /// Sets where there is none; returns the value that stands now, ours or the earlier one.
+  virtual arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value) = 0;
+  /// Waits until the key is there. DeadlineError that names the key at `deadline`.
+  virtual arrow::Future<std::string> Get(const std::string& key, TimePoint deadline) = 0;
+  /// The value now, or KeyError where there is none.
+  virtual arrow::Future<std::string> TryGet(const std::string& key) = 0;
+  /// Adds to a counter (absent counts as 0) and returns its new value. Invalid where the value is not a number.
+  virtual arrow::Future<int64_t> Add(const std::string& key, int64_t amount) = 0;
+  /// Deleting what is not there is fine.
+  virtual arrow::Future<> Delete(const std::string& key) = 0;
+};
+
+/// The data of an in-memory store; each rank (thread) opens its own face onto it.
+class CYLON_EXPORT MemoryStoreData;
+CYLON_EXPORT std::shared_ptr<MemoryStoreData> MakeMemoryStoreData();
+CYLON_EXPORT std::unique_ptr<Store> OpenMemoryStore(std::shared_ptr<MemoryStoreData> data, Executor& executor);
+
+/// Opens the store that `options.store` names: "host:port" or "tcp://host:port" (needs an AsioExecutor and the job's
+/// secret), "file:///directory". Waits for a server that is not up yet until `deadline`; the error then names it.
+CYLON_EXPORT arrow::Result<std::unique_ptr<Store>> OpenStore(const Options& options, Executor& executor,
+                                                             TimePoint deadline);
+
+}  // namespace cylon

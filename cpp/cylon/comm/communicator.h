@@ -1,0 +1,123 @@
+/// Collectives and point-to-point messages among the ranks of a group.
+#pragma once
+
+#include <arrow/buffer.h>
+#include <arrow/result.h>
+#include <arrow/type_fwd.h>
+#include <arrow/util/future.h>
+
+#include <cstdint>
+#include <memory>
+#include <source_location>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cylon/base/error.h"
+#include "cylon/base/executor.h"
+#include "cylon/base/export.h"
+#include "cylon/net/lanes.h"
+
+namespace cylon {
+
+enum class ReduceOp : uint8_t { kSum, kMin, kMax, kProd, kLogicalAnd, kLogicalOr, kBitAnd, kBitOr };
+
+/// Element type of a reduction: bool, int8 … int64, uint8 … uint64, float, double (arrow::Type::type values).
+using ElementType = arrow::Type::type;
+
+/// What a rank brings to an agreement, and what all get. See Communicator::Agree.
+struct Proposal {
+  std::string signature;       ///< has to be the same at every rank: "Join(inner, schema …)"; text, shown when it differs
+  arrow::Status status;        ///< a local error is told to all
+  std::vector<int64_t> values;  ///< rows, bytes, …: each rank's own; the count has to be the same at every rank
+};
+struct Agreement {
+  std::vector<std::vector<int64_t>> values;  ///< by rank
+  int64_t Sum(size_t index) const;
+  int64_t Max(size_t index) const;
+};
+
+/// A group of ranks. Every call is collective unless it says otherwise: all ranks of the group make the same calls in the
+/// same order. One thread at a time calls. Calls that end in Async return at once and may be many under way; the others
+/// wait, driving progress.
+///
+/// A collective whose ranks disagree (other operation, type, count, root, or reduction) gives CollectiveMismatchError, naming
+/// both calls, at every rank, and revokes the communicator. A lost rank gives RankFailedError at every rank and revokes
+/// the communicators that contain it: waiting calls fail at once, later ones when made.
+class CYLON_EXPORT Communicator {
+ public:
+  virtual ~Communicator();
+
+  virtual Rank rank() const = 0;   ///< in this group
+  virtual int size() const = 0;
+  virtual Executor& executor() = 0;
+  /// Names of hosts, by rank of this group; for messages.
+  virtual const std::string& host(Rank rank) const = 0;
+  /// OK, or why the communicator is revoked. Not collective.
+  virtual arrow::Status Check() const = 0;
+
+  // Each *Async call may be made from the calling thread only. Buffers given by span are copied before the call returns, where small
+  // (<= 4 KiB), else kept by shared_ptr.
+
+  virtual arrow::Future<> BarrierAsync() = 0;
+  /// Element-wise over equal-length arrays of `type`; the result at every rank, the same bits at each. Invalid where `op` does not
+  /// apply to `type` (bit operations on floats).
+  virtual arrow::Future<std::shared_ptr<arrow::Buffer>> AllReduceAsync(std::shared_ptr<arrow::Buffer> values, ElementType type,
+                                                                      ReduceOp op) = 0;
+  /// The same, at `root` only (nullptr elsewhere).
+  virtual arrow::Future<std::shared_ptr<arrow::Buffer>> ReduceAsync(std::shared_ptr<arrow::Buffer> values, ElementType type,
+                                                                   ReduceOp op, Rank root) = 0;
+  /// `value` of `root`, at every rank; other ranks pass nullptr.
+  virtual arrow::Future<std::shared_ptr<arrow::Buffer>> BroadcastAsync(std::shared_ptr<arrow::Buffer> value, Rank root) = 0;
+  /// Buffers of all ranks, by rank; lengths may differ (allgatherv).
+  virtual arrow::Future<Buffers> AllGatherAsync(std::shared_ptr<arrow::Buffer> value) = 0;
+  /// The same at `root` only (empty elsewhere).
+  virtual arrow::Future<Buffers> GatherAsync(std::shared_ptr<arrow::Buffer> value, Rank root) = 0;
+  /// `values[r]` of `root` goes to rank r; other ranks pass an empty vector (scatterv).
+  virtual arrow::Future<std::shared_ptr<arrow::Buffer>> ScatterAsync(Buffers values, Rank root) = 0;
+  /// `values[r]` goes to rank r; what comes back is by source rank; lengths may differ (all-to-allv).
+  virtual arrow::Future<Buffers> AllToAllAsync(Buffers values) = 0;
+
+  /// Point-to-point; not collective. Messages of one tag and pair keep their order. The future of a send finishes when the buffer may be
+  /// reused. `tag` >= 0.
+  virtual arrow::Future<> SendAsync(Rank to, std::shared_ptr<arrow::Buffer> value, int64_t tag) = 0;
+  virtual arrow::Future<std::shared_ptr<arrow::Buffer>> ReceiveAsync(Rank from, int64_t tag) = 0;
+
+  /// Every rank's proposal compared and shared, in one small allgather: what each operator begins with (same signature?) and
+  /// ends with (did all succeed?). Unequal signatures: CollectiveMismatchError that shows both and names the ranks, at every rank. A status that is not
+  /// OK: RemoteError of the lowest such rank, at every rank (the rank itself gets its own status). Neither revokes: the communicator stays usable.
+  virtual arrow::Future<Agreement> AgreeAsync(Proposal proposal) = 0;
+
+  /// Ranks of equal `color` (>= 0) form a new communicator, ordered by (key, rank); color -1 gives nullptr.
+  virtual arrow::Result<std::shared_ptr<Communicator>> Split(int color, int key) = 0;
+
+  // Blocking forms.
+  arrow::Status Barrier();
+  arrow::Result<std::shared_ptr<arrow::Buffer>> AllReduce(std::shared_ptr<arrow::Buffer> values, ElementType type, ReduceOp op);
+  arrow::Result<int64_t> AllReduce(int64_t value, ReduceOp op);
+  arrow::Result<double> AllReduce(double value, ReduceOp op);
+  arrow::Result<std::shared_ptr<arrow::Buffer>> Reduce(std::shared_ptr<arrow::Buffer> values, ElementType type, ReduceOp op, Rank root);
+  arrow::Result<std::shared_ptr<arrow::Buffer>> Broadcast(std::shared_ptr<arrow::Buffer> value, Rank root);
+  arrow::Result<Buffers> AllGather(std::shared_ptr<arrow::Buffer> value);
+  arrow::Result<Buffers> Gather(std::shared_ptr<arrow::Buffer> value, Rank root);
+  arrow::Result<std::shared_ptr<arrow::Buffer>> Scatter(Buffers values, Rank root);
+  arrow::Result<Buffers> AllToAll(Buffers values);
+  arrow::Status Send(Rank to, std::shared_ptr<arrow::Buffer> value, int64_t tag);
+  arrow::Result<std::shared_ptr<arrow::Buffer>> Receive(Rank from, int64_t tag);
+  arrow::Result<Agreement> Agree(Proposal proposal);
+
+  // For the exchange, which has channels of its own. Not collective, but every rank draws in the same order.
+
+  virtual Lanes& lanes() = 0;
+  /// The channel of the next exchange.
+  virtual ChannelId NextExchangeChannel() = 0;
+  /// Rank of this group <-> rank in the world (which lanes speak of).
+  virtual Rank ToWorld(Rank rank) const = 0;
+  virtual Rank FromWorld(Rank world_rank) const = 0;
+  /// Finishes, never with OK, when the communicator is revoked: for state machines outside this room that have to stop then.
+  virtual arrow::Future<> Revoked() = 0;
+  /// Names the operation under way for error messages ("Join, exchange of the left side"); "" ends it.
+  virtual void SetOperation(std::string operation) = 0;
+};
+
+}  // namespace cylon

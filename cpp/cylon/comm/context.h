@@ -1,0 +1,59 @@
+/// What an operator needs: a communicator, and the rank's resources.
+#pragma once
+
+#include <arrow/result.h>
+
+#include <functional>
+#include <memory>
+
+#include "cylon/base/export.h"
+#include "cylon/base/resources.h"
+#include "cylon/comm/communicator.h"
+
+namespace cylon {
+
+/// One thread at a time calls on a context.
+class CYLON_EXPORT Context {
+ public:
+  /// One rank, no network.
+  static arrow::Result<std::shared_ptr<Context>> Local(Options options = {});
+
+  /// This process's rank of the job that `options` describe (OptionsFromEnvironment under a launcher): joins, connects, and returns when every
+  /// rank has come. Collective. DeadlineError names the ranks that did not come; AuthenticationError for a wrong secret.
+  /// With world_size 0 or 1 and no store it is Local.
+  static arrow::Result<std::shared_ptr<Context>> Connect(Options options);
+
+  /// Aborts unless Close was called: the other ranks see a loss.
+  virtual ~Context();
+
+  virtual Communicator& communicator() = 0;
+  virtual std::shared_ptr<Resources> resources() = 0;
+  virtual Executor& executor() = 0;
+  Rank rank() { return communicator().rank(); }
+  int world_size() { return communicator().size(); }
+
+  /// A context over a part of the ranks, sharing this one's resources; see Communicator::Split. nullptr for color -1.
+  virtual arrow::Result<std::shared_ptr<Context>> Split(int color, int key) = 0;
+
+  /// Leaves in order: says goodbye, writes the trace, clears the store. Waits at most close_deadline_s for its messages to leave. Collective in
+  /// that every rank should call it, but it does not wait for the others.
+  virtual arrow::Status Close() = 0;
+};
+
+/// A world of ranks that are threads of this process: for tests, and for programs that want ranks without processes.
+struct ThreadWorld {
+  enum class Kind { kSim, kInproc, kTcp };
+  Kind kind = Kind::kInproc;
+  int ranks = 1;
+  uint64_t seed = 0;   ///< kSim: decides everything that is left open
+  Options options;     ///< of every rank; memory_bytes and threads are per rank (0: 1 GiB, 1 thread)
+  Rank kill_rank = -1;  ///< kSim: this rank is lost …
+  int64_t kill_after = 0;  ///< … at this scheduling decision
+  std::function<arrow::Status()> interrupt;  ///< hook of every rank's waits
+};
+
+/// Calls body(context) on one thread a rank, closes the contexts of those that return OK, aborts the others', and returns every rank's status.
+CYLON_EXPORT std::vector<arrow::Status> RunRanks(const ThreadWorld& world,
+                                                 const std::function<arrow::Status(Context&)>& body);
+
+}  // namespace cylon

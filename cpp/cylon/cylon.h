@@ -1,0 +1,14 @@
+/// Everything a C++ user of Cylon includes.
+#pragma once
+
+#include "cylon/base/error.h"
+#include "cylon/base/options.h"
+#include "cylon/comm/context.h"
+#include "cylon/exchange/exchange.h"
+#include "cylon/io/read.h"
+#include "cylon/io/write.h"
+#include "cylon/ops/group_by.h"
+#include "cylon/ops/join.h"
+#include "cylon/ops/rows.h"
+#include "cylon/ops/sort.h"
+#include "cylon/table/table.h"

@@ -1,0 +1,22 @@
+/// What the kernels of one rank have in common: row numbers and key options.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cylon {
+
+/// Whether null keys match each other in joins and form a group (NaN always equals NaN, and -0.0 equals 0.0, as keys).
+enum class NullKeys : uint8_t { kMatch, kNeverMatch };
+
+enum class JoinType : uint8_t { kInner, kLeft, kRight, kFull, kSemi, kAnti };
+
+enum class AggregateOp : uint8_t { kSum, kCount, kSize, kMean, kMin, kMax, kVar, kStd };
+
+enum class SortOrder : uint8_t { kAscending, kDescending };
+enum class NullPlacement : uint8_t { kFirst, kLast };
+
+enum class Keep : uint8_t { kFirst, kLast, kNone };
+
+}  // namespace cylon

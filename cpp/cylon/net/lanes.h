@@ -1,0 +1,96 @@
+/// The one layer over all transports: pieces, interleaving, control first, credits.
+#pragma once
+
+#include <arrow/memory_pool.h>
+#include <arrow/result.h>
+#include <arrow/util/future.h>
+
+#include <functional>
+#include <memory>
+
+#include "cylon/base/executor.h"
+#include "cylon/base/export.h"
+#include "cylon/net/message.h"
+#include "cylon/net/transport.h"
+
+namespace cylon {
+
+/// Takes the messages of one open channel. Called in tasks of the rank's executor.
+class CYLON_EXPORT Receiver {
+ public:
+  virtual ~Receiver();
+  /// `from` wants to send a message with `bytes` of payload. True: memory is taken from the channel's pool and granted
+  /// now. False: `from` is kept waiting until Lanes::Retry(channel). Small messages come without asking.
+  virtual bool Admit(Rank from, int64_t bytes);
+  /// A whole message. A message's segments are slices of one allocation in which each begins at a multiple of 64
+  /// bytes, in their order (so an Arrow IPC body with 64-byte alignment is contiguous).
+  virtual void OnMessage(Rank from, Message message) = 0;
+  /// The pool refused the memory for an admitted message; the message is lost and the channel is useless.
+  virtual void OnReceiveError(Rank from, const arrow::Status& status) = 0;
+};
+
+/// Peer loss and what is not of any channel. Called in tasks of the rank's executor.
+class CYLON_EXPORT LanesObserver {
+ public:
+  virtual ~LanesObserver();
+  /// `peer` is gone (OK as cause: it said goodbye). Sends to it fail from now on, those queued too.
+  virtual void OnPeerLost(Rank peer, const arrow::Status& cause) = 0;
+  /// A message on a channel of kind kControl: at most 64 KiB, ahead of everything else that was queued.
+  virtual void OnControl(Rank from, Message message) = 0;
+};
+
+struct LanesOptions {
+  int64_t piece_bytes = 1 << 20;   ///< large messages are cut into pieces of this size
+  int64_t eager_bytes = 64 << 10;  ///< payload that a peer may have sent without a grant and not yet delivered
+  int announced = 4;               ///< messages of one channel and pair that may be announced ahead
+};
+
+/// How a message travels. Up to eager_bytes / 8 it is *eager*: sent at once while the receiver's window for this peer
+/// has room, and parked there until its channel is opened; the window opens again as messages are delivered. Larger
+/// ones (and eager ones that find the window full) are *announced* with their sizes; the receiver answers with a
+/// *grant* once the channel is open, admitted and the memory reserved; then *pieces* follow, interleaved with those of
+/// other channels, at most two of a peer in the transport at once so that control overtakes. So an early or a fast rank
+/// cannot fill a slow one's memory. A message for a closed channel is *discarded*: its sender's future finishes.
+class CYLON_EXPORT Lanes {
+ public:
+  /// `rank` and `world_size` as in the transport. Messages to the own rank are delivered without the transport.
+  Lanes(Rank rank, int world_size, std::unique_ptr<Transport> transport, Executor& executor, arrow::MemoryPool* pool,
+        LanesOptions options);
+  ~Lanes();
+
+  Rank rank() const;
+  int world_size() const;
+  Executor& executor();
+  Transport& transport();
+
+  /// All calls below from tasks of the executor.
+  arrow::Future<> Start(LanesObserver* observer);
+
+  /// The future finishes when the message's buffers may be reused. Order within a channel and pair is kept.
+  arrow::Future<> Send(Rank to, Message message);
+
+  /// Messages of `channel` go to `receiver` from now on, those that came earlier first; memory from `pool` (nullptr:
+  /// the one of the constructor).
+  void Open(const ChannelId& channel, Receiver* receiver, arrow::MemoryPool* pool = nullptr);
+  /// Nothing is delivered from now on; what still comes is discarded. A closed channel is not opened again. (What is
+  /// remembered of closed channels is compacted: sequences of one communicator and kind are mostly consecutive.)
+  void Close(const ChannelId& channel);
+  /// Closes every channel of a communicator and forgets them.
+  void CloseCommunicator(uint32_t communicator);
+  /// Asks Admit again for what waits on `channel`.
+  void Retry(const ChannelId& channel);
+
+  arrow::Future<> Flush();
+  arrow::Future<> Shutdown();  ///< Transport::Close after what is queued
+  void Abort();
+
+  /// Bytes of payload sent to and received from other ranks so far.
+  int64_t bytes_sent() const;
+  int64_t bytes_received() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cylon

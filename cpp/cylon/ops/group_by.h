@@ -1,0 +1,36 @@
+/// Group-by of a distributed table.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cylon/base/export.h"
+#include "cylon/comm/context.h"
+#include "cylon/kernels/types.h"
+#include "cylon/table/table.h"
+
+namespace cylon {
+
+struct Aggregate {
+  std::string column;  ///< "" for kSize
+  AggregateOp op = AggregateOp::kCount;
+  std::string name;    ///< of the result column; "": column_op
+  int ddof = 1;        ///< var and std divide by count - ddof
+};
+
+struct GroupByOptions {
+  std::vector<std::string> keys;
+  std::vector<Aggregate> aggregates;
+  bool drop_null_keys = true;
+  bool sort = false;  ///< the result is globally sorted by the keys
+};
+
+/// Groups with their aggregates: key columns, then one column per aggregate. Collective. Aggregates locally before rows travel. Nulls (and NaN
+/// in float columns) do not count, as in pandas. KeyError, TypeError as in Join; Invalid when an integer sum overflows.
+CYLON_EXPORT arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupByOptions& options);
+
+/// The same aggregates over all rows of the distributed table: one row, the same at every rank. Collective.
+CYLON_EXPORT arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateAll(Context& context, const Table& table,
+                                                                             const std::vector<Aggregate>& aggregates);
+
+}  // namespace cylon

@@ -1,0 +1,28 @@
+/// Global order.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cylon/base/export.h"
+#include "cylon/comm/context.h"
+#include "cylon/kernels/types.h"
+#include "cylon/table/table.h"
+
+namespace cylon {
+
+struct SortColumn {
+  std::string name;
+  SortOrder order = SortOrder::kAscending;
+};
+
+struct SortOptions {
+  std::vector<SortColumn> by;
+  NullPlacement nulls = NullPlacement::kLast;
+};
+
+/// The rows in global order over (rank, row), stable: ties keep the order (rank, row) of the input. Collective. Splitters by
+/// regular sampling (Shi & Schaeffer 1992), ties broken by position, so that one heavy value does not make one heavy rank.
+CYLON_EXPORT arrow::Result<Table> Sort(Context& context, const Table& table, const SortOptions& options);
+
+}  // namespace cylon

@@ -1,0 +1,32 @@
+/// Mutual authentication of the two ends of a fresh connection.
+#pragma once
+
+#include <arrow/result.h>
+
+#include <string>
+
+#include "cylon/base/co.h"
+#include "cylon/base/export.h"
+#include "cylon/wire/stream.h"
+
+namespace cylon {
+
+/// Who one end is. Both ends must be of the same job and epoch and know the same secret.
+struct Identity {
+  std::string job;
+  std::string epoch;
+  Rank rank = -1;          ///< -1: a client that has no rank yet (of a store)
+  std::string purpose;     ///< "mesh", "store": a connection for one cannot be used for the other
+};
+
+/// Protocol, per side: version, identity and a fresh 32-byte nonce; then HMAC-SHA256 with the secret over role, both
+/// nonces and both identities. Nothing beyond 64 KiB is read from a peer that has not proven itself, and 5 s is all it
+/// gets. AuthenticationError for a wrong secret ("...does not know the job's secret"), ProtocolError for garbage or
+/// another version, Invalid for another job or epoch: each names the peer. The accepting side answers before it closes,
+/// so the dialling side gets the same reason.
+CYLON_EXPORT Co<Identity> HandshakeAsDialler(Stream* stream, Executor& executor, Identity self, std::string secret,
+                                             TimePoint deadline);
+CYLON_EXPORT Co<Identity> HandshakeAsListener(Stream* stream, Executor& executor, Identity self, std::string secret,
+                                              TimePoint deadline);
+
+}  // namespace cylon
