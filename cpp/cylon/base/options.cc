@@ -173,7 +173,7 @@ int64_t ParseBytes(std::string_view text) {
 arrow::Status Bad(const Setting& setting, std::string_view value, std::string_view expected) {
   return arrow::Status::Invalid("option '", setting.row.name, "' (", setting.row.environment, ") is '", value,
                                 "'; expected ", expected, "; for example ", setting.row.environment, "=",
-                                setting.row.default_text);
+                                setting.kind == Kind::kBytes ? "4GiB" : setting.row.default_text);
 }
 
 arrow::Status SetInteger(const Setting& setting, std::string_view value, Options* options) {
