@@ -17,8 +17,8 @@ namespace cylon {
 CYLON_EXPORT arrow::Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> PartitionBatch(
     Resources& resources, const arrow::RecordBatch& batch, std::span<const uint32_t> destinations, uint32_t count);
 
-/// Rows `indices` of `batch`, in that order; an index of -1 gives a row of nulls (where the field is nullable). Every Arrow
-/// type, view and nested ones too; the result shares no buffers with `batch` except dictionaries.
+/// Rows `indices` of `batch`, in that order; an index of -1 gives a row of nulls (where the field is nullable). Every
+/// Arrow type, view and nested ones too; the result shares no buffers with `batch` except dictionaries.
 CYLON_EXPORT arrow::Result<std::shared_ptr<arrow::RecordBatch>> TakeRows(Resources& resources,
                                                                          const arrow::RecordBatch& batch,
                                                                          std::span<const int64_t> indices);
