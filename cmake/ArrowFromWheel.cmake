@@ -1,6 +1,7 @@
 # IMPORTED targets on the shared libraries inside the pyarrow wheel. The files keep their versioned names;
-# nothing is written into the wheel's folder.
+# nothing is written into the wheel's folder. Set CYLON_PYARROW_DIR to the wheel's folder to choose one.
 if(NOT CYLON_PYARROW_DIR)
+  find_package(Python 3.11 COMPONENTS Interpreter REQUIRED)
   execute_process(
     COMMAND ${Python_EXECUTABLE} -c
             "import importlib.util as u; print(u.find_spec('pyarrow').submodule_search_locations[0])"

@@ -1,30 +1,13 @@
-# Finds what Cylon stands on. Arrow comes from a system package of the right major where there is one,
-# else out of the pyarrow wheel of the Python that configures the build.
-find_package(Threads REQUIRED)
+# Finds what building Cylon takes; PublicDependencies.cmake has what its users need as well.
 find_package(Python 3.11 COMPONENTS Interpreter REQUIRED)
-
-set(CYLON_ARROW_MAJOR 26)
-find_package(Arrow ${CYLON_ARROW_MAJOR} QUIET CONFIG)
-if(Arrow_FOUND)
-  find_package(ArrowCompute REQUIRED CONFIG)
-  find_package(Parquet REQUIRED CONFIG)
-  add_library(cylon_arrow INTERFACE)
-  target_link_libraries(cylon_arrow INTERFACE Arrow::arrow_shared ArrowCompute::arrow_compute_shared
-                                              Parquet::parquet_shared)
-else()
-  include(${CMAKE_CURRENT_LIST_DIR}/ArrowFromWheel.cmake)
-  add_library(cylon_arrow INTERFACE)
-  target_link_libraries(cylon_arrow INTERFACE CylonArrow::arrow CylonArrow::compute CylonArrow::parquet)
-endif()
+include(${CMAKE_CURRENT_LIST_DIR}/PublicDependencies.cmake)
 
 if(NOT CYLON_SANITIZE MATCHES "thread")
   find_package(TBB REQUIRED CONFIG)
 endif()
 find_package(OpenSSL 3.0 REQUIRED)
-find_package(spdlog REQUIRED CONFIG)
 find_package(nlohmann_json REQUIRED CONFIG)
 find_package(CLI11 REQUIRED CONFIG)
-find_path(ASIO_INCLUDE_DIR asio.hpp REQUIRED)
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 if(CYLON_BUILD_TESTS)
   find_package(GTest REQUIRED)
@@ -34,12 +17,9 @@ if(CYLON_BUILD_BENCHMARKS)
 endif()
 
 add_library(cylon_dependencies INTERFACE)
-target_include_directories(cylon_dependencies SYSTEM INTERFACE ${ASIO_INCLUDE_DIR} ${XXHASH_INCLUDE_DIR})
-target_compile_definitions(cylon_dependencies INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED XXH_INLINE_ALL)
-if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-  target_compile_definitions(cylon_dependencies INTERFACE ASIO_HAS_CO_AWAIT ASIO_HAS_STD_COROUTINE)
-endif()
-target_link_libraries(cylon_dependencies INTERFACE cylon_arrow Threads::Threads OpenSSL::Crypto spdlog::spdlog
+target_include_directories(cylon_dependencies SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
+target_compile_definitions(cylon_dependencies INTERFACE XXH_INLINE_ALL)
+target_link_libraries(cylon_dependencies INTERFACE CylonDependencies::public OpenSSL::Crypto
                                                    nlohmann_json::nlohmann_json)
 if(TARGET TBB::tbb)
   target_link_libraries(cylon_dependencies INTERFACE TBB::tbb)
