@@ -14,8 +14,8 @@ namespace cylon {
 struct Traits {
   int64_t largest_message = INT64_MAX;  ///< payload bytes
   bool ranks_may_be_threads = true;
-  bool sees_peer_loss = true;           ///< tells of a peer that is gone without being asked to send to it
-  bool wants_whole_messages = false;    ///< cutting large messages into pieces only costs here
+  bool sees_peer_loss = true;         ///< tells of a peer that is gone without being asked to send to it
+  bool wants_whole_messages = false;  ///< cutting large messages into pieces only costs here
 };
 
 /// What a transport tells its owner. Called in tasks of the rank's executor; no call blocks.
@@ -23,7 +23,8 @@ class CYLON_EXPORT Sink {
  public:
   virtual ~Sink();
   /// Memory for the segments of an arriving message, one buffer for each size, so that bytes land where they will be
-  /// used. An error drops the connection: it is how a sink refuses what breaks the rules.
+  /// used. Called for every message, also one without segments. An error drops the connection: it is how a sink
+  /// refuses what breaks the rules.
   virtual arrow::Result<Buffers> Allocate(Rank from, const ChannelId& channel, const InlineBytes& header,
                                           const Sizes& sizes) = 0;
   /// A whole message; its segments are the buffers from Allocate.

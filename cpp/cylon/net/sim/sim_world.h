@@ -12,10 +12,11 @@
 
 namespace cylon {
 
-/// Runs ranks as threads of which exactly one is awake, switched at its waits. At each switch the seed picks what happens
-/// next among: resuming a rank whose wait is over, running a rank's next posted task, delivering a message (the oldest
-/// of some channel and pair: their order is kept, all else is shuffled). Only when nothing can happen does the clock
-/// jump to the next timer. When there is none either, every rank's wait ends with an error that says deadlock and what each rank waits for.
+/// Runs ranks as threads of which exactly one is awake, switched at its waits. At each switch the seed picks what
+/// happens next among: resuming a rank whose wait is over, running a rank's next posted task, delivering a message (the
+/// oldest of some channel and pair: their order is kept, all else is shuffled). Only when nothing can happen does the
+/// clock jump to the next timer. When there is none either, every rank's wait ends with an error that says deadlock and
+/// what each rank waits for.
 class CYLON_EXPORT SimWorld {
  public:
   SimWorld(int world_size, uint64_t seed);
