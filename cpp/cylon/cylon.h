@@ -7,6 +7,7 @@
 #include "cylon/exchange/exchange.h"
 #include "cylon/io/read.h"
 #include "cylon/io/write.h"
+#include "cylon/ops/column.h"
 #include "cylon/ops/group_by.h"
 #include "cylon/ops/join.h"
 #include "cylon/ops/rows.h"

@@ -15,13 +15,15 @@ namespace cylon {
 /// One thread at a time calls on a context.
 class CYLON_EXPORT Context {
  public:
-  /// One rank, no network.
-  static arrow::Result<std::shared_ptr<Context>> Local(Options options = {});
+  /// One rank, no network. `interrupt` is called by every wait (Executor::SetInterruptHook).
+  static arrow::Result<std::shared_ptr<Context>> Local(Options options = {},
+                                                       std::function<arrow::Status()> interrupt = nullptr);
 
   /// This process's rank of the job that `options` describe (OptionsFromEnvironment under a launcher): joins, connects, and returns when every
   /// rank has come. Collective. DeadlineError names the ranks that did not come; AuthenticationError for a wrong secret.
   /// With world_size 0 or 1 and no store it is Local.
-  static arrow::Result<std::shared_ptr<Context>> Connect(Options options);
+  static arrow::Result<std::shared_ptr<Context>> Connect(Options options,
+                                                         std::function<arrow::Status()> interrupt = nullptr);
 
   /// Aborts unless Close was called: the other ranks see a loss.
   virtual ~Context();

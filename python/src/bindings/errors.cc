@@ -1,0 +1,46 @@
+// Statuses become Python exceptions.
+#include "bindings.h"
+
+namespace cylon::python {
+
+namespace {
+
+void Translate(const std::exception_ptr& pointer, void*) {
+  try {
+    std::rethrow_exception(pointer);
+  } catch (const StatusException& error) {
+    const auto& status = error.status;
+    auto detail = GetErrorDetail(status);
+    nb::object exception =
+        nb::module_::import_("pycylon.errors")
+            .attr("from_status")(status.CodeAsString(), status.message(), detail ? static_cast<int>(detail->kind) : 0,
+                                 detail ? detail->rank : -1, detail ? detail->host : "",
+                                 detail ? detail->operation : "", detail ? detail->sequence : 0,
+                                 detail ? detail->cause : "", detail ? detail->agreed : true);
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+  }
+}
+
+}  // namespace
+
+void Check(const arrow::Status& status) {
+  if (status.ok()) {
+    return;
+  }
+  if (PyErr_Occurred() != nullptr) {
+    throw nb::python_error();
+  }
+  throw StatusException(status);
+}
+
+arrow::Status CheckSignals() {
+  nb::gil_scoped_acquire acquire;
+  if (PyErr_CheckSignals() != 0) {
+    return arrow::Status::Cancelled("interrupted");
+  }
+  return arrow::Status::OK();
+}
+
+void BindErrors(nb::module_&) { nb::register_exception_translator(Translate); }
+
+}  // namespace cylon::python

@@ -1,0 +1,36 @@
+"""Cylon: a distributed dataframe with pandas' names.
+
+The same program runs in one process and, under ``cylon run -n 4``, on many ranks.
+"""
+
+from pycylon.env import CylonEnv
+from pycylon.errors import (
+    AuthenticationError,
+    CollectiveMismatchError,
+    CylonError,
+    DeadlineError,
+    InputOutputError,
+    OutOfMemoryError,
+    ProtocolError,
+    RankFailedError,
+)
+from pycylon.files import read_csv, read_parquet
+from pycylon.frame import DataFrame, concat
+from pycylon.series import Series
+
+__all__ = [
+    "AuthenticationError",
+    "CollectiveMismatchError",
+    "CylonEnv",
+    "CylonError",
+    "DataFrame",
+    "DeadlineError",
+    "InputOutputError",
+    "OutOfMemoryError",
+    "ProtocolError",
+    "RankFailedError",
+    "Series",
+    "concat",
+    "read_csv",
+    "read_parquet",
+]

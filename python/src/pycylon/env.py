@@ -1,0 +1,132 @@
+"""The environment: which ranks work together, and on what."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+from pycylon import _core
+
+__all__ = ["CylonEnv"]
+
+_local: _core.Context | None = None
+_local_lock = threading.Lock()
+
+
+def local_context() -> _core.Context:
+    """Return this process's own context of one rank, made when first needed."""
+    global _local
+    with _local_lock:
+        if _local is None:
+            _local = _core.Context.local({})
+        return _local
+
+
+class CylonEnv:
+    """The ranks of one program, and this process's place among them.
+
+    Under ``cylon run`` (or another launcher) it joins the other ranks: collective, and it returns when all have come.
+    In a plain ``python`` process it is a world of one rank, where nothing touches a network.
+
+    Parameters
+    ----------
+    distributed : bool
+        False makes a world of one rank even under a launcher.
+    **options : object
+        Settings by their names in ``docs/options.md``, for example ``threads=4`` or ``memory_bytes='2G'``; they win over
+        the environment variables.
+
+    Raises
+    ------
+    DeadlineError
+        When a rank did not come in time; the message names it.
+    AuthenticationError
+        When the job's secret is wrong.
+    ValueError
+        For an unknown option, or a value that cannot be read.
+
+    Examples
+    --------
+    >>> import pycylon as cy
+    >>> with cy.CylonEnv() as env:
+    ...     env.rank, env.world_size
+    (0, 1)
+    """
+
+    def __init__(self, distributed: bool = True, **options: object) -> None:
+        texts = {name: _option_text(value) for name, value in options.items()}
+        make = _core.Context.connect if distributed else _core.Context.local
+        self._context: _core.Context | None = make(texts)
+
+    @classmethod
+    def _of(cls, context: _core.Context) -> CylonEnv:
+        env = cls.__new__(cls)
+        env._context = context
+        return env
+
+    @property
+    def context(self) -> _core.Context:
+        """The core's context; an error after `finalize`."""
+        if self._context is None:
+            raise ValueError("this environment is finalized; make a new CylonEnv, or keep the work inside its with block")
+        return self._context
+
+    @property
+    def rank(self) -> int:
+        """This process's rank, 0 to ``world_size - 1``."""
+        return self.context.rank
+
+    @property
+    def world_size(self) -> int:
+        """How many ranks there are."""
+        return self.context.world_size
+
+    def barrier(self) -> None:
+        """Wait until every rank has come here. Collective."""
+        self.context.barrier()
+
+    def split(self, color: int, key: int = 0) -> CylonEnv | None:
+        """Make environments of the ranks with equal `color`, ordered by (`key`, rank). Collective.
+
+        Returns None for color -1.
+        """
+        context = self.context.split(color, key)
+        return None if context is None else CylonEnv._of(context)
+
+    def finalize(self) -> None:
+        """Leave in order: say goodbye to the other ranks and write the trace. Every rank calls it; a second call does nothing."""
+        if self._context is not None:
+            self._context.close()
+            self._context = None
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """Bytes this rank has sent, received and spilled so far. Not collective."""
+        context = self.context
+        return {
+            "bytes_sent": context.bytes_sent,
+            "bytes_received": context.bytes_received,
+            "spilled_bytes": context.spilled_bytes,
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.finalize()
+        else:
+            # Leaving without a goodbye tells the other ranks at once that this one has failed.
+            self._context = None
+
+    def __repr__(self) -> str:
+        if self._context is None:
+            return "CylonEnv(finalized)"
+        return f"CylonEnv(rank={self.rank}, world_size={self.world_size})"
+
+
+def _option_text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,449 @@
+"""The distributed dataframe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import pyarrow as pa
+
+from pycylon import _core
+from pycylon.convert import ArrowView, import_data, type_capsule
+from pycylon.env import CylonEnv, local_context
+from pycylon.groupby import GroupBy
+from pycylon.series import Series
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+__all__ = ["DataFrame", "concat"]
+
+Label = str | int
+How = Literal["inner", "left", "right", "outer", "semi", "anti"]
+
+
+class DataFrame:
+    """A table, of which this process holds one rank's part.
+
+    With `env` an operation runs over all its ranks; a frame that came from a distributed read or operation remembers its
+    environment, so it need not be repeated. Without one, everything happens in this process. ``len``, ``shape``,
+    ``columns`` and ``repr`` are of this rank's part and never communicate. There is no index: rows are numbered by their
+    place, over (rank, row).
+
+    Parameters
+    ----------
+    data : dict, list of rows, numpy array, pandas, polars or pyarrow table, or anything with ``__arrow_c_stream__``
+        This rank's rows. Arrow memory is taken without a copy.
+    columns : list of str, optional
+        New names for the columns, or for a dict the columns to take.
+    env : CylonEnv, optional
+        The ranks that the frame is spread over.
+
+    Examples
+    --------
+    >>> import pycylon as cy
+    >>> flights = cy.DataFrame({'carrier': ['UA', 'AA', 'UA'], 'delay': [3, 9, 5]})
+    >>> flights[flights['delay'] > 3].groupby('carrier').agg({'delay': 'max'}).to_dict()
+    {'carrier': ['AA', 'UA'], 'delay': [9, 5]}
+    """
+
+    def __init__(self, data: Any = None, columns: Sequence[str] | None = None, env: CylonEnv | None = None) -> None:
+        self._env = env
+        table = import_data(self._context(env), data)
+        if columns is not None:
+            if isinstance(data, Mapping):
+                table = table.select([str(name) for name in columns])
+            else:
+                old = table.column_names
+                if len(old) != len(columns):
+                    raise ValueError(f"columns= has {len(columns)} names, the data has {len(old)} columns")
+                table = table.rename(list(zip(old, map(str, columns), strict=True)))
+        self._table = table
+
+    # How frames are made inside the package.
+
+    @classmethod
+    def _of(cls, table: _core.Table, env: CylonEnv | None) -> DataFrame:
+        frame = cls.__new__(cls)
+        frame._table = table
+        frame._env = env
+        return frame
+
+    def _context(self, env: CylonEnv | None) -> _core.Context:
+        env = env if env is not None else self._env
+        return env.context if env is not None else local_context()
+
+    def _result(self, table: _core.Table, env: CylonEnv | None) -> DataFrame:
+        return DataFrame._of(table, env if env is not None else self._env)
+
+    def _labels(self, keys: Label | Sequence[Label]) -> list[str]:
+        """Names of columns that are given by name, or by position where there is no such name."""
+        listed = [keys] if isinstance(keys, str | int) else list(keys)
+        names = self.columns
+        out = []
+        for key in listed:
+            if key in names or str(key) in names and not isinstance(key, str):
+                out.append(str(key))
+            elif isinstance(key, int) and not isinstance(key, bool) and -len(names) <= key < len(names):
+                out.append(names[key])
+            else:
+                raise KeyError(f"there is no column {key!r}; the columns are {names}")
+        return out
+
+    # What it is: this rank's part.
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self._table.column_names
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows of this rank, columns)."""
+        return self._table.num_rows, self._table.num_columns
+
+    @property
+    def dtypes(self) -> dict[str, pa.DataType]:
+        """Arrow type of each column, by name."""
+        schema = pa.schema(self)
+        return dict(zip(schema.names, schema.types, strict=True))
+
+    @property
+    def env(self) -> CylonEnv | None:
+        """The environment that operations of this frame use when none is given."""
+        return self._env
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    def __repr__(self) -> str:
+        rows, columns = self.shape
+        shown = pa.table(ArrowView(self._table.slice(0, 10))).to_pylist()
+        names = self.columns
+        cells = [names] + [["" if row[name] is None else str(row[name]) for name in names] for row in shown]
+        widths = [max(len(line[i]) for line in cells) for i in range(columns)]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
+        if rows > len(shown):
+            lines.append("…")
+        where = "" if self._env is None else " on this rank"
+        return "\n".join([*lines, f"[{rows} rows{where} x {columns} columns]"])
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._table.to_stream()
+
+    def __arrow_c_schema__(self) -> object:
+        return self._table.to_schema()
+
+    def count_rows(self, env: CylonEnv | None = None) -> int:
+        """Rows over all ranks. Collective when distributed."""
+        return _core.total_rows(self._context(env), self._table)
+
+    # Out of Cylon: this rank's part.
+
+    def to_arrow(self) -> pa.Table:
+        """Return this rank's rows as a pyarrow table, without a copy of what is in memory."""
+        return pa.table(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return this rank's rows as a pandas frame."""
+        return self.to_arrow().to_pandas()
+
+    def to_numpy(self) -> np.ndarray[Any, Any]:
+        """Return this rank's rows as one matrix; always a copy."""
+        import numpy
+
+        return numpy.column_stack([column.to_numpy() for column in self.to_arrow().columns])
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return this rank's rows as lists by column name."""
+        values: dict[str, list[Any]] = self.to_arrow().to_pydict()
+        return values
+
+    def to_parquet(
+        self,
+        path: str | PathLike[str],
+        compression: str | None = "snappy",
+        row_group_rows: int = 1 << 20,
+        overwrite: bool = True,
+        env: CylonEnv | None = None,
+    ) -> None:
+        """Write one Parquet file per rank into the folder `path`. Collective when distributed.
+
+        The files get their names only after every rank has written its own; after an error nothing is left behind.
+
+        Raises
+        ------
+        OSError
+            When a rank cannot write (a full disk, say); at every rank, naming the rank and the path.
+        """
+        _core.write_parquet(
+            self._context(env), self._table, fspath(path), compression or "none", row_group_rows, overwrite
+        )
+
+    # Columns and rows of this rank.
+
+    @overload
+    def __getitem__(self, key: str) -> Series: ...
+    @overload
+    def __getitem__(self, key: list[str] | Series | slice) -> DataFrame: ...
+    def __getitem__(self, key: str | list[str] | Series | slice) -> Series | DataFrame:
+        """Return a column by name, a frame of columns by a list of names, rows by a mask, or this rank's rows by a slice."""
+        if isinstance(key, Series):
+            if not pa.types.is_boolean(key.dtype):
+                raise TypeError(f"a mask has to be boolean, not {key.dtype}; write a comparison, or .astype('bool')")
+            return DataFrame._of(_core.filter(self._context(None), self._table, key._table), self._env)
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            if step != 1:
+                raise NotImplementedError("rows are sliced without a step; use a mask instead")
+            return DataFrame._of(self._table.slice(start, max(0, stop - start)), self._env)
+        if isinstance(key, list):
+            return DataFrame._of(self._table.select(self._labels(key)), self._env)
+        return Series._of(self._table.select(self._labels(key)), self._env)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(value, Series):
+            scalar = isinstance(value, str | bytes) or not hasattr(value, "__len__")
+            value = Series([value] * len(self) if scalar else value, name, self._env)
+        self._table = _core.with_column(self._table, name, value._table)
+
+    def assign(self, **columns: Any) -> DataFrame:
+        """Return a frame with columns added or replaced; a function gets the frame. Local."""
+        out = DataFrame._of(self._table, self._env)
+        for name, value in columns.items():
+            out[name] = value(out) if callable(value) else value
+        return out
+
+    def rename(self, columns: Mapping[str, str]) -> DataFrame:
+        """Return a frame with other names for some columns. Local.
+
+        Raises
+        ------
+        KeyError
+            For an unknown column.
+        """
+        return DataFrame._of(self._table.rename([(str(old), new) for old, new in columns.items()]), self._env)
+
+    def drop(self, columns: str | Sequence[str]) -> DataFrame:
+        """Return a frame without some columns. Local."""
+        gone = set(self._labels(columns))
+        return DataFrame._of(self._table.select([name for name in self.columns if name not in gone]), self._env)
+
+    def astype(self, dtype: Any) -> DataFrame:
+        """Cast columns: `dtype` is one type for all, or a dict by column. Local.
+
+        Raises
+        ------
+        ValueError
+            When a value does not fit; the message names column and types.
+        """
+        types = dtype if isinstance(dtype, Mapping) else dict.fromkeys(self.columns, dtype)
+        names = self._labels(list(types))
+        return DataFrame._of(
+            _core.cast(self._table, [(n, type_capsule(t)) for n, t in zip(names, types.values(), strict=True)]), self._env
+        )
+
+    # Over all ranks.
+
+    def merge(
+        self,
+        right: DataFrame,
+        how: How = "inner",
+        on: Label | Sequence[Label] | None = None,
+        left_on: Label | Sequence[Label] | None = None,
+        right_on: Label | Sequence[Label] | None = None,
+        suffixes: tuple[str, str] = ("_x", "_y"),
+        algorithm: Literal["hash"] = "hash",
+        null_keys: Literal["match", "never"] = "match",
+        env: CylonEnv | None = None,
+    ) -> DataFrame:
+        """Join with `right`. Collective when distributed.
+
+        Parameters
+        ----------
+        right : DataFrame
+        how : {'inner', 'left', 'right', 'outer', 'semi', 'anti'}
+            ``semi`` keeps the left rows that have a match, ``anti`` those that have none.
+        on, left_on, right_on : str, int or list, optional
+            Keys: a name, or a position where there is no such name. Without any, the columns that both have.
+        suffixes : (str, str)
+            For columns that both have and that are not keys.
+        algorithm : {'hash'}
+        null_keys : {'match', 'never'}
+            Whether null keys match each other; ``match`` is what pandas does.
+        env : CylonEnv, optional
+
+        Returns
+        -------
+        DataFrame
+            The rows in no particular order; the set of rows does not depend on the number of ranks.
+
+        Raises
+        ------
+        KeyError
+            For an unknown column.
+        TypeError
+            For keys of different types; the message says how to cast.
+        ValueError
+            For names that clash, or arguments that contradict each other.
+
+        Examples
+        --------
+        >>> import pycylon as cy
+        >>> left = cy.DataFrame({'k': [1, 2], 'a': ['x', 'y']})
+        >>> left.merge(cy.DataFrame({'k': [2, 3], 'b': [True, False]}), on='k').to_dict()
+        {'k': [2], 'a': ['y'], 'b': [True]}
+        """
+        if not isinstance(right, DataFrame):
+            raise TypeError(f"merge needs a DataFrame on the right, not {type(right).__name__}; wrap it: DataFrame(data)")
+        if how not in ("inner", "left", "right", "outer", "semi", "anti"):
+            raise ValueError(f"how={how!r} is not one of 'inner', 'left', 'right', 'outer', 'semi', 'anti'")
+        if null_keys not in ("match", "never"):
+            raise ValueError(f"null_keys={null_keys!r} is not 'match' or 'never'")
+        if on is not None:
+            if left_on is not None or right_on is not None:
+                raise ValueError("give either on=, or left_on= and right_on=, not both")
+            left_keys, right_keys = self._labels(on), right._labels(on)
+        elif left_on is not None and right_on is not None:
+            left_keys, right_keys = self._labels(left_on), right._labels(right_on)
+        elif left_on is not None or right_on is not None:
+            raise ValueError("left_on= and right_on= go together")
+        else:
+            left_keys = right_keys = [name for name in self.columns if name in right.columns]
+            if not left_keys:
+                raise ValueError(f"no columns in common: {self.columns} and {right.columns}; give left_on= and right_on=")
+        env = env if env is not None else self._env if self._env is not None else right._env
+        table = _core.join(
+            self._context(env),
+            self._table,
+            right._table,
+            how,
+            left_keys,
+            right_keys,
+            null_keys == "match",
+            suffixes,
+            algorithm,
+        )
+        return self._result(table, env)
+
+    def groupby(
+        self, by: Label | Sequence[Label], sort: bool = True, dropna: bool = True, env: CylonEnv | None = None
+    ) -> GroupBy:
+        """Group rows by the values of columns; aggregate with the result. Not collective itself.
+
+        Parameters
+        ----------
+        by : str, int or list
+        sort : bool
+            The result is in global order of the keys.
+        dropna : bool
+            Rows with a null key are left out.
+        env : CylonEnv, optional
+        """
+        return GroupBy(self, self._labels(by), sort, dropna, env)
+
+    def agg(self, func: Mapping[str, str | Sequence[str]], env: CylonEnv | None = None) -> dict[str, Any]:
+        """Aggregate over all rows of all ranks; a dict with key ``column`` or ``column_function``. Collective when distributed."""
+        aggregates = []
+        for label, functions in func.items():
+            (column,) = self._labels([label])
+            if isinstance(functions, str):
+                aggregates.append((column, functions, column, 1))
+            else:
+                aggregates.extend((column, name, f"{column}_{name}", 1) for name in functions)
+        table = _core.aggregate(self._context(env), self._table, aggregates)
+        rows = pa.table(ArrowView(table)).to_pylist()
+        result: dict[str, Any] = rows[0]
+        return result
+
+    def sort_values(
+        self,
+        by: Label | Sequence[Label],
+        ascending: bool | Sequence[bool] = True,
+        na_position: Literal["first", "last"] = "last",
+        env: CylonEnv | None = None,
+    ) -> DataFrame:
+        """Sort: the result is in global order over (rank, row), ties in their former order. Collective when distributed.
+
+        Parameters
+        ----------
+        by : str, int or list
+        ascending : bool or list of bool
+        na_position : {'first', 'last'}
+            Where nulls go, whatever the direction. NaN counts as missing too, as in pandas.
+        env : CylonEnv, optional
+        """
+        names = self._labels(by)
+        directions = [ascending] * len(names) if isinstance(ascending, bool) else list(ascending)
+        if len(directions) != len(names):
+            raise ValueError(f"ascending= has {len(directions)} values for {len(names)} columns")
+        if na_position not in ("first", "last"):
+            raise ValueError(f"na_position={na_position!r} is not 'first' or 'last'")
+        pairs = list(zip(names, directions, strict=True))
+        return self._result(_core.sort(self._context(env), self._table, pairs, na_position == "first"), env)
+
+    def drop_duplicates(
+        self,
+        subset: Label | Sequence[Label] | None = None,
+        keep: Literal["first", "last", False] = "first",
+        env: CylonEnv | None = None,
+    ) -> DataFrame:
+        """Keep one row, or with ``keep=False`` none, of each set of equal rows, in their order. Collective when distributed."""
+        if keep not in ("first", "last", False):
+            raise ValueError(f"keep={keep!r} is not 'first', 'last' or False")
+        columns = [] if subset is None else self._labels(subset)
+        return self._result(_core.unique(self._context(env), self._table, columns, keep or "none"), env)
+
+    def head(self, n: int = 5, env: CylonEnv | None = None) -> DataFrame:
+        """Return the first `n` rows of all ranks together; each rank keeps its part. Collective when distributed."""
+        if n < 0:
+            n = max(0, self.count_rows(env) + n)
+        return self._result(_core.slice_rows(self._context(env), self._table, 0, n), env)
+
+    def slice(self, offset: int, length: int, env: CylonEnv | None = None) -> DataFrame:
+        """Return `length` rows from global position `offset`; each rank keeps its part. Collective when distributed."""
+        return self._result(_core.slice_rows(self._context(env), self._table, offset, length), env)
+
+    def shuffle(self, on: Label | Sequence[Label] | None = None, env: CylonEnv | None = None) -> DataFrame:
+        """Bring rows with equal values in `on` (None: in all columns) to one rank. Collective when distributed."""
+        columns = [] if on is None else self._labels(on)
+        return self._result(_core.shuffle(self._context(env), self._table, columns), env)
+
+    def repartition(self, rows_per_rank: Sequence[int] | None = None, env: CylonEnv | None = None) -> DataFrame:
+        """Spread the rows evenly, or as `rows_per_rank` says, in the same global order. Collective when distributed."""
+        rows = None if rows_per_rank is None else list(rows_per_rank)
+        return self._result(_core.repartition(self._context(env), self._table, rows), env)
+
+    def gather(self, root: int | None = None, env: CylonEnv | None = None) -> DataFrame:
+        """Bring all rows to rank `root`, or to every rank. Collective when distributed.
+
+        The result is a frame of this process alone: it remembers no environment.
+        """
+        return DataFrame._of(_core.gather(self._context(env), self._table, -1 if root is None else root), None)
+
+    def equals(self, other: DataFrame, ordered: bool = True, env: CylonEnv | None = None) -> bool:
+        """Tell whether both have the same columns, types and rows, over all ranks. Collective when distributed.
+
+        ``ordered=False`` compares them as sets with repetition. NaN equals NaN and null equals null.
+        """
+        env = env if env is not None else self._env if self._env is not None else other._env
+        return _core.equal(self._context(env), self._table, other._table, ordered)
+
+
+def concat(objs: Sequence[DataFrame], env: CylonEnv | None = None) -> DataFrame:
+    """Put the rows of frames one after another, rank by rank. Collective when distributed.
+
+    Raises
+    ------
+    ValueError
+        When there are no frames, or their columns differ.
+    """
+    frames = list(objs)
+    if not frames:
+        raise ValueError("concat needs at least one frame")
+    if env is None:
+        env = next((frame._env for frame in frames if frame._env is not None), None)
+    table = _core.concat(frames[0]._context(env), [frame._table for frame in frames])
+    return frames[0]._result(table, env)

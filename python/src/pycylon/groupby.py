@@ -1,0 +1,148 @@
+"""Groups of a frame, before they are aggregated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pycylon import _core
+
+if TYPE_CHECKING:
+    from pycylon.env import CylonEnv
+    from pycylon.frame import DataFrame
+
+__all__ = ["GroupBy"]
+
+_OPERATIONS = ("sum", "count", "size", "mean", "min", "max", "var", "std")
+
+Functions = str | Sequence[str]
+
+
+class GroupBy:
+    """What `DataFrame.groupby` returns. Every aggregation is collective when the frame is distributed.
+
+    The keys are columns of the result, as with ``as_index=False`` in pandas. Missing values (null, and NaN in float
+    columns) do not count.
+    """
+
+    def __init__(
+        self,
+        frame: DataFrame,
+        keys: list[str],
+        sort: bool,
+        dropna: bool,
+        env: CylonEnv | None,
+        columns: list[str] | None = None,
+        single: bool = False,
+    ) -> None:
+        self._frame = frame
+        self._keys = keys
+        self._sort = sort
+        self._dropna = dropna
+        self._env = env
+        self._columns = columns
+        self._single = single
+
+    def __getitem__(self, columns: str | list[str]) -> GroupBy:
+        single = isinstance(columns, str)
+        chosen = self._frame._labels([columns] if isinstance(columns, str) else columns)
+        return GroupBy(self._frame, self._keys, self._sort, self._dropna, self._env, chosen, single)
+
+    def agg(
+        self, func: Functions | Mapping[str, Functions] | None = None, /, **named: tuple[str, str] | str
+    ) -> DataFrame:
+        """Aggregate. Collective when distributed.
+
+        Parameters
+        ----------
+        func : str, list of str, or dict of column to str or list of str
+            Of sum, count, size, mean, min, max, var, std. One function keeps the column's name; of a list, each makes a
+            column ``name_function``.
+        **named : (column, function)
+            Output names: ``agg(worst=('delay', 'max'))``.
+
+        Raises
+        ------
+        KeyError
+            For an unknown column.
+        TypeError
+            For a column that cannot be aggregated so.
+        ValueError
+            For an unknown function, or when an integer sum overflows.
+
+        Examples
+        --------
+        >>> import pycylon as cy
+        >>> df = cy.DataFrame({'g': ['a', 'b', 'a'], 'x': [1, 2, 3]})
+        >>> df.groupby('g').agg(total=('x', 'sum')).to_dict()
+        {'g': ['a', 'b'], 'total': [4, 2]}
+        """
+        aggregates: list[tuple[str, str, str, int]] = []
+        if func is not None:
+            columns = self._columns or [name for name in self._frame.columns if name not in self._keys]
+            table: Mapping[str, Functions] = func if isinstance(func, Mapping) else dict.fromkeys(columns, func)
+            for label, functions in table.items():
+                (column,) = self._frame._labels([label])
+                if isinstance(functions, str):
+                    aggregates.append(self._spec(column, functions, column))
+                else:
+                    aggregates.extend(self._spec(column, name, f"{column}_{name}") for name in functions)
+        for name, what in named.items():
+            if isinstance(what, str) and self._single and self._columns is not None:
+                what = (self._columns[0], what)
+            if not (isinstance(what, tuple) and len(what) == 2):
+                raise TypeError(f"agg({name}=...) needs a pair (column, function), not {what!r}")
+            (column,) = self._frame._labels([what[0]])
+            aggregates.append(self._spec(column, what[1], name))
+        if not aggregates:
+            raise ValueError("agg needs a function, a dict of them, or named pairs such as total=('x', 'sum')")
+        return self._run(aggregates)
+
+    def _spec(self, column: str, function: str, name: str, ddof: int = 1) -> tuple[str, str, str, int]:
+        if function not in _OPERATIONS:
+            known = ", ".join(_OPERATIONS)
+            if callable(function):
+                raise NotImplementedError(f"functions of one's own are not aggregated across ranks; use one of {known}")
+            raise ValueError(f"aggregation {function!r} is not one of {known}")
+        return ("" if function == "size" else column, function, name, ddof)
+
+    def _run(self, aggregates: list[tuple[str, str, str, int]]) -> DataFrame:
+        context = self._frame._context(self._env)
+        table = _core.group_by(context, self._frame._table, self._keys, aggregates, self._dropna, self._sort)
+        return self._frame._result(table, self._env)
+
+    def _all(self, function: str, ddof: int = 1) -> DataFrame:
+        columns = self._columns or [name for name in self._frame.columns if name not in self._keys]
+        return self._run([self._spec(column, function, column, ddof) for column in columns])
+
+    def sum(self) -> DataFrame:
+        """Sum of each column, by group. Collective when distributed."""
+        return self._all("sum")
+
+    def count(self) -> DataFrame:
+        """Number of values that are not missing, by group. Collective when distributed."""
+        return self._all("count")
+
+    def size(self) -> DataFrame:
+        """Number of rows by group, as column ``size``. Collective when distributed."""
+        return self._run([("", "size", "size", 1)])
+
+    def mean(self) -> DataFrame:
+        """Mean of each column, by group. Collective when distributed."""
+        return self._all("mean")
+
+    def min(self) -> DataFrame:
+        """Smallest value of each column, by group. Collective when distributed."""
+        return self._all("min")
+
+    def max(self) -> DataFrame:
+        """Largest value of each column, by group. Collective when distributed."""
+        return self._all("max")
+
+    def var(self, ddof: int = 1) -> DataFrame:
+        """Variance of each column, by group, divided by count - `ddof`. Collective when distributed."""
+        return self._all("var", ddof)
+
+    def std(self, ddof: int = 1) -> DataFrame:
+        """Standard deviation of each column, by group. Collective when distributed."""
+        return self._all("std", ddof)

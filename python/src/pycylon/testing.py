@@ -1,0 +1,66 @@
+"""Worlds whose ranks are threads of this process: to test a distributed program without a launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+from pycylon import _core
+from pycylon.env import CylonEnv
+
+__all__ = ["run_ranks"]
+
+T = TypeVar("T")
+
+
+def run_ranks(
+    ranks: int,
+    body: Callable[[CylonEnv], T],
+    transport: Literal["sim", "inproc", "tcp"] = "inproc",
+    seed: int = 0,
+    **options: object,
+) -> list[T]:
+    """Call ``body(env)`` on one thread a rank and return what each returned, by rank.
+
+    Parameters
+    ----------
+    ranks : int
+    body : callable
+        Gets the rank's environment; do not keep it.
+    transport : {'inproc', 'tcp', 'sim'}
+        ``sim`` runs one rank at a time under a virtual clock, in an order that `seed` decides.
+    seed : int
+    **options : object
+        As for `CylonEnv`.
+
+    Raises
+    ------
+    BaseException
+        What the lowest rank whose body raised has raised.
+
+    Examples
+    --------
+    >>> from pycylon.testing import run_ranks
+    >>> run_ranks(3, lambda env: env.rank * 10)
+    [0, 10, 20]
+    """
+    if ranks < 1:
+        raise ValueError(f"ranks={ranks}: a world has at least one rank")
+    results: dict[int, T] = {}
+    errors: dict[int, BaseException] = {}
+
+    def run(context: _core.Context) -> bool:
+        rank = context.rank
+        try:
+            results[rank] = body(CylonEnv._of(context))
+        except BaseException as error:  # handed to the caller below
+            errors[rank] = error
+        return rank not in errors
+
+    texts = {name: str(int(v)) if isinstance(v, bool) else str(v) for name, v in options.items()}
+    ok = _core.run_ranks(transport, ranks, seed, texts, run)
+    if errors:
+        raise errors[min(errors)]
+    if not all(ok):
+        raise RuntimeError(f"ranks {[r for r, fine in enumerate(ok) if not fine]} did not close in order")
+    return [results[rank] for rank in range(ranks)]
