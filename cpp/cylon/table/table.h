@@ -21,11 +21,16 @@ class CYLON_EXPORT Chunk : public Spillable {
  public:
   /// A chunk of `batch`. With options().spill_always it goes to disk at once. Buffers that are not of the rank's pool
   /// (the caller's own memory, seen without a copy) free nothing when spilled, so such chunks are never spilled
-  /// unless spill_always asks for it: pass `owned` = false for them.
+  /// unless spill_always asks for it: pass `owned` = false for them. IOError where spill_always meets a full disk.
   static arrow::Result<std::shared_ptr<Chunk>> Make(std::shared_ptr<Resources> resources,
                                                     std::shared_ptr<arrow::RecordBatch> batch, bool owned);
+  /// Rows [offset, offset + length) of `chunk`, of its columns `columns` in that order, under `schema` (whose types are
+  /// those columns'). No copy; what the view shows is spilled and pinned with `chunk`.
+  static std::shared_ptr<Chunk> View(const std::shared_ptr<Chunk>& chunk, const std::vector<int>& columns,
+                                     std::shared_ptr<arrow::Schema> schema, int64_t offset, int64_t length);
   ~Chunk() override;
 
+  const std::shared_ptr<arrow::Schema>& schema() const;
   int64_t num_rows() const { return num_rows_; }
   /// Bytes of the referenced buffers (slices count what they show, about).
   int64_t num_bytes() const { return num_bytes_; }
@@ -35,10 +40,14 @@ class CYLON_EXPORT Chunk : public Spillable {
   /// pinned as long as somebody holds the batch. A failed read is IOError with path and bytes.
   arrow::Result<std::shared_ptr<arrow::RecordBatch>> Pin();
 
+  /// Writes the rows to the rank's spill file and lets the memory go. 0 where it is pinned, on disk already, or busy on
+  /// another thread. IOError where the disk is full or broken; the chunk then stays in memory.
   arrow::Result<int64_t> Spill() override;
 
  private:
   class Impl;
+  class Store;
+  class Window;
   explicit Chunk(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
   int64_t num_rows_ = 0;
@@ -55,7 +64,8 @@ class CYLON_EXPORT Table {
 
   /// The caller's Arrow table without a copy. Columns whose chunks do not line up are cut to the common boundaries. A
   /// table of columns but 0 rows has no chunks; a table of 0 columns keeps its row count.
-  static arrow::Result<Table> FromArrow(std::shared_ptr<Resources> resources, const std::shared_ptr<arrow::Table>& table);
+  static arrow::Result<Table> FromArrow(std::shared_ptr<Resources> resources,
+                                        const std::shared_ptr<arrow::Table>& table);
   static arrow::Result<Table> FromBatches(std::shared_ptr<Resources> resources, std::shared_ptr<arrow::Schema> schema,
                                           std::vector<std::shared_ptr<arrow::RecordBatch>> batches, bool owned = true);
   static Table Empty(std::shared_ptr<Resources> resources, std::shared_ptr<arrow::Schema> schema);
