@@ -17,7 +17,8 @@ struct AggregateSpec {
 struct GroupByKernelOptions {
   std::vector<int> keys;
   std::vector<AggregateSpec> aggregates;
-  bool drop_null_keys = true;
+  bool drop_null_keys =
+      true;  ///< leaves out rows with a null key, or with NaN in a float key column (missing, as in pandas)
 };
 
 /// Step 1: partial states by group: the key columns, then the state columns of every aggregate (sum; count; min; max;
