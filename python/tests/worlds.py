@@ -131,7 +131,8 @@ def pandas(whole: pa.Table) -> pd.DataFrame:
         column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column for column in whole.columns
     ]
     plain = pa.table(dict(zip(whole.column_names, decoded, strict=True)))
-    frame: pd.DataFrame = plain.to_pandas(types_mapper=pd.ArrowDtype)
+    # Floats are numpy, where NaN is missing; the rest keeps its Arrow type.
+    frame: pd.DataFrame = plain.to_pandas(types_mapper=lambda t: None if pa.types.is_floating(t) else pd.ArrowDtype(t))
     return frame
 
 
