@@ -14,8 +14,8 @@ namespace cylon {
 struct Aggregate {
   std::string column;  ///< "" for kSize
   AggregateOp op = AggregateOp::kCount;
-  std::string name;    ///< of the result column; "": column_op
-  int ddof = 1;        ///< var and std divide by count - ddof
+  std::string name;  ///< of the result column; "": column_op
+  int ddof = 1;      ///< var and std divide by count - ddof
 };
 
 struct GroupByOptions {
@@ -25,8 +25,9 @@ struct GroupByOptions {
   bool sort = false;  ///< the result is globally sorted by the keys
 };
 
-/// Groups with their aggregates: key columns, then one column per aggregate. Collective. Aggregates locally before rows travel. Nulls (and NaN
-/// in float columns) do not count, as in pandas. KeyError, TypeError as in Join; Invalid when an integer sum overflows.
+/// Groups with their aggregates: key columns, then one column per aggregate. Collective. Aggregates locally before rows
+/// travel. Nulls (and NaN in float columns) do not count, as in pandas. KeyError, TypeError as in Join; Invalid when an
+/// integer sum overflows.
 CYLON_EXPORT arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupByOptions& options);
 
 /// The same aggregates over all rows of the distributed table: one row, the same at every rank. Collective.

@@ -21,8 +21,9 @@ struct SortOptions {
   NullPlacement nulls = NullPlacement::kLast;
 };
 
-/// The rows in global order over (rank, row), stable: ties keep the order (rank, row) of the input. Collective. Splitters by
-/// regular sampling (Shi & Schaeffer 1992), ties broken by position, so that one heavy value does not make one heavy rank.
+/// The rows in global order over (rank, row), stable: ties keep the order (rank, row) of the input. Collective.
+/// Splitters by regular sampling (Shi & Schaeffer 1992), ties broken by position, so that one heavy value does not make
+/// one heavy rank.
 CYLON_EXPORT arrow::Result<Table> Sort(Context& context, const Table& table, const SortOptions& options);
 
 }  // namespace cylon
