@@ -104,7 +104,13 @@ arrow::Result<std::shared_ptr<arrow::Table>> Table::ToArrow() const {
 
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> Table::ToBatch() const {
   if (chunks_.empty()) {
-    return arrow::RecordBatch::MakeEmpty(schema_, resources_->memory());
+    // Not RecordBatch::MakeEmpty, which has no builder for dictionaries of nested values.
+    std::vector<std::shared_ptr<arrow::Array>> columns;
+    for (const auto& field : schema_->fields()) {
+      ARROW_ASSIGN_OR_RAISE(auto column, arrow::MakeArrayOfNull(field->type(), 0, resources_->memory()));
+      columns.push_back(std::move(column));
+    }
+    return arrow::RecordBatch::Make(schema_, 0, std::move(columns));
   }
   if (chunks_.size() == 1) {
     return chunks_[0]->Pin();
