@@ -15,6 +15,13 @@
 
 namespace cylon {
 
+/// What a user's header may have; the rest of a message's inline bytes is the lanes' own.
+inline constexpr size_t kMaxUserHeader = 192;
+/// Segments of one message: their sizes (8 bytes each) travel ahead of it, in one message of at most 1 MiB.
+inline constexpr size_t kMaxLaneSegments = 1 << 17;
+/// Payload of one message on a control channel.
+inline constexpr int64_t kMaxControlBytes = 64 << 10;
+
 /// Takes the messages of one open channel. Called in tasks of the rank's executor.
 class CYLON_EXPORT Receiver {
  public:
@@ -39,6 +46,7 @@ class CYLON_EXPORT LanesObserver {
   virtual void OnControl(Rank from, Message message) = 0;
 };
 
+/// The same on every rank.
 struct LanesOptions {
   int64_t piece_bytes = 1 << 20;   ///< large messages are cut into pieces of this size
   int64_t eager_bytes = 64 << 10;  ///< payload that a peer may have sent without a grant and not yet delivered
@@ -53,9 +61,14 @@ struct LanesOptions {
 /// cannot fill a slow one's memory. A message for a closed channel is *discarded*: its sender's future finishes.
 class CYLON_EXPORT Lanes {
  public:
-  /// `rank` and `world_size` as in the transport. Messages to the own rank are delivered without the transport.
+  /// `rank` and `world_size` as in the transport. Messages to the own rank are delivered without the transport, in a
+  /// later task and through the same channels (large ones ask Admit too), but nothing is copied: the receiver gets the
+  /// sender's own buffers, wherever they lie, and the future finishes when it has them. Do not write to them after.
+  /// `pool` (nullptr: Arrow's) takes what has no channel yet, at most eager_bytes a peer.
   Lanes(Rank rank, int world_size, std::unique_ptr<Transport> transport, Executor& executor, arrow::MemoryPool* pool,
         LanesOptions options);
+  /// In a task, or on a thread that may wait for one. Sends that have not finished fail with Cancelled, so what awaits
+  /// them must still be there.
   ~Lanes();
 
   Rank rank() const;
@@ -66,11 +79,13 @@ class CYLON_EXPORT Lanes {
   /// All calls below from tasks of the executor.
   arrow::Future<> Start(LanesObserver* observer);
 
-  /// The future finishes when the message's buffers may be reused. Order within a channel and pair is kept.
+  /// The future finishes when the message's buffers may be reused. Order within a channel and pair is kept. Invalid
+  /// where the header has more than kMaxUserHeader bytes, a segment is null, there are more than kMaxLaneSegments, or a
+  /// control message has more than kMaxControlBytes. IOError where `to` is gone.
   arrow::Future<> Send(Rank to, Message message);
 
   /// Messages of `channel` go to `receiver` from now on, those that came earlier first; memory from `pool` (nullptr:
-  /// the one of the constructor).
+  /// the one of the constructor). Those that wait are delivered in a later task, never inside this call.
   void Open(const ChannelId& channel, Receiver* receiver, arrow::MemoryPool* pool = nullptr);
   /// Nothing is delivered from now on; what still comes is discarded. A closed channel is not opened again. (What is
   /// remembered of closed channels is compacted: sequences of one communicator and kind are mostly consecutive.)
@@ -81,7 +96,10 @@ class CYLON_EXPORT Lanes {
   void Retry(const ChannelId& channel);
 
   arrow::Future<> Flush();
-  arrow::Future<> Shutdown();  ///< Transport::Close after what is queued
+  /// Transport::Close after what is queued. What comes for channels that are not open is discarded from now on, so that
+  /// ranks that shut down at once do not wait for each other.
+  arrow::Future<> Shutdown();
+  /// Transport::Abort; every send that has not finished fails with Cancelled.
   void Abort();
 
   /// Bytes of payload sent to and received from other ranks so far.
@@ -90,7 +108,7 @@ class CYLON_EXPORT Lanes {
 
  private:
   class Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with tasks
 };
 
 }  // namespace cylon

@@ -23,7 +23,8 @@ class CYLON_EXPORT Sink {
  public:
   virtual ~Sink();
   /// Memory for the segments of an arriving message, one buffer for each size, so that bytes land where they will be
-  /// used. Called for every message, also one without segments. An error drops the connection: it is how a sink
+  /// used. Called for every message, also one without segments, and for a channel's next one
+  /// only after its last one was delivered. An error drops the connection: it is how a sink
   /// refuses what breaks the rules.
   virtual arrow::Result<Buffers> Allocate(Rank from, const ChannelId& channel, const InlineBytes& header,
                                           const Sizes& sizes) = 0;
