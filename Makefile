@@ -1,0 +1,38 @@
+# The commands of this project; `make help` lists them.
+SHELL := /bin/bash
+PRESET ?= release
+RANKS ?= 4
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test test-long bench lint format clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf 'make %-10s %s\n' "$$name" "$$what"; done
+
+demo: build ## join a year of flights on 4 ranks of this machine, and check the answer with pandas
+	CYLON_TRACE=build/flights/trace .venv/bin/cylon run -n $(RANKS) examples/flights/flights.py --verify $(ARGS)
+
+test: ## build everything and run all C++ and Python tests
+	@scripts/test.sh
+
+test-long: ## sanitizer builds, long property and simulation runs, every lint check, the 8 GiB shuffle
+	@scripts/test.sh --long
+
+bench: build ## time join, sort and group-by against the raw network (ARGS="--help" for the choices)
+	.venv/bin/python benchmarks/bench.py $(ARGS)
+
+lint: ## check layers, formats, types and common mistakes
+	@scripts/setup.sh lint && scripts/lint.sh $(ARGS)
+
+format: ## format all C++ and Python
+	@scripts/setup.sh lint && scripts/format.sh
+
+setup: ## install what is missing: system packages, .venv, the flight data
+	@scripts/setup.sh
+
+build: setup ## build library, programs and Python module (PRESET=release, debug, asan-ubsan, tsan)
+	@scripts/build.sh $(PRESET)
+
+clean: ## remove what was built, but not .venv
+	rm -rf build dist
