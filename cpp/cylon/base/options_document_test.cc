@@ -14,7 +14,7 @@ namespace {
 std::string Document() {
   std::ostringstream out;
   out << "# Options\n\n"
-         "Every option has a name (`Options` in C++, `CylonEnv(options={...})` in Python) and a variable in the\n"
+         "Every option has a name (`Options` in C++, an argument of `CylonEnv` in Python) and a variable in the\n"
          "environment. What a program sets itself comes first, then the `CYLON_*` variables, then what other "
          "launchers\n"
          "say: `RANK`, `WORLD_SIZE`, `LOCAL_RANK` (torchrun), `OMPI_COMM_WORLD_*` (Open MPI), `PMI_*` (other MPIs),\n"
