@@ -36,6 +36,9 @@ class CYLON_EXPORT RowGatherer {
   arrow::Result<std::shared_ptr<arrow::RecordBatch>> Gather(const RowRefs& refs) const;
   arrow::Result<std::shared_ptr<arrow::Array>> GatherColumn(int column, const RowRefs& refs) const;
 
+  /// The arrays of a column, one for each batch, to gather from together with others.
+  const std::vector<std::shared_ptr<arrow::ArrayData>>& sources(int column) const { return columns_[column]; }
+
  private:
   arrow::MemoryPool* pool_ = nullptr;
   std::shared_ptr<arrow::Schema> schema_;

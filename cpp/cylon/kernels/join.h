@@ -19,9 +19,11 @@ struct JoinKernelOptions {
   std::shared_ptr<arrow::Schema> output_schema;  ///< names and nullability of the result
 };
 
-/// Builds on one side, probes with the other, gathers column by column. Order of the result: left row order for inner,
-/// left, semi, anti; unmatched right rows come last for full; right row order for right. The larger inputs are worked
-/// on in partitions that fit the budget.
+/// Builds on the right side (a right join: on the left), probes with the other morsel by morsel, gathers column by
+/// column. Order of the result: left row order for inner, left, semi, anti; unmatched right rows come last for full;
+/// right row order for right. A side to be kept that is larger than a quarter of the budget is cut by hash first, both
+/// sides to disk, and the parts are joined one after the other: then the order is that only within each part. TypeError
+/// names keys whose types differ. Without keys every row matches every row.
 CYLON_EXPORT arrow::Result<Table> HashJoin(const std::shared_ptr<Resources>& resources, const Table& left,
                                            const Table& right, const JoinKernelOptions& options);
 

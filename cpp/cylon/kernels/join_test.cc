@@ -1,0 +1,297 @@
+// Joins against a naive one, over every key type, join type, null rule, budget and number of threads.
+#include "cylon/kernels/join.h"
+
+#include <gtest/gtest.h>
+
+#include "cylon/kernels/testing/random_table.h"
+
+namespace cylon {
+namespace {
+
+using testing::RandomColumn;
+using testing::RandomSpec;
+using testing::RowsAsStrings;
+
+std::shared_ptr<Resources> MakeResources(int threads = 1, int64_t memory = int64_t{1} << 30, bool spill_always = false,
+                                         int64_t morsel_rows = 100) {
+  Options options;
+  options.threads = threads;
+  options.memory_bytes = memory;
+  options.spill_always = spill_always;
+  options.morsel_rows = morsel_rows;
+  return Resources::Make(options).ValueOrDie();
+}
+
+constexpr JoinType kJoinTypes[] = {JoinType::kInner, JoinType::kLeft, JoinType::kRight,
+                                   JoinType::kFull,  JoinType::kSemi, JoinType::kAnti};
+
+/// All columns of both sides, no merged keys.
+JoinKernelOptions OptionsFor(JoinType type, const arrow::Schema& left, const arrow::Schema& right, int keys) {
+  JoinKernelOptions options;
+  options.type = type;
+  std::vector<std::shared_ptr<arrow::Field>> fields;
+  for (int i = 0; i < left.num_fields(); ++i) {
+    options.left_output.push_back(i);
+    fields.push_back(left.field(i)->WithNullable(true));
+  }
+  for (int i = 0; i < right.num_fields() && type != JoinType::kSemi && type != JoinType::kAnti; ++i) {
+    options.right_output.push_back(i);
+    fields.push_back(right.field(i)->WithNullable(true)->WithName("right_" + right.field(i)->name()));
+  }
+  for (int i = 0; i < keys; ++i) {
+    options.left_keys.push_back(i);
+    options.right_keys.push_back(i);
+  }
+  options.output_schema = arrow::schema(fields);
+  return options;
+}
+
+std::vector<std::string> KeyTexts(const Table& table, int keys, std::vector<bool>* nulls) {
+  std::vector<int> columns;
+  for (int i = 0; i < keys; ++i) {
+    columns.push_back(i);
+  }
+  std::vector<std::string> texts;
+  const auto projected = table.SelectColumns(columns).ValueOrDie();
+  for (const auto& chunk : projected.chunks()) {
+    const auto batch = chunk->Pin().ValueOrDie();
+    for (int64_t i = 0; i < batch->num_rows(); ++i) {
+      std::string text;
+      bool null = false;
+      for (int k = 0; k < keys; ++k) {
+        const std::string value = testing::ValueText(*batch->column(k), i);
+        null = null || value == "null";
+        text += (value == "-0" ? "0" : value) + "|";
+      }
+      texts.push_back(text);
+      nulls->push_back(null);
+    }
+  }
+  return texts;
+}
+
+/// Nested loops. Merged keys (coalesce) of all pairs of keys when asked.
+std::vector<std::string> NaiveJoin(const Table& left, const Table& right, JoinType type, NullKeys null_keys, int keys,
+                                   bool coalesce) {
+  std::vector<bool> left_null, right_null;
+  const auto left_keys = KeyTexts(left, keys, &left_null);
+  const auto right_keys = KeyTexts(right, keys, &right_null);
+  const auto left_rows = RowsAsStrings(left);
+  const auto right_rows = RowsAsStrings(right);
+  const auto nulls = [](int columns) {
+    std::string text = "null";
+    for (int i = 1; i < columns; ++i) {
+      text += "|null";
+    }
+    return text;
+  };
+  const auto matches = [&](size_t l, size_t r) {
+    return left_keys[l] == right_keys[r] && (null_keys == NullKeys::kMatch || !left_null[l]);
+  };
+  std::vector<std::string> result;
+  std::vector<bool> right_found(right_rows.size(), false);
+  std::vector<std::string> unmatched_right;
+  const auto without_left = [&](size_t r) {
+    if (!coalesce) {
+      return nulls(left.num_columns()) + "|" + right_rows[r];
+    }
+    // Test values hold no '|', so the right keys are the first `keys` fields.
+    size_t end = 0;
+    for (int k = 0; k < keys; ++k) {
+      end = right_rows[r].find('|', end) + 1;
+    }
+    std::string merged = right_rows[r].substr(0, end);
+    return merged + nulls(left.num_columns() - keys) + "|" + right_rows[r];
+  };
+  if (type == JoinType::kRight) {
+    for (size_t r = 0; r < right_rows.size(); ++r) {
+      bool found = false;
+      for (size_t l = 0; l < left_rows.size(); ++l) {
+        if (matches(l, r)) {
+          found = true;
+          result.push_back(left_rows[l] + "|" + right_rows[r]);
+        }
+      }
+      if (!found) {
+        result.push_back(without_left(r));
+      }
+    }
+    return result;
+  }
+  for (size_t l = 0; l < left_rows.size(); ++l) {
+    bool found = false;
+    for (size_t r = 0; r < right_rows.size(); ++r) {
+      if (matches(l, r)) {
+        found = true;
+        right_found[r] = true;
+        if (type != JoinType::kSemi && type != JoinType::kAnti) {
+          result.push_back(left_rows[l] + "|" + right_rows[r]);
+        }
+      }
+    }
+    if (type == (found ? JoinType::kSemi : JoinType::kAnti)) {
+      result.push_back(left_rows[l]);
+    } else if (!found && (type == JoinType::kLeft || type == JoinType::kFull)) {
+      result.push_back(left_rows[l] + "|" + nulls(right.num_columns()));
+    }
+  }
+  for (size_t r = 0; r < right_rows.size() && type == JoinType::kFull; ++r) {
+    if (!right_found[r]) {
+      result.push_back(without_left(r));
+    }
+  }
+  return result;
+}
+
+RandomSpec SpecFor(const std::vector<std::shared_ptr<arrow::DataType>>& keys, int distinct,
+                   std::shared_ptr<arrow::DataType> payload) {
+  RandomSpec spec;
+  spec.largest_chunk = 60;
+  for (const auto& key : keys) {
+    spec.columns.push_back(RandomColumn{"key" + std::to_string(spec.columns.size()), key, distinct, 0.1, true});
+  }
+  spec.columns.push_back(RandomColumn{"payload", std::move(payload), 1000, 0.1});
+  return spec;
+}
+
+void ExpectSame(std::vector<std::string> actual, std::vector<std::string> expected, bool ordered,
+                const std::string& what) {
+  if (!ordered) {
+    std::sort(actual.begin(), actual.end());
+    std::sort(expected.begin(), expected.end());
+  }
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    ASSERT_EQ(actual[i], expected[i]) << what << ", row " << i;
+  }
+}
+
+void CheckJoin(const std::shared_ptr<Resources>& resources, const Table& left, const Table& right, int keys,
+               bool ordered, bool coalesce = false) {
+  for (JoinType type : kJoinTypes) {
+    for (NullKeys null_keys : {NullKeys::kMatch, NullKeys::kNeverMatch}) {
+      auto options = OptionsFor(type, *left.schema(), *right.schema(), keys);
+      options.null_keys = null_keys;
+      for (int k = 0; k < keys && coalesce; ++k) {
+        options.coalesce.push_back(k);
+      }
+      const auto joined = HashJoin(resources, left, right, options);
+      ASSERT_TRUE(joined.ok()) << joined.status().ToString();
+      for (const auto& chunk : joined->chunks()) {
+        ASSERT_TRUE(chunk->Pin().ValueOrDie()->ValidateFull().ok());
+      }
+      ExpectSame(
+          RowsAsStrings(*joined), NaiveJoin(left, right, type, null_keys, keys, coalesce), ordered,
+          "join type " + std::to_string(static_cast<int>(type)) + " on " + left.schema()->field(0)->type()->ToString());
+      if (::testing::Test::HasFatalFailure()) {
+        return;
+      }
+    }
+  }
+}
+
+TEST(JoinTest, EveryKeyTypeMatchesByValue) {
+  auto resources = MakeResources();
+  uint64_t seed = 1;
+  for (const auto& type : testing::KeyTypes()) {
+    const auto spec = SpecFor({type}, 40, arrow::int32());
+    CheckJoin(resources, testing::RandomTable(resources, seed, 70, spec),
+              testing::RandomTable(resources, seed + 1, 50, spec), 1, true, true);
+    seed += 2;
+    if (HasFatalFailure()) {
+      return;
+    }
+  }
+}
+
+TEST(JoinTest, SeveralKeysMatchTogether) {
+  const std::vector<std::vector<std::shared_ptr<arrow::DataType>>> combinations = {
+      {arrow::int64(), arrow::int32()},
+      {arrow::utf8(), arrow::timestamp(arrow::TimeUnit::SECOND)},
+      {arrow::float64(), arrow::utf8_view(), arrow::boolean()},
+      {arrow::decimal128(20, 2), arrow::fixed_size_binary(5)},
+      {arrow::null(), arrow::dictionary(arrow::int8(), arrow::utf8())}};
+  auto resources = MakeResources(3);
+  uint64_t seed = 100;
+  for (const auto& types : combinations) {
+    const auto spec = SpecFor(types, 6, arrow::utf8_view());
+    CheckJoin(resources, testing::RandomTable(resources, seed, 120, spec),
+              testing::RandomTable(resources, seed + 1, 90, spec), static_cast<int>(types.size()), true, true);
+    seed += 2;
+    if (HasFatalFailure()) {
+      return;
+    }
+  }
+}
+
+TEST(JoinTest, EmptySidesAndOneRowAreOrdinary) {
+  auto resources = MakeResources();
+  const auto spec = SpecFor({arrow::utf8()}, 5, arrow::list(arrow::int32()));
+  for (int64_t left_rows : {0, 1, 30}) {
+    for (int64_t right_rows : {0, 1, 30}) {
+      CheckJoin(resources, testing::RandomTable(resources, 7, left_rows, spec),
+                testing::RandomTable(resources, 8, right_rows, spec), 1, true);
+    }
+  }
+}
+
+TEST(JoinTest, NullKeysMatchOnlyWhenAsked) {
+  auto resources = MakeResources();
+  RandomSpec spec;
+  spec.columns.push_back(RandomColumn{"key", arrow::int64(), 5, 1.0});
+  const auto table = testing::RandomTable(resources, 3, 4, spec);
+  auto options = OptionsFor(JoinType::kInner, *table.schema(), *table.schema(), 1);
+  EXPECT_EQ(HashJoin(resources, table, table, options)->num_rows(), 16);
+  options.null_keys = NullKeys::kNeverMatch;
+  EXPECT_EQ(HashJoin(resources, table, table, options)->num_rows(), 0);
+}
+
+TEST(JoinTest, SmallBudgetGivesTheSameRows) {
+  for (const bool spill_always : {false, true}) {
+    for (const int threads : {1, 3}) {
+      auto resources = MakeResources(threads, 128 << 10, spill_always);
+      auto spec = SpecFor({arrow::int64(), arrow::utf8()}, 40, arrow::utf8());
+      spec.largest_chunk = 40;
+      CheckJoin(resources, testing::RandomTable(resources, 5, 600, spec), testing::RandomTable(resources, 6, 500, spec),
+                2, false, true);
+      if (HasFatalFailure()) {
+        return;
+      }
+    }
+  }
+}
+
+TEST(JoinTest, ManyRowsAreBuiltSideBySideWithTheSameResult) {
+  RandomSpec spec;
+  spec.largest_chunk = 20000;
+  spec.columns.push_back(RandomColumn{"key", arrow::int64(), 100000, 0.01});
+  std::vector<std::string> expected;
+  for (const int threads : {1, 3}) {
+    auto resources = MakeResources(threads, int64_t{1} << 30, false, 10000);
+    const auto left = testing::RandomTable(resources, 5, 3000, spec);
+    const auto right = testing::RandomTable(resources, 6, 70000, spec);
+    const auto joined =
+        HashJoin(resources, left, right, OptionsFor(JoinType::kFull, *left.schema(), *right.schema(), 1)).ValueOrDie();
+    const auto rows = RowsAsStrings(joined);
+    if (threads == 1) {
+      expected = rows;
+      EXPECT_GT(rows.size(), 70000u);
+    }
+    EXPECT_TRUE(rows == expected);
+  }
+}
+
+TEST(JoinTest, KeysOfDifferentTypesAreRefusedByName) {
+  auto resources = MakeResources();
+  const auto left = testing::RandomTable(resources, 5, 10, SpecFor({arrow::int64()}, 5, arrow::int32()));
+  const auto right = testing::RandomTable(resources, 5, 10, SpecFor({arrow::utf8()}, 5, arrow::int32()));
+  const auto status =
+      HashJoin(resources, left, right, OptionsFor(JoinType::kInner, *left.schema(), *right.schema(), 1)).status();
+  EXPECT_TRUE(status.IsTypeError());
+  EXPECT_NE(status.message().find("join key 'key0' is int64 on the left and 'key0' is string on the right"),
+            std::string::npos)
+      << status.message();
+}
+
+}  // namespace
+}  // namespace cylon
