@@ -19,9 +19,9 @@ class CYLON_EXPORT Context {
   static arrow::Result<std::shared_ptr<Context>> Local(Options options = {},
                                                        std::function<arrow::Status()> interrupt = nullptr);
 
-  /// This process's rank of the job that `options` describe (OptionsFromEnvironment under a launcher): joins, connects, and returns when every
-  /// rank has come. Collective. DeadlineError names the ranks that did not come; AuthenticationError for a wrong secret.
-  /// With world_size 0 or 1 and no store it is Local.
+  /// This process's rank of the job that `options` describe (OptionsFromEnvironment under a launcher): joins, connects,
+  /// and returns when every rank has come. Collective. DeadlineError names the ranks that did not come;
+  /// AuthenticationError for a wrong secret. With world_size 0 or 1 and no store it is Local.
   static arrow::Result<std::shared_ptr<Context>> Connect(Options options,
                                                          std::function<arrow::Status()> interrupt = nullptr);
 
@@ -34,11 +34,12 @@ class CYLON_EXPORT Context {
   Rank rank() { return communicator().rank(); }
   int world_size() { return communicator().size(); }
 
-  /// A context over a part of the ranks, sharing this one's resources; see Communicator::Split. nullptr for color -1.
+  /// A context over a part of the ranks, sharing this one's resources and connections, which end with the last of them
+  /// (or with Close of this one); see Communicator::Split. nullptr for color -1. Collective.
   virtual arrow::Result<std::shared_ptr<Context>> Split(int color, int key) = 0;
 
-  /// Leaves in order: says goodbye, writes the trace, clears the store. Waits at most close_deadline_s for its messages to leave. Collective in
-  /// that every rank should call it, but it does not wait for the others.
+  /// Leaves in order: says goodbye, writes the trace, clears the store. Waits at most close_deadline_s for its messages
+  /// to leave. Collective in that every rank should call it, but it does not wait for the others.
   virtual arrow::Status Close() = 0;
 };
 
@@ -47,14 +48,15 @@ struct ThreadWorld {
   enum class Kind { kSim, kInproc, kTcp };
   Kind kind = Kind::kInproc;
   int ranks = 1;
-  uint64_t seed = 0;   ///< kSim: decides everything that is left open
-  Options options;     ///< of every rank; memory_bytes and threads are per rank (0: 1 GiB, 1 thread)
-  Rank kill_rank = -1;  ///< kSim: this rank is lost …
+  uint64_t seed = 0;       ///< kSim: decides everything that is left open
+  Options options;         ///< of every rank; memory_bytes and threads are per rank (0: 1 GiB, 1 thread)
+  Rank kill_rank = -1;     ///< kSim: this rank is lost …
   int64_t kill_after = 0;  ///< … at this scheduling decision
   std::function<arrow::Status()> interrupt;  ///< hook of every rank's waits
 };
 
-/// Calls body(context) on one thread a rank, closes the contexts of those that return OK, aborts the others', and returns every rank's status.
+/// Calls body(context) on one thread a rank, closes the contexts of those that return OK, aborts the others', and
+/// returns every rank's status.
 CYLON_EXPORT std::vector<arrow::Status> RunRanks(const ThreadWorld& world,
                                                  const std::function<arrow::Status(Context&)>& body);
 

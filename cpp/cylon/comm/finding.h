@@ -1,0 +1,38 @@
+/// A finding: why a communicator cannot go on, as one rank saw it and tells the others.
+#pragma once
+
+#include <arrow/result.h>
+
+#include <string>
+#include <string_view>
+
+#include "cylon/base/error.h"
+
+namespace cylon::internal {
+
+/// Where findings compete, the one whose source knows most wins, then the lowest rank, then the lowest text.
+struct Finding {
+  enum class Source : uint8_t {
+    kLauncher = 0,      ///< it saw the process end
+    kItself = 1,        ///< the rank said that it gave up, and why
+    kDisagreement = 2,  ///< a mismatched collective or a broken protocol: certain, whatever followed from it
+    kLink = 3,          ///< a link to it broke
+    kDeparture = 4,     ///< it said goodbye, and somebody needs it
+  };
+  Source source = Source::kLink;
+  ErrorKind kind = ErrorKind::kRankFailed;
+  Rank rank = -1;    ///< in the world: the rank that failed, or that the error came from
+  std::string text;  ///< kRankFailed: the cause; kRemote: EncodeStatus; else the whole message
+
+  auto operator<=>(const Finding&) const = default;
+};
+
+std::string Encode(const Finding& finding);
+/// ProtocolError where `text` is not what Encode writes.
+arrow::Result<Finding> DecodeFinding(std::string_view text);
+
+/// The error that `finding` is at a rank: `own_rank` in the world, in `operation` (its text and sequence; "" for none).
+arrow::Status ToStatus(const Finding& finding, Rank own_rank, const std::string& host, const std::string& operation,
+                       uint64_t sequence, bool agreed);
+
+}  // namespace cylon::internal
