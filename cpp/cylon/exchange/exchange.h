@@ -26,7 +26,8 @@ struct Incoming {
   std::shared_ptr<arrow::RecordBatch> batch;
 };
 
-/// Called on the thread that calls Exchange, between sends: the next batches to send, or nothing when there are no more.
+/// Called on the thread that calls Exchange, between sends: the next batches to send, or nothing when there are no
+/// more.
 using ExchangeSource = std::function<arrow::Result<std::optional<std::vector<Outgoing>>>()>;
 /// Called on the same thread for every chunk that came, in order of arrival.
 using ExchangeTarget = std::function<arrow::Status(Incoming)>;
@@ -37,14 +38,15 @@ struct ExchangeStats {
   int64_t rows_received = 0;   ///< from all, this rank too
 };
 
-/// Streams: produces, sends, receives and consumes at the same time, nobody waits for a whole table. Buffers travel as they lie (Arrow IPC encapsulated messages with 64-byte alignment;
-/// the schema once a pair, dictionaries when they change), chunks of at most min(chunk_bytes, budget / (8 * world size)). What arrives while
-/// this thread computes waits within a credit; a full budget spills. A local error (of source or target) reaches all: end-of-stream markers carry a
-/// status, and every rank returns RemoteError of the lowest failing rank. Collective; `schema` and `what` (a name for errors and traces)
-/// are equal at all ranks, which is checked first. An empty batch is not sent.
+/// Streams: produces, sends, receives and consumes at the same time, nobody waits for a whole table. Buffers travel as
+/// they lie (Arrow IPC encapsulated messages with 64-byte alignment; the schema once a pair, dictionaries when they
+/// change), chunks of at most min(chunk_bytes, budget / (8 * world size)). What arrives while this thread computes
+/// waits within a credit; a full budget spills. A local error (of source or target) reaches all: end-of-stream markers
+/// carry a status, and every rank returns RemoteError of the lowest failing rank. Collective; `schema` and `what` (a
+/// name for errors and traces) are equal at all ranks, which is checked first. An empty batch is not sent.
 CYLON_EXPORT arrow::Result<ExchangeStats> Exchange(Context& context, const std::string& what,
-                                                   const std::shared_ptr<arrow::Schema>& schema, const ExchangeSource& source,
-                                                   const ExchangeTarget& target);
+                                                   const std::shared_ptr<arrow::Schema>& schema,
+                                                   const ExchangeSource& source, const ExchangeTarget& target);
 
 /// Destination of each row of a batch; index of the batch within the table, its rows before it.
 using Partitioner = std::function<arrow::Status(const arrow::RecordBatch& batch, int64_t rows_before,
@@ -64,8 +66,9 @@ CYLON_EXPORT arrow::Result<Table> AllGatherTable(Context& context, const Table& 
 CYLON_EXPORT arrow::Result<Table> GatherTable(Context& context, const Table& table, Rank root);
 /// The table of `root` at every rank. Other ranks pass a table with the same schema; its rows are ignored.
 CYLON_EXPORT arrow::Result<Table> BroadcastTable(Context& context, const Table& table, Rank root);
-/// The same rows in the same order, sizes even to within one row; or `rows_per_rank`, by rank, adding up to the total (the same at every rank).
-CYLON_EXPORT arrow::Result<Table> RepartitionTable(Context& context, const Table& table,
-                                                   const std::optional<std::vector<int64_t>>& rows_per_rank = std::nullopt);
+/// The same rows in the same order, sizes even to within one row; or `rows_per_rank`, by rank, adding up to the total
+/// (the same at every rank).
+CYLON_EXPORT arrow::Result<Table> RepartitionTable(
+    Context& context, const Table& table, const std::optional<std::vector<int64_t>>& rows_per_rank = std::nullopt);
 
 }  // namespace cylon
