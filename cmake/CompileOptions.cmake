@@ -6,6 +6,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(cylon_options INTERFACE -Wno-maybe-uninitialized -Wno-mismatched-new-delete
                                                  -Wno-stringop-overflow -Wno-array-bounds -Wno-stringop-overread
                                                  -Wno-free-nonheap-object -Wno-restrict)
+else()
+  # Fields that a designated initializer leaves out have their defaults, which is why it is used.
+  target_compile_options(cylon_options INTERFACE -Wno-missing-field-initializers)
 endif()
 if(CYLON_SANITIZE)
   target_compile_options(cylon_options INTERFACE -fsanitize=${CYLON_SANITIZE} -fno-omit-frame-pointer -g1)

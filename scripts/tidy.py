@@ -23,6 +23,7 @@ BUILD = ROOT / "build" / "lint"
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<](cylon/[^">]+)[">]', re.MULTILINE)
 # Half of the time of a full run, for mistakes that a reader or the compiler's own warnings see as well.
 SLOW = (
+    "bugprone-assert-side-effect",
     "bugprone-chained-comparison",
     "bugprone-multiple-statement-macro",
     "bugprone-not-null-terminated-result",
@@ -30,8 +31,10 @@ SLOW = (
     "bugprone-standalone-empty",
     "bugprone-stringview-nullptr",
     "bugprone-suspicious-semicolon",
+    "bugprone-suspicious-string-compare",
     "bugprone-undelegated-constructor",
     "bugprone-unused-raii",
+    "bugprone-unused-return-value",
 )
 
 
