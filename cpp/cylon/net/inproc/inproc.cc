@@ -2,7 +2,9 @@
 #include "cylon/net/inproc/inproc.h"
 
 #include <deque>
+#include <map>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "cylon/net/send_tracker.h"
@@ -10,6 +12,34 @@
 namespace cylon {
 
 namespace {
+
+/// A message on its way: its buffers are the sender's, who may want them back at once when it gives up.
+struct Parcel {
+  explicit Parcel(Message sent) : message(std::move(sent)) {}
+
+  /// No reader has the buffers after this.
+  void Revoke() {
+    std::lock_guard<std::mutex> lock(mutex);
+    revoked = true;
+    message.segments.clear();
+  }
+  /// Into `landing`, which has their sizes. False where they were taken back.
+  bool CopyTo(const Buffers& landing) {
+    std::lock_guard<std::mutex> lock(mutex);
+    for (size_t i = 0; i < landing.size() && !revoked; ++i) {
+      const auto& source = message.segments[i];
+      if (source->size() > 0) {
+        std::memcpy(landing[i]->mutable_data(), source->data(), static_cast<size_t>(source->size()));
+      }
+    }
+    message.segments.clear();  // before the sender hears: its pool may go next
+    return !revoked;
+  }
+
+  std::mutex mutex;
+  bool revoked = false;
+  Message message;
+};
 
 /// A rank's end. Its members belong to tasks of its executor.
 struct End {
@@ -21,8 +51,23 @@ struct End {
   State state = State::kNew;
   Sink* sink = nullptr;
   internal::SendTracker sends;
+  std::map<uint64_t, std::pair<Rank, std::shared_ptr<Parcel>>> parcels;  // by id of the send
   arrow::Future<> start = arrow::Future<>::Make();
   std::vector<bool> lost;  // peers of which the sink was told that they are gone
+
+  void FinishSend(uint64_t id) {
+    parcels.erase(id);
+    sends.Finish(id, arrow::Status::OK());
+  }
+  void RevokeFor(Rank to) {
+    std::erase_if(parcels, [to](auto& entry) {
+      const bool revoked = to < 0 || entry.second.first == to;
+      if (revoked) {
+        entry.second.second->Revoke();
+      }
+      return revoked;
+    });
+  }
 
   void FinishStart(const arrow::Status& status) {
     if (!start.is_finished()) {
@@ -120,6 +165,7 @@ void HearLoss(End* end, Rank peer, const arrow::Status& cause) {
   end->lost[peer] = true;
   const auto status = cause.ok() ? Gone(peer, "said goodbye") : cause;
   end->FinishStart(status);
+  end->RevokeFor(peer);
   end->sends.FailPeer(peer, status);
   if (end->state == End::State::kRunning) {
     end->sink->OnPeerLost(peer, cause);
@@ -127,17 +173,12 @@ void HearLoss(End* end, Rank peer, const arrow::Status& cause) {
 }
 
 /// Runs in a task of the receiver: takes the memory, copies, hands over, and tells the sender that it may go on.
-void Arrive(Hub& hub, End* end, Rank from, uint64_t id, Message message) {
+void Arrive(Hub& hub, End* end, Rank from, uint64_t id, Parcel& parcel, const Sizes& sizes) {
   if (end->lost[from]) {
     return;  // the sender hears of it by its own loss
   }
   if (end->state == End::State::kRunning) {
-    Sizes sizes;
-    sizes.reserve(message.segments.size());
-    for (const auto& segment : message.segments) {
-      sizes.push_back(segment->size());
-    }
-    auto landing = end->sink->Allocate(from, message.channel, message.header, sizes);
+    auto landing = end->sink->Allocate(from, parcel.message.channel, parcel.message.header, sizes);
     if (!landing.ok()) {
       hub.Send(from, [rank = end->rank](End* sender) {
         HearLoss(sender, rank, Gone(rank, "refused a message and closed the connection"));
@@ -145,16 +186,14 @@ void Arrive(Hub& hub, End* end, Rank from, uint64_t id, Message message) {
       HearLoss(end, from, landing.status());
       return;
     }
-    Message arrived{message.channel, message.header, landing.MoveValueUnsafe()};
-    for (size_t i = 0; i < sizes.size(); ++i) {
-      if (sizes[i] > 0) {
-        std::memcpy(arrived.segments[i]->mutable_data(), message.segments[i]->data(), static_cast<size_t>(sizes[i]));
-      }
+    if (!parcel.CopyTo(*landing)) {
+      return;  // the loss of its sender comes next
     }
-    message.segments.clear();
-    end->sink->OnMessage(from, std::move(arrived));
+    end->sink->OnMessage(from, Message{parcel.message.channel, parcel.message.header, landing.MoveValueUnsafe()});
+  } else {
+    parcel.Revoke();
   }
-  hub.Send(from, [id](End* sender) { sender->sends.Finish(id, arrow::Status::OK()); });
+  hub.Send(from, [id](End* sender) { sender->FinishSend(id); });
 }
 
 class InprocTransport : public Transport {
@@ -194,8 +233,15 @@ class InprocTransport : public Transport {
       return Gone(to, "was lost before this send");
     }
     auto sent = end_->sends.Add(to);
-    hub_->Send(to, [hub = hub_, rank, id = sent.id, message = std::move(message)](End* receiver) mutable {
-      Arrive(*hub, receiver, rank, id, std::move(message));
+    Sizes sizes;
+    sizes.reserve(message.segments.size());
+    for (const auto& segment : message.segments) {
+      sizes.push_back(segment->size());
+    }
+    auto parcel = std::make_shared<Parcel>(std::move(message));
+    end_->parcels.emplace(sent.id, std::make_pair(to, parcel));
+    hub_->Send(to, [hub = hub_, rank, id = sent.id, parcel, sizes = std::move(sizes)](End* receiver) {
+      Arrive(*hub, receiver, rank, id, *parcel, sizes);
     });
     return sent.done;
   }
@@ -221,6 +267,7 @@ class InprocTransport : public Transport {
   void Silence() {
     const auto cancelled = arrow::Status::Cancelled("rank ", end_->rank, " closed its transport");
     end_->state = End::State::kClosed;
+    end_->RevokeFor(-1);
     end_->FinishStart(cancelled);
     end_->sends.FailAll(cancelled);
   }

@@ -71,6 +71,10 @@ struct SimLink {
   SimParcel Pop(size_t index);
   void PushBackFirst(SimParcel parcel);
   void Clear();
+  /// The receiver's memory goes back; parcels stay.
+  void DropLandings();
+  /// The sender is going, and its memory with it: what is on its way goes on as a copy.
+  void CopyPayloads();
 };
 
 /// A rank's end of the network. Belongs to whoever has the baton.
@@ -110,6 +114,7 @@ class SimCore {
   void StartPort(Rank rank, Sink* sink);
   void ClosePort(Rank rank);  // after what is queued, goodbye
   void AbortPort(Rank rank);
+  void LeavePort(Rank rank);  // the transport is destroyed
   bool HeardLoss(Rank rank, Rank lost);
 
  private:
@@ -147,8 +152,9 @@ class SimCore {
   void RunTaskOf(Lock& lock, Rank rank);
   void Deliver(Lock& lock, Rank from, Rank to, size_t index);
   void FinishSend(Rank from, uint64_t id);
-  void TellLoss(Lock& lock, Rank from, Rank to, const arrow::Status& cause);
+  void TellLoss(Rank from, Rank to, const arrow::Status& cause);
   void BreakLinks(Rank rank, const std::string& cause);
+  void ReleaseMemory(Rank rank);
 
   mutable std::mutex mutex_;
   std::mt19937_64 random_;

@@ -38,6 +38,38 @@ void SimLink::Clear() {
   active.clear();
 }
 
+void SimLink::DropLandings() {
+  for (auto& [channel, queue] : queues) {
+    queue.front().landing.reset();  // only the first of a channel can have one
+  }
+}
+
+void SimLink::CopyPayloads() {
+  for (auto& [channel, queue] : queues) {
+    for (auto& parcel : queue) {
+      for (auto& segment : parcel.message.segments) {
+        segment = arrow::Buffer::FromString(segment->ToString());
+      }
+    }
+  }
+}
+
+void SimCore::ReleaseMemory(Rank rank) {
+  for (Rank peer = 0; peer < size(); ++peer) {
+    link(peer, rank).DropLandings();
+    link(rank, peer).CopyPayloads();
+  }
+}
+
+void SimCore::LeavePort(Rank rank) {
+  if (port(rank).state == SimPort::State::kRunning) {
+    AbortPort(rank);
+    return;
+  }
+  Lock lock(mutex_);
+  ReleaseMemory(rank);
+}
+
 void SimCore::Launch(Rank from, Rank to, SimParcel parcel) {
   Lock lock(mutex_);
   link(from, to).Push(std::move(parcel));
@@ -61,6 +93,9 @@ void SimCore::ClosePort(Rank rank) {
   own.state = SimPort::State::kClosed;
   own.sink = nullptr;
   for (Rank peer = 0; peer < size(); ++peer) {
+    link(peer, rank).DropLandings();
+  }
+  for (Rank peer = 0; peer < size(); ++peer) {
     auto& way = link(rank, peer);
     if (peer != rank && way.end == SimLink::End::kOpen) {
       way.end = SimLink::End::kGoodbye;
@@ -75,6 +110,7 @@ void SimCore::AbortPort(Rank rank) {
     own.state = SimPort::State::kGone;
     own.sink = nullptr;
     BreakLinks(rank, "closed its transport without a goodbye");
+    ReleaseMemory(rank);
   }
   port(rank).sends.FailAll(arrow::Status::Cancelled("rank ", rank, " closed its transport"));
 }
@@ -90,11 +126,7 @@ class SimTransport : public Transport {
  public:
   SimTransport(SimCore& core, Rank rank) : core_(core), rank_(rank) {}
 
-  ~SimTransport() override {
-    if (core_.port(rank_).state == SimPort::State::kRunning) {
-      core_.AbortPort(rank_);
-    }
-  }
+  ~SimTransport() override { core_.LeavePort(rank_); }
 
   const Traits& traits() const override { return traits_; }
 

@@ -247,7 +247,7 @@ bool SimCore::Step(Lock& lock, size_t choice, SimWaiter* own) {
       }
       choice -= ready;
       if (LossIsDue(from, to) && choice-- == 0) {
-        TellLoss(lock, from, to, link(from, to).cause);
+        TellLoss(from, to, link(from, to).cause);
         return false;
       }
     }
@@ -366,6 +366,7 @@ void SimCore::KillDue(Lock& lock) {
     state.killed = true;
     state.port.state = SimPort::State::kGone;
     BreakLinks(rank, "was killed");
+    ReleaseMemory(rank);
     for (auto* waiter : waiters_) {
       if (waiter->rank == rank) {
         waiter->ended = true;
@@ -438,8 +439,11 @@ void SimCore::Deliver(Lock& lock, Rank from, Rank to, size_t index) {
       back.end = SimLink::End::kBroken;
       back.cause = arrow::Status::IOError("rank ", to, " is gone: it closed the connection");
     }
-    TellLoss(lock, from, to, refused);
+    TellLoss(from, to, refused);
   } else if (only_allocate) {
+    if (port.state != SimPort::State::kRunning) {
+      parcel.landing.reset();  // closed meanwhile
+    }
     if (!way.told) {
       way.PushBackFirst(std::move(parcel));
     }
@@ -454,26 +458,24 @@ void SimCore::FinishSend(Rank from, uint64_t id) {
   }
 }
 
-/// `to` hears that nothing comes from `from` any more; its own sends to `from` fail.
-void SimCore::TellLoss(Lock& lock, Rank from, Rank to, const arrow::Status& cause) {
+/// `to` hears that nothing comes from `from` any more; its own sends to `from` fail. In a task of its own, so behind
+/// the news of sends that did arrive.
+void SimCore::TellLoss(Rank from, Rank to, const arrow::Status& cause) {
   auto& way = link(from, to);
-  auto& port = ranks_[to]->port;
   if (way.told) {
     return;
   }
-  const arrow::Status told = cause;
   Record(kToldLoss, from, to);
   way.told = true;
   way.Clear();
   link(to, from).Clear();
-  lock.unlock();
-  task_of_.store(to);
-  port.sends.FailPeer(from, told.ok() ? arrow::Status::IOError("rank ", from, " is gone: it said goodbye") : told);
-  if (port.state == SimPort::State::kRunning) {
-    port.sink->OnPeerLost(from, told);
-  }
-  task_of_.store(-1);
-  lock.lock();
+  ranks_[to]->tasks.push_back([this, from, to, cause] {
+    auto& port = ranks_[to]->port;
+    port.sends.FailPeer(from, cause.ok() ? arrow::Status::IOError("rank ", from, " is gone: it said goodbye") : cause);
+    if (port.state == SimPort::State::kRunning) {
+      port.sink->OnPeerLost(from, cause);
+    }
+  });
 }
 
 void SimCore::BreakLinks(Rank rank, const std::string& cause) {

@@ -1,0 +1,149 @@
+/// What a transport has to do, as tests that run on every one: worlds to run them in, and what the cases share.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "cylon/base/asio_executor.h"
+#include "cylon/base/co.h"
+#include "cylon/net/inproc/inproc.h"
+#include "cylon/net/lanes.h"
+#include "cylon/net/sim/sim_world.h"
+#include "cylon/net/transport.h"
+
+namespace cylon::testing {
+
+/// Ranks as threads, each with an executor and one transport.
+class ConformanceWorld {
+ public:
+  virtual ~ConformanceWorld() = default;
+  virtual Executor& executor(Rank rank) = 0;
+  /// Once per rank, inside Run.
+  virtual std::unique_ptr<Transport> MakeTransport(Rank rank) = 0;
+  /// body(rank) on a thread per rank; the first error, by rank.
+  virtual arrow::Status Run(const std::function<arrow::Status(Rank)>& body) = 0;
+};
+
+/// A transport under test, and how much of each case it is worth.
+struct Subject {
+  std::string name;
+  std::function<std::unique_ptr<ConformanceWorld>(int ranks, uint64_t seed)> make;
+  int seeds;        ///< runs of each case, with seeds from 0
+  int64_t largest;  ///< bytes of the largest message
+  int64_t many;     ///< how many are "many small messages"
+};
+
+inline std::ostream& operator<<(std::ostream& out, const Subject& subject) { return out << subject.name; }
+
+inline bool LongTests() {
+  const char* value = std::getenv("CYLON_TEST_LONG");
+  return value != nullptr && std::string(value) == "1";
+}
+
+#ifdef CYLON_SANITIZED
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
+/// So long may a wait of a test take; on a virtual clock it never passes.
+inline constexpr auto kPatience = std::chrono::seconds(100);
+
+template <typename F>
+arrow::Status AwaitSoon(Executor& executor, const F& future) {
+  return executor.Await(arrow::Future<>(future), executor.Now() + kPatience);
+}
+
+class SimConformanceWorld : public ConformanceWorld {
+ public:
+  SimConformanceWorld(int ranks, uint64_t seed) : world(ranks, seed) {}
+  Executor& executor(Rank rank) override { return world.executor(rank); }
+  std::unique_ptr<Transport> MakeTransport(Rank rank) override { return world.MakeTransport(rank); }
+  arrow::Status Run(const std::function<arrow::Status(Rank)>& body) override { return world.Run(body); }
+  SimWorld world;
+};
+
+/// Real time: an AsioExecutor and a thread for each rank.
+class ThreadedConformanceWorld : public ConformanceWorld {
+ public:
+  explicit ThreadedConformanceWorld(int ranks) {
+    for (Rank rank = 0; rank < ranks; ++rank) {
+      executors_.push_back(std::make_unique<AsioExecutor>("rank" + std::to_string(rank)));
+    }
+  }
+  AsioExecutor& executor(Rank rank) override { return *executors_[static_cast<size_t>(rank)]; }
+  int size() const { return static_cast<int>(executors_.size()); }
+  arrow::Status Run(const std::function<arrow::Status(Rank)>& body) override {
+    std::vector<arrow::Status> results(executors_.size());
+    std::vector<std::thread> threads;
+    for (Rank rank = 0; rank < size(); ++rank) {
+      threads.emplace_back([&, rank] { results[static_cast<size_t>(rank)] = body(rank); });
+    }
+    for (auto& thread : threads) {
+      thread.join();
+    }
+    for (const auto& result : results) {
+      ARROW_RETURN_NOT_OK(result);
+    }
+    return arrow::Status::OK();
+  }
+
+ private:
+  std::vector<std::unique_ptr<AsioExecutor>> executors_;
+};
+
+class InprocConformanceWorld : public ThreadedConformanceWorld {
+ public:
+  explicit InprocConformanceWorld(int ranks) : ThreadedConformanceWorld(ranks), hub_(ranks) {}
+  std::unique_ptr<Transport> MakeTransport(Rank rank) override { return hub_.MakeTransport(rank, executor(rank)); }
+
+ private:
+  InprocHub hub_;
+};
+
+inline Subject SimSubject() {
+  return {"sim", [](int ranks, uint64_t seed) { return std::make_unique<SimConformanceWorld>(ranks, seed); },
+          LongTests() ? 1000 : 20, 4 << 20, kSanitized ? 300 : 2000};
+}
+
+inline Subject InprocSubject() {
+  return {"inproc", [](int ranks, uint64_t) { return std::make_unique<InprocConformanceWorld>(ranks); }, 1,
+          kSanitized    ? 8 << 20
+          : LongTests() ? int64_t{3} << 30
+                        : 64 << 20,
+          kSanitized ? 5000 : 100000};
+}
+
+/// `bytes` that depend on `seed`, whole words of a sequence and its beginning at the tail.
+inline std::shared_ptr<arrow::Buffer> Pattern(int64_t bytes, uint64_t seed) {
+  std::shared_ptr<arrow::Buffer> buffer = arrow::AllocateBuffer(bytes).ValueOrDie();
+  uint8_t* out = buffer->mutable_data();
+  for (int64_t at = 0; at < bytes; at += 8) {
+    const uint64_t word = (seed + static_cast<uint64_t>(at)) * 0x9e3779b97f4a7c15ULL;
+    std::memcpy(out + at, &word, static_cast<size_t>(std::min<int64_t>(8, bytes - at)));
+  }
+  return buffer;
+}
+
+inline bool IsPattern(const arrow::Buffer& buffer, uint64_t seed) {
+  for (int64_t at = 0; at < buffer.size(); at += 8) {
+    const uint64_t word = (seed + static_cast<uint64_t>(at)) * 0x9e3779b97f4a7c15ULL;
+    if (std::memcmp(buffer.data() + at, &word, static_cast<size_t>(std::min<int64_t>(8, buffer.size() - at))) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+inline ChannelId TestChannel(uint64_t sequence) { return {1, 0, ChannelKind::kTest, sequence}; }
+
+}  // namespace cylon::testing
