@@ -1,0 +1,287 @@
+// The ranks of a world over TCP connections.
+#include "cylon/net/tcp/tcp_mesh.h"
+
+#include <array>
+
+#include "cylon/wire/handshake.h"
+
+namespace cylon::internal {
+
+namespace {
+
+constexpr uint8_t kTaken = 1;
+constexpr uint8_t kRefused = 0;
+
+}  // namespace
+
+uint32_t EpochTag(const std::string& epoch) {
+  uint32_t tag = 0;
+  for (const char c : epoch) {
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0;
+    tag = tag << 4 | static_cast<uint32_t>(digit);
+  }
+  return tag;
+}
+
+TcpMesh::TcpMesh(AsioExecutor& executor, World world, std::string secret, Duration connect_deadline)
+    : executor_(executor),
+      world_(std::move(world)),
+      secret_(std::move(secret)),
+      connect_deadline_(connect_deadline),
+      epoch_(EpochTag(world_.epoch)),
+      peers_(static_cast<size_t>(world_.size())) {}
+
+std::string TcpMesh::Name(Rank rank) const {
+  return "rank " + std::to_string(rank) + " (" + world_.cards[static_cast<size_t>(rank)].host + ", " +
+         world_.cards[static_cast<size_t>(rank)].address + ")";
+}
+
+arrow::Future<> TcpMesh::Start(Sink* sink) {
+  sink_ = sink;
+  const int size = world_.size();
+  if (size == 1) {
+    started_.MarkFinished();
+    return started_;
+  }
+  // In a world of two, rank 0's connection is the ring.
+  if (size > 2 || world_.rank == 0) {
+    Dial((world_.rank + 1) % size);
+  }
+  const Rank previous = (world_.rank + size - 1) % size;
+  executor_.PostAt(executor_.Now() + connect_deadline_, [weak = weak_from_this(), previous] {
+    auto self = weak.lock();
+    if (self && !self->started_.is_finished() && !self->closing_) {
+      self->Lose(previous, DeadlineError(self->Name(previous) + " did not connect in time; is it reachable, and does "
+                                                                "its machine keep up?",
+                                         previous));
+    }
+  });
+  CheckStarted();
+  return started_;
+}
+
+void TcpMesh::CheckStarted() {
+  if (started_.is_finished()) {
+    return;
+  }
+  const int size = world_.size();
+  for (const Rank neighbour : {(world_.rank + 1) % size, (world_.rank + size - 1) % size}) {
+    const auto& peer = peers_[static_cast<size_t>(neighbour)];
+    if (peer.lost) {
+      started_.MarkFinished(peer.cause.ok() ? arrow::Status::IOError(Name(neighbour), " left before the start")
+                                            : peer.cause);
+      return;
+    }
+    if (peer.link == nullptr) {
+      return;
+    }
+  }
+  started_.MarkFinished();
+}
+
+arrow::Future<> TcpMesh::Send(Rank to, Message message) {
+  auto& peer = peers_[static_cast<size_t>(to)];
+  if (peer.lost || closing_) {
+    return arrow::Future<>::MakeFinished(
+        peer.lost
+            ? arrow::Status::IOError(Name(to), " is gone: ", peer.cause.ok() ? "it said goodbye" : peer.cause.message())
+            : arrow::Status::Cancelled("this rank is closing"));
+  }
+  auto sent = sends_.Add(to);
+  if (peer.link != nullptr) {
+    peer.link->Queue(sent.id, std::move(message));
+  } else {
+    peer.waiting.push_back({sent.id, std::move(message)});
+    Dial(to);
+  }
+  return sent.done;
+}
+
+void TcpMesh::Dial(Rank rank) {
+  auto& peer = peers_[static_cast<size_t>(rank)];
+  if (!peer.dialling) {
+    peer.dialling = true;
+    Spawn(executor_, DialPeer(shared_from_this(), rank));
+  }
+}
+
+Co<void> TcpMesh::DialPeer(std::shared_ptr<TcpMesh> self, Rank rank) {
+  std::unique_ptr<Stream> stream;
+  auto dial = self->TryDial(rank, &stream);
+  auto taken = co_await dial;
+  auto& peer = self->peers_[static_cast<size_t>(rank)];
+  peer.dialling = false;
+  if (self->closing_ || peer.lost || peer.link != nullptr) {
+    // Meanwhile the other side's connection was taken, or nobody wants one any more.
+    co_return arrow::Status::OK();
+  }
+  if (!taken.ok()) {
+    self->Lose(rank,
+               taken.status().WithMessage("cannot connect to ", self->Name(rank), ": ", taken.status().message()));
+  } else if (*taken) {
+    self->Adopt(rank, std::move(stream));
+  } else {
+    // Refused: the lower rank's own connection is on its way. Should it never come, that is a loss too.
+    self->executor_.PostAt(self->executor_.Now() + self->connect_deadline_, [weak = self->weak_from_this(), rank] {
+      auto mesh = weak.lock();
+      if (mesh && mesh->peers_[static_cast<size_t>(rank)].link == nullptr && !mesh->closing_) {
+        mesh->Lose(rank, DeadlineError(mesh->Name(rank) + " refused a connection and did not make one itself", rank));
+      }
+    });
+  }
+  co_return arrow::Status::OK();
+}
+
+Co<bool> TcpMesh::TryDial(Rank rank, std::unique_ptr<Stream>* stream) {
+  const TimePoint deadline = executor_.Now() + connect_deadline_;
+  CYLON_CO_ASSIGN_OR_RETURN(HostPort address, HostPort::Parse(world_.cards[static_cast<size_t>(rank)].address));
+  auto connect = ConnectTcp(executor_.io(), executor_, address, deadline);
+  CYLON_CO_ASSIGN_OR_RETURN(*stream, co_await connect);
+  auto handshake = HandshakeAsDialler(stream->get(), executor_, Self(), secret_, deadline);
+  CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, co_await handshake);
+  if (identity.rank != rank) {
+    co_return ProtocolError("the process there is rank " + std::to_string(identity.rank), rank);
+  }
+  std::array<uint8_t, 1> verdict{};
+  auto read = (*stream)->Read(verdict);
+  CYLON_CO_RETURN_NOT_OK(co_await read);
+  co_return verdict[0] == kTaken;
+}
+
+void TcpMesh::Accept(std::unique_ptr<Stream> stream) {
+  if (!closing_) {
+    Spawn(executor_, Welcome(shared_from_this(), std::move(stream)));
+  }
+}
+
+Co<void> TcpMesh::Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream> stream) {
+  auto handshake = HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->secret_,
+                                       self->executor_.Now() + self->connect_deadline_);
+  CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, co_await handshake);  // a stranger: dropped, nobody is told
+  const Rank rank = identity.rank;
+  if (self->closing_ || rank < 0 || rank >= self->world_.size() || rank == self->world_.rank) {
+    co_return arrow::Status::Invalid("a connection that nobody wants");
+  }
+  auto& peer = self->peers_[static_cast<size_t>(rank)];
+  const bool refuse = peer.lost || peer.link != nullptr || (peer.dialling && self->world_.rank < rank);
+  const std::array<uint8_t, 1> verdict{refuse ? kRefused : kTaken};
+  std::vector<std::span<const uint8_t>> parts{std::span<const uint8_t>(verdict)};
+  if (refuse) {
+    auto write = stream->Write(std::move(parts));
+    co_return co_await write;
+  }
+  auto write = stream->Write(std::move(parts));
+  CYLON_CO_RETURN_NOT_OK(co_await write);
+  if (!self->closing_ && !peer.lost && peer.link == nullptr) {
+    self->Adopt(rank, std::move(stream));
+  }
+  co_return arrow::Status::OK();
+}
+
+void TcpMesh::Adopt(Rank rank, std::unique_ptr<Stream> stream) {
+  auto& peer = peers_[static_cast<size_t>(rank)];
+  peer.link = std::make_shared<TcpLink>(std::move(stream), executor_, this, rank, epoch_);
+  peer.link->Start();
+  for (auto& waiting : peer.waiting) {
+    peer.link->Queue(waiting.id, std::move(waiting.message));
+  }
+  peer.waiting.clear();
+  CheckStarted();
+}
+
+void TcpMesh::Lose(Rank rank, const arrow::Status& cause) {
+  auto& peer = peers_[static_cast<size_t>(rank)];
+  if (peer.lost) {
+    return;
+  }
+  peer.lost = true;
+  peer.cause = cause;
+  peer.waiting.clear();
+  if (peer.link != nullptr) {
+    peer.link->Disown();
+    peer.link->Close();
+  }
+  sends_.FailPeer(rank,
+                  arrow::Status::IOError(Name(rank), " is gone: ", cause.ok() ? "it said goodbye" : cause.message()));
+  CheckStarted();
+  if (closing_) {
+    CheckClosed();
+  } else if (sink_ != nullptr) {
+    sink_->OnPeerLost(rank, cause);
+  }
+}
+
+arrow::Result<Buffers> TcpMesh::AllocateFor(Rank peer, const ChannelId& channel, const InlineBytes& header,
+                                            const Sizes& sizes) {
+  if (closing_) {
+    // Nobody wants it, but it has to be read: closing with unread bytes would reset what the peer has not read yet.
+    Buffers scratch;
+    for (const int64_t size : sizes) {
+      ARROW_ASSIGN_OR_RAISE(auto buffer, arrow::AllocateBuffer(size));
+      scratch.push_back(std::move(buffer));
+    }
+    return scratch;
+  }
+  return sink_->Allocate(peer, channel, header, sizes);
+}
+
+void TcpMesh::Arrived(Rank peer, Message message) {
+  if (!closing_) {
+    sink_->OnMessage(peer, std::move(message));
+  }
+}
+
+void TcpMesh::Left(Rank, uint64_t id, const arrow::Status& status) { sends_.Finish(id, status); }
+
+void TcpMesh::Ended(Rank peer, const arrow::Status& cause) {
+  Lose(peer, cause.ok() ? cause : cause.WithMessage(cause.message(), " (", Name(peer), ")"));
+}
+
+arrow::Future<> TcpMesh::Close() {
+  if (closing_) {
+    return closed_;
+  }
+  closing_ = true;
+  for (auto& peer : peers_) {
+    if (peer.link != nullptr && !peer.lost) {
+      peer.link->QueueGoodbye();
+    }
+    peer.waiting.clear();
+  }
+  CheckClosed();
+  return closed_;
+}
+
+void TcpMesh::CheckClosed() {
+  // A peer closes its end when it has read the goodbye; closing ours before would reset what it has not read yet.
+  for (const auto& peer : peers_) {
+    if (peer.link != nullptr && !peer.lost) {
+      return;
+    }
+  }
+  if (!closed_.is_finished()) {
+    closed_.MarkFinished();
+  }
+}
+
+void TcpMesh::Abort() {
+  closing_ = true;
+  for (auto& peer : peers_) {
+    if (peer.link != nullptr) {
+      peer.link->Disown();
+      peer.link->Close();
+      peer.link.reset();
+    }
+    peer.waiting.clear();
+    peer.lost = true;
+  }
+  sends_.FailAll(arrow::Status::Cancelled("this rank has given up its connections"));
+  if (!started_.is_finished()) {
+    started_.MarkFinished(arrow::Status::Cancelled("this rank has given up its connections"));
+  }
+  if (!closed_.is_finished()) {
+    closed_.MarkFinished();
+  }
+}
+
+}  // namespace cylon::internal

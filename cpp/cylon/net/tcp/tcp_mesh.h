@@ -1,0 +1,84 @@
+/// The ranks of a world over TCP connections: who dials whom, and what happens when both do.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cylon/base/asio_executor.h"
+#include "cylon/bootstrap/membership.h"
+#include "cylon/net/send_tracker.h"
+#include "cylon/net/tcp/tcp_link.h"
+
+namespace cylon::internal {
+
+/// One rank's end of the mesh. Between two ranks there is one connection:
+///
+///   dialler                      listener
+///      | ---- mutual handshake ---- |
+///      | <----- one byte ---------- |   1: taken; 0: refused, a connection dialled by the lower rank is there or
+///      coming | <----- frames -----------> |
+///
+/// Ring neighbours connect at the start (each dials the next rank), the rest at the first message. When two ranks dial
+/// each other at once, the lower one refuses the other's connection and the higher one waits for the lower one's.
+class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
+ public:
+  TcpMesh(AsioExecutor& executor, World world, std::string secret, Duration connect_deadline);
+
+  const World& world() const { return world_; }
+  arrow::Future<> Start(Sink* sink);
+  arrow::Future<> Send(Rank to, Message message);
+  arrow::Future<> Flush() { return sends_.Flush(); }
+  arrow::Future<> Close();
+  void Abort();
+  /// A connection that the listener accepted.
+  void Accept(std::unique_ptr<Stream> stream);
+
+  arrow::Result<Buffers> AllocateFor(Rank peer, const ChannelId& channel, const InlineBytes& header,
+                                     const Sizes& sizes) override;
+  void Arrived(Rank peer, Message message) override;
+  void Left(Rank peer, uint64_t id, const arrow::Status& status) override;
+  void Ended(Rank peer, const arrow::Status& cause) override;
+
+ private:
+  struct Waiting {
+    uint64_t id;
+    Message message;
+  };
+  struct Peer {
+    std::shared_ptr<TcpLink> link;
+    std::vector<Waiting> waiting;  // messages before there is a link
+    bool dialling = false;
+    bool lost = false;
+    arrow::Status cause;
+  };
+
+  Identity Self() const { return {world_.job, world_.epoch, world_.rank, "mesh"}; }
+  std::string Name(Rank rank) const;
+  void Dial(Rank rank);
+  static Co<void> DialPeer(std::shared_ptr<TcpMesh> self, Rank rank);
+  Co<bool> TryDial(Rank rank, std::unique_ptr<Stream>* stream);
+  static Co<void> Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream> stream);
+  void Adopt(Rank rank, std::unique_ptr<Stream> stream);
+  void Lose(Rank rank, const arrow::Status& cause);
+  void ExpectNeighbours();
+  void CheckStarted();
+  void CheckClosed();
+
+  AsioExecutor& executor_;
+  const World world_;
+  const std::string secret_;
+  const Duration connect_deadline_;
+  const uint32_t epoch_;
+  Sink* sink_ = nullptr;
+  std::vector<Peer> peers_;
+  SendTracker sends_;
+  arrow::Future<> started_ = arrow::Future<>::Make();
+  arrow::Future<> closed_ = arrow::Future<>::Make();
+  bool closing_ = false;
+};
+
+/// The low 32 bits of an epoch in hexadecimal.
+uint32_t EpochTag(const std::string& epoch);
+
+}  // namespace cylon::internal
