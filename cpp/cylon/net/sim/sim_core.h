@@ -20,6 +20,9 @@
 
 namespace cylon::internal {
 
+/// What a decision was, for the history.
+enum SimEvent : uint64_t { kResumed = 1, kRanTask, kDelivered, kAllocated, kToldLoss, kJumped, kKilled };
+
 class SimCore;
 
 /// A rank's face onto the world's clock and queue.

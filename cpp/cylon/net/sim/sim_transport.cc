@@ -120,6 +120,115 @@ bool SimCore::HeardLoss(Rank rank, Rank lost) {
   return link(lost, rank).told;
 }
 
+bool SimCore::Deliverable(Rank from, Rank to) {
+  const auto state = ranks_[to]->port.state;
+  return !link(from, to).told && !ranks_[to]->killed &&
+         (state == SimPort::State::kRunning || state == SimPort::State::kClosed);
+}
+
+bool SimCore::LossIsDue(Rank from, Rank to) {
+  const auto& way = link(from, to);
+  const auto state = ranks_[to]->port.state;
+  return !way.told && !ranks_[to]->killed && (state == SimPort::State::kRunning || state == SimPort::State::kClosed) &&
+         (way.end == SimLink::End::kBroken || (way.end == SimLink::End::kGoodbye && way.active.empty()));
+}
+
+/// One message, or only the memory for it: transports that stream ask first and deliver later, with others between.
+void SimCore::Deliver(Lock& lock, Rank from, Rank to, size_t index) {
+  auto& way = link(from, to);
+  auto& port = ranks_[to]->port;
+  auto parcel = way.Pop(index);
+  const bool only_allocate = !parcel.landing && Random(4) == 0;
+  const uint64_t channel = std::hash<ChannelId>()(parcel.message.channel);
+  Record(only_allocate ? kAllocated : kDelivered, static_cast<uint64_t>(from) << 8 | static_cast<uint64_t>(to),
+         channel);
+  if (port.state == SimPort::State::kClosed) {
+    FinishSend(from, parcel.id);
+    return;
+  }
+  auto* sink = port.sink;
+  lock.unlock();
+  task_of_.store(to);
+  arrow::Status refused;
+  if (!parcel.landing) {
+    Sizes sizes;
+    for (const auto& segment : parcel.message.segments) {
+      sizes.push_back(segment->size());
+    }
+    auto landing = sink->Allocate(from, parcel.message.channel, parcel.message.header, sizes);
+    if (landing.ok()) {
+      parcel.landing = landing.MoveValueUnsafe();
+    }
+    refused = landing.status();
+  }
+  if (refused.ok() && !only_allocate) {
+    Message arrived{parcel.message.channel, parcel.message.header, std::move(*parcel.landing)};
+    for (size_t i = 0; i < arrived.segments.size(); ++i) {
+      const auto& source = parcel.message.segments[i];
+      if (source->size() > 0) {
+        std::memcpy(arrived.segments[i]->mutable_data(), source->data(), static_cast<size_t>(source->size()));
+      }
+    }
+    parcel.message.segments.clear();
+    sink->OnMessage(from, std::move(arrived));
+  }
+  task_of_.store(-1);
+  lock.lock();
+  if (!refused.ok()) {
+    auto& back = link(to, from);
+    if (back.end == SimLink::End::kOpen) {
+      back.end = SimLink::End::kBroken;
+      back.cause = arrow::Status::IOError("rank ", to, " is gone: it closed the connection");
+    }
+    TellLoss(from, to, refused);
+  } else if (only_allocate) {
+    if (port.state != SimPort::State::kRunning) {
+      parcel.landing.reset();  // closed meanwhile
+    }
+    if (!way.told) {
+      way.PushBackFirst(std::move(parcel));
+    }
+  } else {
+    FinishSend(from, parcel.id);
+  }
+}
+
+void SimCore::FinishSend(Rank from, uint64_t id) {
+  if (!ranks_[from]->killed) {
+    ranks_[from]->tasks.push_back([this, from, id] { port(from).sends.Finish(id, arrow::Status::OK()); });
+  }
+}
+
+/// `to` hears that nothing comes from `from` any more; its own sends to `from` fail. In a task of its own, so behind
+/// the news of sends that did arrive.
+void SimCore::TellLoss(Rank from, Rank to, const arrow::Status& cause) {
+  auto& way = link(from, to);
+  if (way.told) {
+    return;
+  }
+  Record(kToldLoss, from, to);
+  way.told = true;
+  way.Clear();
+  link(to, from).Clear();
+  ranks_[to]->tasks.push_back([this, from, to, cause] {
+    auto& port = ranks_[to]->port;
+    port.sends.FailPeer(from, cause.ok() ? arrow::Status::IOError("rank ", from, " is gone: it said goodbye") : cause);
+    if (port.state == SimPort::State::kRunning) {
+      port.sink->OnPeerLost(from, cause);
+    }
+  });
+}
+
+void SimCore::BreakLinks(Rank rank, const std::string& cause) {
+  for (Rank peer = 0; peer < size(); ++peer) {
+    auto& way = link(rank, peer);
+    if (peer != rank && way.end == SimLink::End::kOpen) {
+      way.end = SimLink::End::kBroken;
+      way.cause = arrow::Status::IOError("rank ", rank, " is gone: it ", cause);
+    }
+  }
+}
+
 namespace {
 
 class SimTransport : public Transport {
