@@ -11,7 +11,7 @@ help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf 'make %-10s %s\n' "$$name" "$$what"; done
 
 demo: build ## join a year of flights on 4 ranks of this machine, and check the answer with pandas
-	CYLON_TRACE=build/flights/trace .venv/bin/cylon run -n $(RANKS) examples/flights/flights.py --verify $(ARGS)
+	.venv/bin/cylon run -n $(RANKS) --trace build/flights/trace examples/flights/flights.py --verify $(ARGS)
 
 test: ## build everything and run all C++ and Python tests
 	@scripts/test.sh

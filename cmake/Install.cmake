@@ -6,7 +6,7 @@ install(TARGETS cylon EXPORT CylonTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/cylon DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library
-  FILES_MATCHING PATTERN "*.h" PATTERN "*_internal.h" EXCLUDE PATTERN "*_test*.h" EXCLUDE)
+  FILES_MATCHING PATTERN "*.h" PATTERN "*_internal.h" EXCLUDE PATTERN "testing*" EXCLUDE)
 install(EXPORT CylonTargets NAMESPACE Cylon:: DESTINATION ${cylon_package_dir} COMPONENT library)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/CylonConfig.cmake.in ${PROJECT_BINARY_DIR}/CylonConfig.cmake
   INSTALL_DESTINATION ${cylon_package_dir})
