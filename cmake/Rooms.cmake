@@ -6,6 +6,7 @@ set(CYLON_ROOMS base table kernels wire bootstrap net comm exchange ops io)
 function(cylon_use_pch program)
   set_target_properties(${program} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
   target_compile_options(${program} PRIVATE -fPIC)
+  target_compile_definitions(${program} PRIVATE CYLON_BUILDING)
   target_precompile_headers(${program} REUSE_FROM cylon_pch)
 endfunction()
 

@@ -6,13 +6,14 @@
 #include <fstream>
 
 #include "cylon/io/read.h"
-#include "cylon/io/testing.h"
+#include "cylon/io/testing/files.h"
 
 namespace cylon {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::ScratchFolder;
 
 TEST(ExpandPathsTest, FoldersGiveTheirFilesSortedAndNoHiddenOnes) {
   const ScratchFolder folder;

@@ -1,0 +1,95 @@
+// The program `cylon`: starts jobs, and looks at the machine they are to run on.
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <iostream>
+
+#include "cylon/base/options.h"
+#include "doctor.h"
+#include "launcher.h"
+#include "launcher_process.h"
+
+namespace {
+
+constexpr int kUsageError = 2;
+
+/// The options of `cylon run`, as they are written.
+struct RunArguments {
+  int ranks = 1;
+  int threads = 0;
+  std::string memory;
+  std::string transport;
+  std::string trace;
+  bool keep_going = false;
+};
+
+int UsageError(const std::string& message) {
+  std::cerr << "cylon: " << message << "\nTry: cylon run -n 4 program.py, or cylon --help\n";
+  return kUsageError;
+}
+
+void DescribeRun(CLI::App* run, RunArguments* arguments) {
+  run->add_option("-n,--ranks", arguments->ranks, "Number of ranks")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 65536));
+  run->add_option("--threads", arguments->threads, "Threads of each rank (default: the cores, divided)")
+      ->check(CLI::Range(1, 65536));
+  run->add_option("--memory", arguments->memory, "Memory budget of each rank, such as 2GiB (default: 80 %, divided)");
+  run->add_option("--transport", arguments->transport, "How ranks talk: tcp");
+  run->add_option("--trace", arguments->trace, "Write a trace of the run into this folder");
+  run->add_flag("--keep-going", arguments->keep_going, "When a rank fails, leave the others running");
+  run->footer("program [arguments]: a *.py file, or any program");
+  run->prefix_command();
+}
+
+int Run(const CLI::App& run, const RunArguments& arguments) {
+  cylon::tools::LaunchRequest request;
+  request.ranks = arguments.ranks;
+  request.keep_going = arguments.keep_going;
+  request.command = run.remaining();
+  if (!request.command.empty() && request.command.front() == "--") {
+    request.command.erase(request.command.begin());
+  } else if (!request.command.empty() && request.command.front().starts_with('-')) {
+    return UsageError("run has no option '" + request.command.front() + "'; see cylon run --help");
+  }
+  if (request.command.empty()) {
+    return UsageError("run: the program is missing; expected its name behind the options");
+  }
+  if (arguments.threads > 0) {
+    request.settings["CYLON_THREADS"] = std::to_string(arguments.threads);
+  }
+  if (!arguments.memory.empty()) {
+    cylon::Options options;
+    const auto status = cylon::SetOption(&options, "memory_bytes", arguments.memory);
+    if (!status.ok()) {
+      return UsageError("--memory: " + status.message());
+    }
+    request.settings["CYLON_MEMORY"] = arguments.memory;
+  }
+  if (!arguments.transport.empty()) {
+    request.settings["CYLON_TRANSPORT"] = arguments.transport;
+  }
+  if (!arguments.trace.empty()) {
+    request.settings["CYLON_TRACE"] = std::filesystem::absolute(arguments.trace);
+  }
+  return cylon::tools::Launch(request);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Cylon: one dataframe program on many ranks", "cylon");
+  app.set_version_flag("--version", std::string("cylon ") + CYLON_VERSION);
+  app.require_subcommand(1);
+  RunArguments arguments;
+  CLI::App* run = app.add_subcommand("run", "Start the ranks of a program on this machine");
+  DescribeRun(run, &arguments);
+  app.add_subcommand("doctor", "Show versions, limits and settings, and what is wrong with them");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& wish) {
+    return app.exit(wish);
+  } catch (const CLI::ParseError& error) {
+    return UsageError(error.what());
+  }
+  return run->parsed() ? Run(*run, arguments) : cylon::tools::Doctor(cylon::tools::OwnEnvironment());
+}
