@@ -163,12 +163,13 @@ TEST_P(LanesLoadTest, EverythingArrivesUnderRandomLoad) {
             }
           }
           std::mt19937_64 own(seed * 7 + static_cast<uint64_t>(node.rank));
+          std::mt19937_64 tasks(seed * 11 + static_cast<uint64_t>(node.rank));  // of Admit, which is called in tasks
           int refusals = 30;
           for (uint64_t channel = 0; channel < kChannels; ++channel) {
             auto& reader = readers[channel];
             reader.own = node.rank;
             reader.admit = [&, channel](int64_t) {
-              if (own() % 2 == 0 || refusals-- <= 0) {
+              if (tasks() % 2 == 0 || refusals-- <= 0) {
                 return true;
               }
               node.executor.Post([&node, channel] { node.lanes->Retry(TestChannel(channel)); });
