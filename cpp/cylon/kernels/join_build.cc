@@ -12,8 +12,7 @@ namespace cylon {
 
 namespace {
 
-constexpr int kPartLevel = 63;       // of RehashForLevel: one that no partitioning for memory reaches
-constexpr int64_t kHintRows = 1024;  // rows per entry of the hints
+constexpr int kPartLevel = 63;  // of RehashForLevel: one that no partitioning for memory reaches
 
 }  // namespace
 
@@ -42,22 +41,15 @@ arrow::Result<std::unique_ptr<JoinBuild>> JoinBuild::Make(const std::shared_ptr<
   };
   std::vector<Slice> slices;
   std::vector<std::shared_ptr<arrow::RecordBatch>> projected;
-  build->starts_.push_back(0);
   for (const auto& chunk : table.chunks()) {
     ARROW_ASSIGN_OR_RAISE(auto batch, chunk->Pin());
     for (int64_t offset = 0; offset < batch->num_rows(); offset += morsel_rows) {
-      slices.push_back({batch->Slice(offset, morsel_rows), build->starts_.back() + offset});
+      slices.push_back({batch->Slice(offset, morsel_rows), build->num_rows() + offset});
     }
-    build->starts_.push_back(build->starts_.back() + batch->num_rows());
+    build->locator_.AddBatch(batch->num_rows());
     ARROW_ASSIGN_OR_RAISE(auto view, batch->SelectColumns(columns));
     projected.push_back(std::move(view));
     build->batches_.push_back(std::move(batch));
-  }
-  for (int64_t row = 0, batch = 0; row < table.num_rows(); row += kHintRows) {
-    while (build->starts_[batch + 1] <= row) {
-      ++batch;
-    }
-    build->batch_hints_.push_back(static_cast<uint32_t>(batch));
   }
   const size_t wave = resources->arena().threads();
   for (size_t begin = 0; begin < slices.size(); begin += wave) {
@@ -192,12 +184,7 @@ void JoinBuild::Locate(std::span<const uint32_t> rows, std::vector<int64_t>* pos
       (*sources)[i] = 0;
       continue;
     }
-    uint32_t batch = batch_hints_[row / kHintRows];
-    while (starts_[batch + 1] <= row) {
-      ++batch;
-    }
-    (*positions)[i] = row - starts_[batch];
-    (*sources)[i] = batch;
+    locator_.Locate(row, &(*sources)[i], &(*positions)[i]);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "cylon/kernels/gather.h"
 #include "cylon/kernels/row_key.h"
+#include "cylon/kernels/row_locator.h"
 #include "cylon/kernels/types.h"
 #include "cylon/table/table.h"
 
@@ -38,7 +39,7 @@ class JoinBuild {
   void Locate(std::span<const uint32_t> rows, std::vector<int64_t>* positions, std::vector<uint32_t>* sources) const;
 
   const RowGatherer& gatherer() const { return gatherer_; }
-  int64_t num_rows() const { return starts_.back(); }
+  int64_t num_rows() const { return locator_.num_rows(); }
 
  private:
   struct Part {
@@ -55,8 +56,7 @@ class JoinBuild {
   uint32_t PartOf(uint64_t hash) const;
 
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches_;
-  std::vector<int64_t> starts_;        // first row of each batch, then the number of rows
-  std::vector<uint32_t> batch_hints_;  // by 1024 rows: the batch that the first of them lies in
+  RowLocator locator_;
   std::vector<Part> parts_;
   std::vector<uint32_t> next_;  // empty: every key has one row
   RowGatherer gatherer_;

@@ -10,17 +10,18 @@ namespace cylon {
 struct SortKey {
   int column = 0;
   SortOrder order = SortOrder::kAscending;
-  NullPlacement nulls =
-      NullPlacement::kLast;  ///< whatever the order; NaN counts as the largest number, before the nulls
+  NullPlacement nulls = NullPlacement::kLast;  ///< whatever the order; NaN stands between the numbers and the nulls
 };
 
 /// One byte string per row that compares (memcmp) as the rows do under `keys`: null placement and direction included.
-/// Layout: per key a null byte, then the value big-endian with the sign flipped; strings escaped and ended; inverted
-/// when descending. `offsets` gets num_rows + 1 entries into `bytes`.
+/// Layout: per key a byte that places null, NaN and value, then the value big-endian with the sign flipped; strings
+/// with 0 escaped as 0 255 and ended by 0 0; inverted when descending. `offsets` gets num_rows + 1 entries into
+/// `bytes`. NotImplemented names a column that has no order (nested types, intervals). -0.0 equals 0.0.
 CYLON_EXPORT arrow::Status EncodeSortKeys(const arrow::RecordBatch& batch, const std::vector<SortKey>& keys,
                                           std::vector<uint8_t>* bytes, std::vector<int64_t>* offsets);
 
-/// Sorted, stable. Larger than the budget: sorted runs are spilled and merged.
+/// Sorted, stable. One key that fits a word: LSD radix sort over the bits that vary; else a comparison sort of the
+/// encoded keys by their first 8 bytes. Larger than a quarter of the budget: sorted runs go to disk and are merged.
 CYLON_EXPORT arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, const Table& input,
                                             const std::vector<SortKey>& keys);
 

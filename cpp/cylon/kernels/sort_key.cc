@@ -1,0 +1,209 @@
+// Normalised sort keys: rows that compare by memcmp as they are to be ordered.
+#include "cylon/kernels/sort_key.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+namespace cylon {
+
+namespace {
+
+constexpr uint64_t kSignBit = uint64_t{1} << 63;
+
+bool IsFloat(KeyKind kind) { return kind == KeyKind::kHalf || kind == KeyKind::kFloat || kind == KeyKind::kDouble; }
+
+/// Where a row stands among the values: the same for both directions.
+struct Places {
+  uint8_t value;
+  uint8_t nan;
+  uint8_t null;
+};
+Places PlacesOf(NullPlacement nulls) { return nulls == NullPlacement::kFirst ? Places{2, 1, 0} : Places{0, 1, 2}; }
+
+arrow::Status CheckKey(const arrow::Schema& schema, const SortKey& key) {
+  if (key.column < 0 || key.column >= schema.num_fields()) {
+    return arrow::Status::IndexError("sort key ", key.column, " was asked for of a table of ", schema.num_fields(),
+                                     " columns; columns are numbered from 0");
+  }
+  const auto& field = *schema.field(key.column);
+  const auto column = KeyColumn::OfType(field.type(), field.name());
+  const bool interval = field.type()->id() == arrow::Type::INTERVAL_MONTHS ||
+                        field.type()->id() == arrow::Type::INTERVAL_DAY_TIME ||
+                        field.type()->id() == arrow::Type::INTERVAL_MONTH_DAY_NANO;
+  if (!column.ok() || interval) {
+    return arrow::Status::NotImplemented("column '", field.name(), "' of type ", field.type()->ToString(),
+                                         " cannot be sorted by; sort by numbers, strings, dates or times, which the "
+                                         "parts of a nested column can be taken as");
+  }
+  return arrow::Status::OK();
+}
+
+/// Words that compare unsigned as the values do; NaN and null are left as they are. The place of each row.
+void OrderWords(const KeyColumn& column, const SortKey& key, uint64_t* words, uint8_t* places) {
+  const int64_t count = column.length();
+  const Places place = PlacesOf(key.nulls);
+  column.LoadWords(words);
+  std::fill(places, places + count, place.value);
+  if (IsFloat(column.kind())) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (std::isnan(std::bit_cast<double>(words[i]))) {
+        places[i] = place.nan;
+        words[i] = 0;
+      } else {
+        words[i] ^= (words[i] & kSignBit) != 0 ? ~uint64_t{0} : kSignBit;
+      }
+    }
+  } else if (column.kind() == KeyKind::kSigned) {
+    for (int64_t i = 0; i < count; ++i) {
+      words[i] ^= kSignBit;
+    }
+  }
+  if (key.order == SortOrder::kDescending) {
+    for (int64_t i = 0; i < count; ++i) {
+      words[i] = ~words[i];
+    }
+  }
+  if (IsFloat(column.kind())) {
+    for (int64_t i = 0; i < count; ++i) {
+      words[i] = places[i] == place.nan ? 0 : words[i];
+    }
+  }
+  if (column.may_have_nulls()) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (column.IsNull(i)) {
+        places[i] = place.null;
+        words[i] = 0;
+      }
+    }
+  }
+}
+
+/// Bytes of a word that its type needs, the low ones of an integer.
+int64_t WordBytes(const KeyColumn& column) { return IsFloat(column.kind()) ? 8 : column.width(); }
+
+void PutBigEndian(uint64_t word, int64_t width, uint8_t* out) {
+  const uint64_t swapped = __builtin_bswap64(word << (64 - 8 * width));
+  std::memcpy(out, &swapped, width);
+}
+
+}  // namespace
+
+arrow::Result<bool> IsWordSortKey(const arrow::Schema& schema, const std::vector<SortKey>& keys) {
+  for (const auto& key : keys) {
+    ARROW_RETURN_NOT_OK(CheckKey(schema, key));
+  }
+  if (keys.size() != 1) {
+    return false;
+  }
+  const auto& field = *schema.field(keys[0].column);
+  ARROW_ASSIGN_OR_RAISE(const auto column, KeyColumn::OfType(field.type(), field.name()));
+  return column.is_word();
+}
+
+arrow::Status EncodeWordSortKey(arrow::MemoryPool* pool, const arrow::RecordBatch& batch, const SortKey& key,
+                                SortKeys* out) {
+  ARROW_ASSIGN_OR_RAISE(const auto column,
+                        KeyColumn::Make(pool, batch.column_data(key.column), batch.column_name(key.column)));
+  out->words.resize(batch.num_rows());
+  out->places.resize(batch.num_rows());
+  OrderWords(column, key, out->words.data(), out->places.data());
+  return arrow::Status::OK();
+}
+
+arrow::Status EncodeSortKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& batch, const std::vector<SortKey>& keys,
+                             std::vector<uint8_t>* bytes, std::vector<int64_t>* offsets) {
+  const int64_t count = batch.num_rows();
+  std::vector<KeyColumn> columns;
+  int64_t fixed = static_cast<int64_t>(keys.size());
+  for (const auto& key : keys) {
+    ARROW_RETURN_NOT_OK(CheckKey(*batch.schema(), key));
+    ARROW_ASSIGN_OR_RAISE(auto column,
+                          KeyColumn::Make(pool, batch.column_data(key.column), batch.column_name(key.column)));
+    if (column.is_fixed()) {
+      fixed += column.is_word() ? WordBytes(column) : column.width();
+    }
+    columns.push_back(std::move(column));
+  }
+  offsets->assign(count + 1, fixed);
+  for (const auto& column : columns) {
+    if (!column.is_fixed()) {
+      column.VisitBytes([&](int64_t i, std::string_view text) {
+        (*offsets)[i] += static_cast<int64_t>(text.size()) + 2 + std::count(text.begin(), text.end(), '\0');
+      });
+    }
+  }
+  int64_t total = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    total += std::exchange((*offsets)[i], total);
+  }
+  (*offsets)[count] = total;
+  bytes->assign(total, 0);
+  std::vector<int64_t> cursor(offsets->begin(), offsets->end() - 1);
+  std::vector<uint64_t> words(count);
+  std::vector<uint8_t> places(count);
+  for (size_t k = 0; k < keys.size(); ++k) {
+    const KeyColumn& column = columns[k];
+    const Places place = PlacesOf(keys[k].nulls);
+    const uint8_t flip = keys[k].order == SortOrder::kDescending ? 0xFF : 0;
+    if (column.is_word()) {
+      OrderWords(column, keys[k], words.data(), places.data());
+      const int64_t width = WordBytes(column);
+      // Of narrow integers the sign bit is not the word's first.
+      const uint64_t sign =
+          column.kind() == KeyKind::kSigned && width < 8 ? kSignBit ^ (kSignBit >> (64 - 8 * width)) : 0;
+      for (int64_t i = 0; i < count; ++i) {
+        uint8_t* out = bytes->data() + cursor[i];
+        out[0] = places[i];
+        if (places[i] == place.value) {
+          PutBigEndian(words[i] ^ sign, width, out + 1);
+        }
+        cursor[i] += 1 + width;
+      }
+      continue;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      (*bytes)[cursor[i]++] = column.IsNull(i) ? place.null : place.value;
+    }
+    if (column.kind() == KeyKind::kNull) {
+      continue;
+    }
+    column.VisitBytes([&](int64_t i, std::string_view text) {
+      uint8_t* out = bytes->data() + cursor[i];
+      if (column.kind() == KeyKind::kDecimal) {
+        for (size_t b = 0; b < text.size(); ++b) {
+          out[b] = static_cast<uint8_t>(text[text.size() - 1 - b]) ^ flip;
+        }
+        out[0] ^= 0x80;
+      } else if (column.is_fixed()) {
+        for (size_t b = 0; b < text.size(); ++b) {
+          out[b] = static_cast<uint8_t>(text[b]) ^ flip;
+        }
+      } else {
+        for (char c : text) {
+          *out++ = static_cast<uint8_t>(c) ^ flip;
+          if (c == '\0') {
+            *out++ = 0xFF ^ flip;
+          }
+        }
+        *out++ = flip;
+        *out++ = flip;
+        cursor[i] = out - bytes->data();
+      }
+    });
+    if (column.is_fixed()) {
+      for (int64_t& position : cursor) {
+        position += column.width();
+      }
+    }
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Status EncodeSortKeys(const arrow::RecordBatch& batch, const std::vector<SortKey>& keys,
+                             std::vector<uint8_t>* bytes, std::vector<int64_t>* offsets) {
+  return EncodeSortKeys(arrow::default_memory_pool(), batch, keys, bytes, offsets);
+}
+
+}  // namespace cylon
