@@ -10,6 +10,16 @@ function(cylon_use_pch program)
   target_precompile_headers(${program} REUSE_FROM cylon_pch)
 endfunction()
 
+function(cylon_add_test name program)
+  add_test(NAME ${name} COMMAND ${program})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+  if(CYLON_SANITIZE)
+    # Arrow's own allocator is not instrumented: asan would not see the ends of its buffers, and tsan reports its
+    # internals. malloc is.
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1800 ENVIRONMENT ARROW_DEFAULT_MEMORY_POOL=system)
+  endif()
+endfunction()
+
 function(cylon_room room)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${room}/*.cc)
   set(tests ${sources})
@@ -33,7 +43,6 @@ function(cylon_room room)
     target_link_libraries(cylon_${room}_test PRIVATE ${above} cylon_dependencies cylon_options GTest::gtest GTest::gmock
                                                      GTest::gtest_main)
     cylon_use_pch(cylon_${room}_test)
-    add_test(NAME ${room} COMMAND cylon_${room}_test)
-    set_tests_properties(${room} PROPERTIES TIMEOUT 600)
+    cylon_add_test(${room} cylon_${room}_test)
   endif()
 endfunction()
