@@ -83,6 +83,7 @@ class Session {
   arrow::Status SendPending();
   void SendEnds(const arrow::Status& status);
   arrow::Status Drain();
+  arrow::Status Revoked() const;
   bool nothing_pending() const {
     return std::all_of(pending_.begin(), pending_.end(), [](const auto& queue) { return queue.empty(); });
   }
@@ -179,7 +180,7 @@ arrow::Status Session::RunAlone() {
 // OK where all is done, or where another rank has told of an error; else this rank's own error.
 arrow::Status Session::Stream() {
   while (true) {
-    revoked_ = port_->revoked();
+    revoked_ = Revoked();
     if (!revoked_.ok()) {
       return revoked_;
     }
@@ -294,10 +295,20 @@ void Session::SendEnds(const arrow::Status& status) {
   }
 }
 
+// OK, or why the communicator is revoked, as it says itself where it can: with this rank's operation.
+arrow::Status Session::Revoked() const {
+  auto revoked = port_->revoked();
+  if (revoked.ok()) {
+    return revoked;
+  }
+  auto own = communicator_.Check();
+  return own.ok() ? revoked : own;
+}
+
 // Waits until what this rank has sent is gone. Not OK: the communicator is revoked, or the wait was interrupted.
 arrow::Status Session::Drain() {
   while (!port_->idle()) {
-    ARROW_RETURN_NOT_OK(port_->revoked());
+    ARROW_RETURN_NOT_OK(Revoked());
     ARROW_RETURN_NOT_OK(port_->Wait());
   }
   return arrow::Status::OK();
