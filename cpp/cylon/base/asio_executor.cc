@@ -73,6 +73,10 @@ class AsioExecutor::Impl {
       return arrow::Status::OK();
     }
     const auto begin = std::chrono::steady_clock::now();
+    // Over many short waits too: a caller whose work always has something to do must be heard as well.
+    if (begin.time_since_epoch().count() >= next_interrupt_.load()) {
+      ARROW_RETURN_NOT_OK(AskInterruptHook(begin));
+    }
     wait_began_.store(begin.time_since_epoch().count());
     waiters_.fetch_add(1);
     // Returns whichever thread is inside the context to its loop, where it sees that somebody waits.
@@ -84,8 +88,9 @@ class AsioExecutor::Impl {
       }
     });
     arrow::Status status;
-    auto next_interrupt = begin + kInterruptPeriod;
     while (true) {
+      const std::chrono::steady_clock::time_point next_interrupt{
+          std::chrono::steady_clock::duration(next_interrupt_.load())};
       {
         std::unique_lock<std::mutex> drive(drive_mutex_);
         driver_.store(std::this_thread::get_id());
@@ -107,12 +112,9 @@ class AsioExecutor::Impl {
         break;
       }
       if (now >= next_interrupt) {
-        next_interrupt = now + kInterruptPeriod;
-        if (interrupt_hook_) {
-          status = interrupt_hook_();
-          if (!status.ok()) {
-            break;
-          }
+        status = AskInterruptHook(now);
+        if (!status.ok()) {
+          break;
         }
       }
     }
@@ -131,6 +133,11 @@ class AsioExecutor::Impl {
   std::function<arrow::Status()> interrupt_hook_;
 
  private:
+  arrow::Status AskInterruptHook(std::chrono::steady_clock::time_point now) {
+    next_interrupt_.store((now + kInterruptPeriod).time_since_epoch().count());
+    return interrupt_hook_ ? interrupt_hook_() : arrow::Status::OK();
+  }
+
   void Background() {
     while (true) {
       {
@@ -170,6 +177,8 @@ class AsioExecutor::Impl {
   std::atomic<int> waiters_{0};
   std::atomic<int64_t> wait_began_{0};
   std::atomic<int64_t> last_wait_{0};
+  std::atomic<int64_t> next_interrupt_{
+      (std::chrono::steady_clock::now() + kInterruptPeriod).time_since_epoch().count()};
   std::mutex park_mutex_;
   std::condition_variable park_;
   bool stopping_ = false;

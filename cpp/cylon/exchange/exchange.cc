@@ -193,6 +193,10 @@ arrow::Status Session::Stream() {
     if (!produced_ && nothing_pending()) {
       ARROW_RETURN_NOT_OK(Produce());
       ARROW_RETURN_NOT_OK(SendPending());
+      revoked_ = port_->Look();
+      if (!revoked_.ok()) {
+        return revoked_;
+      }
       continue;  // what arrived meanwhile comes before the next
     }
     if (produced_ && nothing_pending()) {

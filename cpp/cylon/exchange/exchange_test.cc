@@ -546,7 +546,7 @@ std::string RunSeed(uint64_t seed) {
   auto schema = random() % 8 == 0 ? AllTypesSchema()
                                   : arrow::schema({arrow::field("n", arrow::int64()), arrow::field("s", arrow::utf8()),
                                                    arrow::field("d", arrow::dictionary(arrow::int8(), arrow::utf8()))});
-  const Plan plan = MakePlan(schema, ranks, seed, 1500);
+  const Plan plan = MakePlan(schema, ranks, seed, random() % 4 == 0 ? 3000 : 200);
   ThreadWorld world = MakeThreadWorld({ThreadWorld::Kind::kSim, ranks}, seed);
   world.options.memory_bytes = int64_t{1} << (22 + random() % 3);
   world.options.chunk_bytes = int64_t{1} << (12 + random() % 8);

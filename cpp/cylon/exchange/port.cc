@@ -6,6 +6,13 @@
 
 namespace cylon::internal {
 
+namespace {
+
+/// How often a caller that never has to wait does so all the same.
+constexpr auto kLookPeriod = std::chrono::milliseconds(50);
+
+}  // namespace
+
 std::shared_ptr<Port> Port::Open(Communicator& communicator, arrow::MemoryPool* pool, int64_t allowance) {
   // Not make_shared: the communicator keeps a weak reference for good, which must not keep the memory.
   std::shared_ptr<Port> port(std::unique_ptr<Port>(new Port(communicator, allowance)));
@@ -61,18 +68,33 @@ void Port::Fail(const arrow::Status& status) {
 
 arrow::Status Port::Wait() {
   auto future = arrow::Future<>::Make();
+  bool changed = false;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (std::exchange(changed_, false)) {
-      return arrow::Status::OK();
+    changed = std::exchange(changed_, false);
+    if (!changed) {
+      waiter_ = future;
     }
-    waiter_ = future;
   }
+  if (changed) {
+    return Look();
+  }
+  next_look_ = executor_.Now() + kLookPeriod;
   auto status = executor_.Wait(future);
   std::lock_guard<std::mutex> lock(mutex_);
   waiter_.reset();
   changed_ = false;
   return status;
+}
+
+arrow::Status Port::Look() {
+  if (executor_.Now() < next_look_) {
+    return arrow::Status::OK();
+  }
+  next_look_ = executor_.Now() + kLookPeriod;
+  auto future = arrow::Future<>::Make();
+  executor_.Post([future]() mutable { future.MarkFinished(); });
+  return executor_.Wait(future);
 }
 
 void Port::Send(Rank to, std::vector<Message> messages) {

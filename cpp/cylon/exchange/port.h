@@ -43,6 +43,8 @@ class Port : public Receiver, public std::enable_shared_from_this<Port> {
   arrow::Status revoked() const;
   /// Returns when anything above has changed since the last call; not OK: the wait was interrupted.
   arrow::Status Wait();
+  /// Now and then a wait that is over at once, for callers that have no need of one: waits are where Ctrl-C is heard.
+  arrow::Status Look();
   /// Drops what is here and what still comes. Sends go on.
   void Close();
   int64_t bytes_sent() const;
@@ -72,6 +74,7 @@ class Port : public Receiver, public std::enable_shared_from_this<Port> {
   const int64_t allowance_;
   std::vector<Rank> to_world_;
   std::unordered_map<Rank, Rank> from_world_;
+  TimePoint next_look_{};  // of the calling thread
 
   mutable std::mutex mutex_;  // guards what follows
   std::deque<Waiting> arrivals_;
