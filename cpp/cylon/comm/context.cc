@@ -24,6 +24,9 @@ Duration Seconds(double seconds) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
 }
 
+/// Long enough for a group to settle why it is revoked (see Group).
+constexpr auto kVerdictPatience = std::chrono::seconds(1);
+
 /// Shared by a context and those that were split from it; the last one takes it apart.
 class Runtime {
  public:
@@ -47,9 +50,24 @@ class Runtime {
   arrow::Status Start(TimePoint deadline) {
     auto started = arrow::Future<>::Make();
     parts_.executor->Post([endpoint = endpoint_, started] {
-      endpoint->Start().AddCallback([started](const arrow::Status& status) mutable { started.MarkFinished(status); });
+      // A rank may fail before all links stand: then there is nothing to wait for.
+      auto finish = [started](const arrow::Status& status) mutable {
+        if (!started.is_finished()) {
+          started.MarkFinished(status);
+        }
+      };
+      endpoint->Start().AddCallback(finish);
+      endpoint->world_group()->revoked().AddCallback(finish);
     });
-    return parts_.executor->Await(started, deadline);
+    auto status = parts_.executor->Await(started, deadline);
+    if (!status.ok() && endpoint_->world_group() != nullptr) {
+      // The error that every other rank raises is told, too, where one is settled.
+      (void)parts_.executor->Wait(endpoint_->world_group()->revoked(),
+                                  std::min(deadline, parts_.executor->Now() + kVerdictPatience));
+      const auto verdict = endpoint_->world_group()->Check();
+      status = verdict.ok() ? status : verdict;
+    }
+    return status;
   }
 
   arrow::Status Close() {

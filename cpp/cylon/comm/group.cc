@@ -126,6 +126,9 @@ arrow::Future<> Group::Send(Rank to, std::shared_ptr<arrow::Buffer> value, uint6
   if (auto status = Check(text, tag); !status.ok()) {
     return arrow::Future<>::MakeFinished(status);
   }
+  if (doubtful()) {
+    return revoked_;
+  }
   if (!sender_) {
     sender_ = std::make_shared<Mailbox>(this, ChannelId{});
   }

@@ -44,6 +44,8 @@ class Group : public std::enable_shared_from_this<Group> {
   Endpoint& endpoint() { return *endpoint_; }
   ChannelId Channel(ChannelKind kind, uint64_t sequence) const;
 
+  /// A finding is being settled: nothing new is begun until the group is revoked.
+  bool doubtful() const { return proposed_.has_value() && !verdict_; }
   /// Registers and begins `operation`, or says why not.
   arrow::Status Begin(const std::shared_ptr<Operation>& operation);
   /// Forgets an operation and closes its channel.

@@ -26,6 +26,10 @@ arrow::Status StatusOf(const arrow::Result<T>& result) {
 /// communicator: the others cannot finish either.
 template <typename T>
 Co<T> Drive(OperationPtr op, Co<T> algorithm) {
+  if (op->group().doubtful()) {
+    auto revoked = op->group().revoked();
+    (void)co_await revoked;
+  }
   CYLON_CO_RETURN_NOT_OK(op->group().Begin(op));
   auto outcome = co_await algorithm;
   if (const auto status = StatusOf(outcome); !status.ok() && !op->failed()) {

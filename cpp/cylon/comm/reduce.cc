@@ -202,7 +202,7 @@ arrow::Status CheckReduction(ElementType type, ReduceOp op, int64_t bytes) {
                                   op == ReduceOp::kBitAnd ? "and" : "or", "', or cast to an integer");
   }
   if (bytes % width != 0) {
-    return arrow::Status::Invalid("a reduction got a buffer of ", bytes, " bytes, which is not a whole number of ",
+    return arrow::Status::Invalid("a reduction got a buffer of ", bytes, " bytes; expected a whole number of ",
                                   ElementName(type), " (", width, " bytes each); check its length and type");
   }
   return arrow::Status::OK();
