@@ -83,6 +83,11 @@ class Descriptor {
   int fd_;
 };
 
+std::string Prefix(int rank, int stream) {
+  // On a terminal, what an unfinished progress line has left is erased first.
+  return (::isatty(stream) != 0 ? "\x1b[K[" : "[") + std::to_string(rank) + "] ";
+}
+
 /// One run of a job.
 class Job {
  public:
@@ -154,17 +159,16 @@ arrow::Status Job::StartOne(int rank, const Command& command, std::map<std::stri
   redirects.in = rank == 0 && ::isatty(0) == 0 ? -1 : null.get();
   std::vector<Descriptor> ends;
   if (request_.ranks > 1) {
-    for (size_t stream = 0; stream < 2; ++stream) {
-      int ends_of_pipe[2];
-      if (::pipe2(ends_of_pipe, O_CLOEXEC) != 0) {
-        return arrow::Status::IOError("cannot open a pipe for rank ", rank, ": ", std::strerror(errno),
-                                      "; use fewer ranks, or raise the open-file limit (ulimit -n)");
+    for (const int stream : {STDOUT_FILENO, STDERR_FILENO}) {
+      auto channel = OpenChannel(stream);
+      if (!channel.ok()) {
+        return channel.status().WithMessage("rank ", rank, ": ", channel.status().message());
       }
-      ::fcntl(ends_of_pipe[0], F_SETFL, O_NONBLOCK);
-      auto* queue = queues_[std::min(stream, queues_.size() - 1)].get();
-      sources_.push_back({ends_of_pipe[0], LinePrefixer("[" + std::to_string(rank) + "] "), queue});
-      ends.emplace_back(ends_of_pipe[1]);
-      (stream == 0 ? redirects.out : redirects.error) = ends_of_pipe[1];
+      const auto [reader, writer] = *channel;
+      auto* queue = stream == STDOUT_FILENO ? queues_.front().get() : queues_.back().get();
+      sources_.push_back({reader, LinePrefixer(Prefix(rank, stream)), queue});
+      ends.emplace_back(writer);
+      (stream == STDOUT_FILENO ? redirects.out : redirects.error) = writer;
     }
   }
   ARROW_ASSIGN_OR_RAISE(ranks_[rank].pid, StartRank(command, environment, redirects, first_own_));

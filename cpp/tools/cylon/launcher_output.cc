@@ -1,12 +1,17 @@
 // What ranks print, line by line, on its way to the launcher's own output.
 #include "launcher_output.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <pty.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 namespace cylon::tools {
 
@@ -85,6 +90,30 @@ void OutputQueue::Close() {
   closed_ = true;
   text_.clear();
   sent_ = 0;
+}
+
+arrow::Result<std::pair<int, int>> OpenChannel(int stream) {
+  int ends[2];
+  int rc = 0;
+  if (::isatty(stream) != 0) {
+    winsize size{};
+    ::ioctl(stream, TIOCGWINSZ, &size);
+    termios plain{};
+    ::cfmakeraw(&plain);  // bytes pass as they are
+    rc = ::openpty(&ends[0], &ends[1], nullptr, &plain, &size);
+    if (rc == 0) {
+      ::fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+      ::fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+    }
+  } else {
+    rc = ::pipe2(ends, O_CLOEXEC);
+  }
+  if (rc != 0) {
+    return arrow::Status::IOError("cannot open a channel for its output: ", std::strerror(errno),
+                                  "; use fewer ranks, or raise the open-file limit (ulimit -n)");
+  }
+  ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  return std::pair(ends[0], ends[1]);
 }
 
 bool SameFile(int one, int other) {

@@ -1,9 +1,12 @@
 /// What ranks print, line by line, on its way to the launcher's own output.
 #pragma once
 
+#include <arrow/result.h>
+
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace cylon::tools {
 
@@ -48,6 +51,10 @@ class OutputQueue {
   size_t sent_ = 0;
   bool closed_ = false;
 };
+
+/// The two ends, to read and to write, of what stands for this process's `stream` in a rank: a pipe, or a terminal of
+/// its own where `stream` is one, so that the rank sees the same. IOError where there are too many.
+arrow::Result<std::pair<int, int>> OpenChannel(int stream);
 
 /// True where both descriptors lead to one file, pipe or terminal.
 bool SameFile(int one, int other);
