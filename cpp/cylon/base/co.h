@@ -73,9 +73,16 @@ class [[nodiscard]] Co {
   }
 
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) {
+  /// Runs it here until it waits or ends; one that ends without waiting lets the caller go on in its own frame.
+  /// (Handing over by symmetric transfer would be shorter, but g++ makes that a tail call only with optimization and
+  /// without sanitizers: a loop over things that are ready would grow the stack without bound.)
+  bool await_suspend(std::coroutine_handle<> caller) {
+    handle_.resume();
+    if (handle_.done()) {
+      return false;
+    }
     handle_.promise().continuation = caller;
-    return handle_;
+    return true;
   }
   Outcome await_resume() { return std::move(*handle_.promise().outcome); }
 

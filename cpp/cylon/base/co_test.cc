@@ -39,6 +39,20 @@ TEST(CoTest, ValuesAndErrorsPassThroughNestedCoroutines) {
   EXPECT_TRUE(executor.Await(Spawn(executor, Quarter(6))).status().IsInvalid());
 }
 
+Co<int> SumOfHalves(int count) {
+  int sum = 0;
+  for (int i = 0; i < count; ++i) {
+    CYLON_CO_ASSIGN_OR_RETURN(int half, co_await Half(2));
+    sum += half;
+  }
+  co_return sum;
+}
+
+TEST(CoTest, ALoopOverWhatIsReadyDoesNotGrowTheStack) {
+  AsioExecutor executor("test");
+  EXPECT_EQ(*executor.Await(Spawn(executor, SumOfHalves(300000))), 300000);
+}
+
 TEST(CoTest, AFutureFinishedByAnotherThreadEndsAWait) {
   AsioExecutor executor("test");
   auto future = arrow::Future<int>::Make();

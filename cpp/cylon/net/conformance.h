@@ -18,6 +18,7 @@
 #include "cylon/net/inproc/inproc.h"
 #include "cylon/net/lanes.h"
 #include "cylon/net/sim/sim_world.h"
+#include "cylon/net/tcp/tcp_transport.h"
 #include "cylon/net/transport.h"
 
 namespace cylon::testing {
@@ -110,17 +111,61 @@ class InprocConformanceWorld : public ThreadedConformanceWorld {
   InprocHub hub_;
 };
 
+/// A mesh over the loopback; every rank listens before the first one joins, so no store is needed.
+class TcpConformanceWorld : public ThreadedConformanceWorld {
+ public:
+  explicit TcpConformanceWorld(int ranks) : ThreadedConformanceWorld(ranks) {
+    for (Rank rank = 0; rank < ranks; ++rank) {
+      // Only tasks touch what belongs to an executor, which may run its own thread by now.
+      auto listening = executor(rank).RunTask([&] {
+        ARROW_ASSIGN_OR_RAISE(auto listener, TcpTransport::Listen(executor(rank), "127.0.0.1"));
+        world_.cards.push_back({"localhost", 0, listener->address()});
+        listeners_.push_back(std::move(listener));
+        return arrow::Status::OK();
+      });
+      EXPECT_TRUE(listening.ok()) << listening;
+    }
+    world_.job = "conformance";
+    world_.epoch = "00000001";  // the epoch of TestChannel
+  }
+
+  ~TcpConformanceWorld() override {
+    for (Rank rank = 0; rank < size(); ++rank) {
+      std::ignore = executor(rank).RunTask([&] {
+        listeners_[static_cast<size_t>(rank)].reset();
+        return arrow::Status::OK();
+      });
+    }
+  }
+
+  std::unique_ptr<Transport> MakeTransport(Rank rank) override {
+    auto world = world_;
+    world.rank = rank;
+    return listeners_[static_cast<size_t>(rank)]->Join(std::move(world), "a secret", kPatience);
+  }
+
+ private:
+  World world_;
+  std::vector<std::unique_ptr<TcpTransport>> listeners_;
+};
+
 inline Subject SimSubject() {
   return {"sim", [](int ranks, uint64_t seed) { return std::make_unique<SimConformanceWorld>(ranks, seed); },
           LongTests() ? 1000 : 20, 4 << 20, kSanitized ? 300 : 2000};
 }
 
+/// What is worth while over real threads.
+inline Subject RealSubject(std::string name, std::function<std::unique_ptr<ConformanceWorld>(int, uint64_t)> make) {
+  const int64_t large = kSanitized ? 8 << 20 : LongTests() ? int64_t{3} << 30 : 64 << 20;
+  return {std::move(name), std::move(make), 1, large, kSanitized ? 5000 : 100000};
+}
+
 inline Subject InprocSubject() {
-  return {"inproc", [](int ranks, uint64_t) { return std::make_unique<InprocConformanceWorld>(ranks); }, 1,
-          kSanitized    ? 8 << 20
-          : LongTests() ? int64_t{3} << 30
-                        : 64 << 20,
-          kSanitized ? 5000 : 100000};
+  return RealSubject("inproc", [](int ranks, uint64_t) { return std::make_unique<InprocConformanceWorld>(ranks); });
+}
+
+inline Subject TcpSubject() {
+  return RealSubject("tcp", [](int ranks, uint64_t) { return std::make_unique<TcpConformanceWorld>(ranks); });
 }
 
 /// `bytes` that depend on `seed`, whole words of a sequence and its beginning at the tail.

@@ -281,7 +281,7 @@ TEST_P(TransportTest, ARefusedMessageDropsTheLink) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, TransportTest, ::testing::Values(SimSubject(), InprocSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, TransportTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace

@@ -242,7 +242,7 @@ TEST_P(LanesTest, WhatCannotTravelIsRefusedWithAReason) {
       {}, 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, LanesTest, ::testing::Values(SimSubject(), InprocSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, LanesTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 TEST(IntervalSetTest, ConsecutiveNumbersAreOneRange) {

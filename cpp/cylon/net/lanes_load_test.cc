@@ -201,7 +201,7 @@ TEST_P(LanesLoadTest, EverythingArrivesUnderRandomLoad) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, LanesLoadTest, ::testing::Values(SimSubject(), InprocSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, LanesLoadTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace
