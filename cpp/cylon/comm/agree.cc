@@ -67,9 +67,9 @@ arrow::Result<Agreement> Conclude(const Buffers& proposals, const std::vector<Ra
   const size_t count = decoded[0].values.size();
   for (size_t i = 0; i < decoded.size(); ++i) {
     if (decoded[i].values.size() != count) {
-      return CollectiveMismatchError(Named(members[0]) + " brought " + std::to_string(count) +
-                                         " values to " + decoded[0].signature + " but " + Named(members[i]) +
-                                         " brought " + std::to_string(decoded[i].values.size()) +
+      return CollectiveMismatchError(Named(members[0]) + " brought " + std::to_string(count) + " values to " +
+                                         decoded[0].signature + " but " + Named(members[i]) + " brought " +
+                                         std::to_string(decoded[i].values.size()) +
                                          "; every rank has to bring the same number",
                                      members[i]);
     }

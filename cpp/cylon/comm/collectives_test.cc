@@ -47,9 +47,8 @@ arrow::Status ExpectBytes(const BufferPtr& got, const BufferPtr& expected, const
 class CollectivesTest : public ::testing::TestWithParam<testing::WorldParameter> {
  protected:
   void Run(const std::function<arrow::Status(Communicator&)>& body) {
-    ExpectAllOk(RunRanks(testing::MakeThreadWorld(GetParam()), [&](Context& context) {
-      return body(context.communicator());
-    }));
+    ExpectAllOk(
+        RunRanks(testing::MakeThreadWorld(GetParam()), [&](Context& context) { return body(context.communicator()); }));
   }
 };
 
@@ -222,8 +221,8 @@ TEST_P(CollectivesTest, ManyCallsMayBeUnderWayAtOnce) {
       ARROW_RETURN_NOT_OK(ExpectBytes(sum, BufferOf<int64_t>({count * comm.size()}), "sum"));
       ARROW_ASSIGN_OR_RAISE(auto all, comm.Await(gathers[i]));
       for (Rank from = 0; from < comm.size(); ++from) {
-        ARROW_RETURN_NOT_OK(ExpectBytes(all[static_cast<size_t>(from)],
-                                        Pattern(from, static_cast<Rank>(i), count * 500), "allgather"));
+        ARROW_RETURN_NOT_OK(
+            ExpectBytes(all[static_cast<size_t>(from)], Pattern(from, static_cast<Rank>(i), count * 500), "allgather"));
       }
     }
     return arrow::Status::OK();
@@ -319,8 +318,9 @@ TEST_P(CollectivesTest, ALocalErrorReachesAllAndTheCommunicatorStaysUsable) {
     const std::string signature = comm.rank() == 2 ? "Sort(keys [a])" : "Join(inner, keys [a])";
     status = comm.Agree({signature, arrow::Status::OK(), {}}).status();
     if (!IsError(status, ErrorKind::kCollectiveMismatch) ||
-        status.message() != "rank 0 called Join(inner, keys [a]) but rank 2 called Sort(keys [a]); every rank has to "
-                            "make the same calls") {
+        status.message() !=
+            "rank 0 called Join(inner, keys [a]) but rank 2 called Sort(keys [a]); every rank has to "
+            "make the same calls") {
       return arrow::Status::UnknownError("got ", status.ToString());
     }
     return comm.Barrier();

@@ -102,8 +102,9 @@ TEST_F(ConnectTest, TheLaunchersWordIsPreferredToWhatALinkShows) {
     return context->communicator().Barrier();
   });
   for (const Rank rank : {0, 1, 3}) {
-    EXPECT_THAT(statuses[static_cast<size_t>(rank)].message(),
-                ::testing::AllOf(HasSubstr("rank 2"), HasSubstr("killed by signal 9 (SIGKILL)"), HasSubstr("Barrier()")));
+    EXPECT_THAT(
+        statuses[static_cast<size_t>(rank)].message(),
+        ::testing::AllOf(HasSubstr("rank 2"), HasSubstr("killed by signal 9 (SIGKILL)"), HasSubstr("Barrier()")));
     EXPECT_TRUE(GetErrorDetail(statuses[static_cast<size_t>(rank)])->agreed);
   }
 }

@@ -14,9 +14,9 @@
 namespace cylon {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::BufferOf;
 using testing::EachWorld;
+using ::testing::HasSubstr;
 using Kind = ThreadWorld::Kind;
 
 /// Every collective, by number; all but the last few data arguments are the same at every rank.
@@ -131,8 +131,9 @@ TEST_P(FailureTest, ArgumentsThatDifferAreAMismatchThatNamesBothCalls) {
   EXPECT_THAT(run([](Communicator& comm) { return comm.Gather(BufferOf<int64_t>({1}), comm.rank() == 1).status(); }),
               HasSubstr("every rank has to make the same calls in the same order"));
   EXPECT_THAT(run([](Communicator& comm) {
-                return comm.Scatter(Buffers(static_cast<size_t>(comm.size()), BufferOf<int64_t>({1})),
-                                    (comm.rank() + 1) % comm.size())
+                return comm
+                    .Scatter(Buffers(static_cast<size_t>(comm.size()), BufferOf<int64_t>({1})),
+                             (comm.rank() + 1) % comm.size())
                     .status();
               }),
               HasSubstr("Scatter(root"));
@@ -215,7 +216,8 @@ TEST_P(FailureTest, ALostRankEndsAReceiveAndAllLaterCalls) {
       return arrow::Status::Cancelled("dies");
     }
     auto status = comm.Receive(comm.rank() == 0 ? 1 : 0, 3).status();
-    for (const auto& later : {comm.Check(), comm.Barrier(), comm.Send(0, BufferOf<int64_t>({1}), 3), comm.Revoked().status()}) {
+    for (const auto& later :
+         {comm.Check(), comm.Barrier(), comm.Send(0, BufferOf<int64_t>({1}), 3), comm.Revoked().status()}) {
       if (!IsError(later, ErrorKind::kRankFailed)) {
         return arrow::Status::UnknownError("later: ", later.ToString());
       }
@@ -231,8 +233,12 @@ TEST_P(FailureTest, CommunicatorsWithoutTheLostRankGoOn) {
     auto& comm = context.communicator();
     ARROW_ASSIGN_OR_RAISE(auto part, comm.Split(comm.rank() == 1 ? 1 : 0, 0));
     if (comm.rank() == 1) {
+      for (Rank other = 0; other < comm.size(); ++other) {  // dies when all have their communicators
+        ARROW_RETURN_NOT_OK(other == 1 ? arrow::Status::OK() : comm.Receive(other, 0).status());
+      }
       return arrow::Status::Cancelled("dies");
     }
+    ARROW_RETURN_NOT_OK(comm.Send(1, BufferOf<int64_t>({1}), 0));
     auto status = Repeat([&] { return comm.Barrier(); });
     for (int i = 0; i < 20; ++i) {
       ARROW_RETURN_NOT_OK(CallNumber(*part, i % kCalls));

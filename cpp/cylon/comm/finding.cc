@@ -62,7 +62,7 @@ arrow::Status ToStatus(const Finding& finding, Rank own_rank, const std::string&
                        uint64_t sequence, bool agreed) {
   switch (finding.kind) {
     case ErrorKind::kRankFailed:
-      if (finding.rank == own_rank) {
+      if (finding.rank == own_rank && finding.source == Finding::Source::kItself) {
         return arrow::Status::Cancelled("this rank gave up", operation.empty() ? "" : " in ",
                                         operation.empty() ? "" : During(operation, sequence), ": ", finding.text,
                                         "; the others were told; close the context and make a new one");

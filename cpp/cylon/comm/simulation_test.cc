@@ -84,8 +84,8 @@ class Program {
         auto f = comm->ReduceAsync(own, arrow::Type::INT64, ReduceOp::kMax, root);
         pending_.emplace_back([=]() -> arrow::Status {
           ARROW_ASSIGN_OR_RAISE(auto most, comm->Await(f));
-          return Expect(rank == root ? ValuesOf<int64_t>(*most) == Values(size - 1, step, count) : most == nullptr, step,
-                        "the maximum");
+          return Expect(rank == root ? ValuesOf<int64_t>(*most) == Values(size - 1, step, count) : most == nullptr,
+                        step, "the maximum");
         });
         break;
       }
