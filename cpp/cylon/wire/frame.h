@@ -28,7 +28,7 @@ namespace cylon {
 /// `sequence` counts the frames of this direction of the connection from 1; `acknowledged` is the last one that the
 /// sender of this frame has received, so that a stream can be resumed on another connection.
 struct FrameHeader {
-  uint8_t type = 0;           ///< meaning is the transport's: message, goodbye
+  uint8_t type = 0;  ///< meaning is the transport's: message, goodbye
   uint16_t flags = 0;
   uint64_t sequence = 0;
   uint64_t acknowledged = 0;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cylon/base/co.h"
+#include "cylon/base/error.h"
 #include "cylon/base/export.h"
 #include "cylon/wire/stream.h"
 
@@ -15,8 +16,8 @@ namespace cylon {
 struct Identity {
   std::string job;
   std::string epoch;
-  Rank rank = -1;          ///< -1: a client that has no rank yet (of a store)
-  std::string purpose;     ///< "mesh", "store": a connection for one cannot be used for the other
+  Rank rank = -1;       ///< -1: a client that has no rank yet (of a store)
+  std::string purpose;  ///< "mesh", "store": a connection for one cannot be used for the other
 };
 
 /// Protocol, per side: version, identity and a fresh 32-byte nonce; then HMAC-SHA256 with the secret over role, both

@@ -65,6 +65,6 @@ class CYLON_EXPORT Listener {
 /// Listens on `address` and calls `on_stream` for each connection, in tasks of the executor that runs `io`. A busy port
 /// is IOError that names it and says what to do.
 CYLON_EXPORT arrow::Result<std::unique_ptr<Listener>> ListenTcp(asio::io_context& io, const HostPort& address,
-                                                               std::function<void(std::unique_ptr<Stream>)> on_stream);
+                                                                std::function<void(std::unique_ptr<Stream>)> on_stream);
 
 }  // namespace cylon

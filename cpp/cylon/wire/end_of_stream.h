@@ -1,0 +1,13 @@
+/// The status that says that the other side is gone.
+#pragma once
+
+#include <arrow/status.h>
+
+#include <string>
+
+namespace cylon {
+
+/// IOError "connection closed by <peer>" that IsEndOfStream knows.
+arrow::Status EndOfStream(const std::string& peer_name);
+
+}  // namespace cylon

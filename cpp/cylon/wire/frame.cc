@@ -1,0 +1,87 @@
+// The frame header as bytes, and every check that it has to pass.
+#include "cylon/wire/frame.h"
+
+#include <xxhash.h>
+
+#include "cylon/wire/bytes.h"
+
+namespace cylon {
+
+namespace {
+
+constexpr size_t kChecksumAt = 56;
+
+arrow::Status Refuse(Rank peer, const std::string& what) {
+  return ProtocolError("rank " + std::to_string(peer) + " sent a bad frame: " + what +
+                           "; the connection is dropped. Check that all ranks run the same version of Cylon",
+                       peer);
+}
+
+}  // namespace
+
+std::array<uint8_t, kFrameHeaderBytes> EncodeFrameHeader(const FrameHeader& header) {
+  ByteWriter out;
+  out.Number(kFrameMagic);
+  out.Number(kFrameVersion);
+  out.Number(header.type);
+  out.Number(header.flags);
+  out.Number(header.sequence);
+  out.Number(header.acknowledged);
+  out.Number(header.payload_bytes);
+  out.Number(header.epoch);
+  out.Number(header.communicator);
+  out.Number(header.segments);
+  out.Number(header.inline_bytes);
+  out.Number(header.kind);
+  out.Number(header.channel_sequence);
+  out.Number(uint64_t{XXH3_64bits(out.bytes().data(), kChecksumAt)});
+  std::array<uint8_t, kFrameHeaderBytes> bytes;
+  std::memcpy(bytes.data(), out.bytes().data(), bytes.size());
+  return bytes;
+}
+
+arrow::Result<FrameHeader> DecodeFrameHeader(std::span<const uint8_t, kFrameHeaderBytes> bytes, uint64_t max_payload,
+                                             Rank peer) {
+  ByteReader in(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  const auto magic = in.Number<uint32_t>();
+  if (magic != kFrameMagic) {
+    return Refuse(peer, "magic is " + std::to_string(magic) + ", not " + std::to_string(kFrameMagic));
+  }
+  const auto version = in.Number<uint8_t>();
+  if (version != kFrameVersion) {
+    return Refuse(peer, "version is " + std::to_string(version) + ", not " + std::to_string(kFrameVersion));
+  }
+  FrameHeader header;
+  header.type = in.Number<uint8_t>();
+  header.flags = in.Number<uint16_t>();
+  header.sequence = in.Number<uint64_t>();
+  header.acknowledged = in.Number<uint64_t>();
+  header.payload_bytes = in.Number<uint64_t>();
+  header.epoch = in.Number<uint32_t>();
+  header.communicator = in.Number<uint32_t>();
+  header.segments = in.Number<uint32_t>();
+  header.inline_bytes = in.Number<uint16_t>();
+  header.kind = in.Number<uint16_t>();
+  header.channel_sequence = in.Number<uint64_t>();
+  if (in.Number<uint64_t>() != XXH3_64bits(bytes.data(), kChecksumAt)) {
+    return Refuse(peer, "the checksum of its header does not match");
+  }
+  if (header.payload_bytes > max_payload) {
+    return Refuse(peer, "payload is " + std::to_string(header.payload_bytes) + " bytes, at most " +
+                            std::to_string(max_payload) + " are allowed");
+  }
+  if (header.inline_bytes > kMaxInlineBytes) {
+    return Refuse(peer, "inline header is " + std::to_string(header.inline_bytes) + " bytes, at most " +
+                            std::to_string(kMaxInlineBytes) + " are allowed");
+  }
+  if (header.segments > kMaxSegments) {
+    return Refuse(peer, "it has " + std::to_string(header.segments) + " segments, at most " +
+                            std::to_string(kMaxSegments) + " are allowed");
+  }
+  if (header.segments == 0 && header.payload_bytes > 0) {
+    return Refuse(peer, "it has " + std::to_string(header.payload_bytes) + " bytes of payload and no segment");
+  }
+  return header;
+}
+
+}  // namespace cylon

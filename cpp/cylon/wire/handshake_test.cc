@@ -1,0 +1,203 @@
+// The handshake between honest peers, and against everybody else.
+#include "cylon/wire/handshake.h"
+
+#include "cylon/wire/bytes.h"
+#include "cylon/wire/testing.h"
+
+namespace cylon::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::string kSecret(32, 's');
+
+Identity Self(Rank rank) { return {"job", "epoch", rank, "mesh"}; }
+
+class HandshakeTest : public ::testing::Test {
+ protected:
+  arrow::Future<Identity> Dial(Identity self, std::string secret) {
+    return Spawn(pair.executor,
+                 HandshakeAsDialler(pair.near.get(), pair.executor, std::move(self), std::move(secret), kNever));
+  }
+  arrow::Future<Identity> Listen(Identity self, std::string secret, TimePoint deadline = kNever) {
+    return Spawn(pair.executor,
+                 HandshakeAsListener(pair.far.get(), pair.executor, std::move(self), std::move(secret), deadline));
+  }
+  /// Both ends to their end; each closes its stream after a failure, as owners do.
+  void Run(Identity dialler, const std::string& dialler_secret, Identity listener, const std::string& listener_secret) {
+    auto listening = Listen(std::move(listener), listener_secret);
+    auto dialling = Dial(std::move(dialler), dialler_secret);
+    dialled = pair.Await(dialling);
+    pair.Do([&] {
+      if (!dialled.ok()) {
+        pair.near->Close();
+      }
+    });
+    listened = pair.Await(listening);
+  }
+  /// Sends raw bytes from the dialling side and returns the listener's end.
+  arrow::Status Raw(const std::string& bytes, bool close) {
+    auto listening = Listen(Self(0), kSecret);
+    auto writing = pair.Start([&] { return pair.near->Write({Bytes(std::string_view(bytes))}); });
+    EXPECT_TRUE(pair.Await(writing).ok());
+    if (close) {
+      pair.Do([&] { pair.near->Close(); });
+    }
+    return pair.Await(listening).status();
+  }
+  static std::string Framed(const std::string& bytes) {
+    ByteWriter out;
+    out.Number(static_cast<uint16_t>(bytes.size()));
+    out.Raw(bytes);
+    return out.Take();
+  }
+  /// A hello of rank 3, as a dialler (1) or a listener (2) sends it.
+  static std::string Hello(uint8_t role, const std::string& nonce, uint16_t version = 1) {
+    ByteWriter out;
+    out.Raw("CYHS");
+    out.Number(version);
+    out.Number(role);
+    out.Number(uint32_t{3});
+    for (const char* text : {"job", "epoch", "mesh"}) {
+      out.Raw(Framed(text));
+    }
+    out.Raw(nonce);
+    return Framed(out.Take());
+  }
+
+  StreamPair pair;
+  arrow::Result<Identity> dialled = arrow::Status::UnknownError("");
+  arrow::Result<Identity> listened = arrow::Status::UnknownError("");
+};
+
+TEST_F(HandshakeTest, TwoOfOneJobLearnWhoTheOtherIs) {
+  Run(Self(3), kSecret, Self(5), kSecret);
+  ASSERT_TRUE(dialled.ok()) << dialled.status();
+  ASSERT_TRUE(listened.ok()) << listened.status();
+  EXPECT_EQ(dialled->rank, 5);
+  EXPECT_EQ(listened->rank, 3);
+  EXPECT_EQ(listened->job, "job");
+}
+
+TEST_F(HandshakeTest, AWrongSecretIsRefusedOnBothSides) {
+  Run(Self(3), std::string(32, 't'), Self(5), kSecret);
+  EXPECT_TRUE(IsError(dialled.status(), ErrorKind::kAuthentication)) << dialled.status();
+  EXPECT_TRUE(IsError(listened.status(), ErrorKind::kAuthentication)) << listened.status();
+  EXPECT_THAT(dialled.status().message(), HasSubstr("does not know the job's secret"));
+  EXPECT_THAT(listened.status().message(), HasSubstr("does not know the job's secret"));
+  EXPECT_THAT(dialled.status().message(), ::testing::Not(HasSubstr("rank 5")));
+}
+
+TEST_F(HandshakeTest, NoSecretIsNoConnection) {
+  Run(Self(3), "", Self(5), kSecret);
+  EXPECT_TRUE(IsError(dialled.status(), ErrorKind::kAuthentication)) << dialled.status();
+  EXPECT_THAT(dialled.status().message(), HasSubstr("CYLON_SECRET_FILE"));
+}
+
+TEST_F(HandshakeTest, AnotherJobIsNamedToBoth) {
+  auto other = Self(3);
+  other.job = "else";
+  Run(other, kSecret, Self(5), kSecret);
+  for (const auto& status : {dialled.status(), listened.status()}) {
+    EXPECT_TRUE(status.IsInvalid()) << status;
+    EXPECT_THAT(status.message(), HasSubstr("belongs to job 'else', this side to job 'job'"));
+  }
+}
+
+TEST_F(HandshakeTest, AnotherEpochIsRefused) {
+  auto other = Self(3);
+  other.epoch = "old";
+  Run(other, kSecret, Self(5), kSecret);
+  for (const auto& status : {dialled.status(), listened.status()}) {
+    EXPECT_TRUE(status.IsInvalid()) << status;
+    EXPECT_THAT(status.message(), HasSubstr("epoch 'old', not 'epoch'"));
+  }
+}
+
+TEST_F(HandshakeTest, AnotherPurposeIsRefused) {
+  auto other = Self(3);
+  other.purpose = "store";
+  Run(other, kSecret, Self(5), kSecret);
+  EXPECT_TRUE(IsError(dialled.status(), ErrorKind::kProtocol)) << dialled.status();
+  EXPECT_THAT(dialled.status().message(), HasSubstr("wants a connection for 'store'"));
+}
+
+TEST_F(HandshakeTest, GarbageIsRefused) {
+  const auto status = Raw("GET / HTTP/1.1\r\n\r\n" + std::string(1000, 'x'), true);
+  EXPECT_TRUE(IsError(status, ErrorKind::kProtocol)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("at most 4096 are read from a stranger"));
+}
+
+TEST_F(HandshakeTest, AnotherProtocolIsRefused) {
+  const auto status = Raw(Framed(std::string(100, 'x')), true);
+  EXPECT_TRUE(IsError(status, ErrorKind::kProtocol)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("does not speak Cylon's protocol"));
+}
+
+TEST_F(HandshakeTest, AnotherVersionIsTold) {
+  const auto status = Raw(Hello(1, std::string(32, 'n'), 9), true);
+  EXPECT_TRUE(IsError(status, ErrorKind::kProtocol)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("speaks version 9 of the protocol, this side version 1"));
+}
+
+TEST_F(HandshakeTest, ATruncatedHelloIsAClosedConnection) {
+  const auto status = Raw(Hello(1, std::string(32, 'n')).substr(0, 20), true);
+  EXPECT_TRUE(IsEndOfStream(status)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("ended the handshake"));
+}
+
+TEST_F(HandshakeTest, AShortNonceIsRefused) {
+  EXPECT_THAT(Raw(Hello(1, "n"), true).message(), HasSubstr("malformed greeting"));
+}
+
+TEST_F(HandshakeTest, AWrongProofIsRefused) {
+  const auto status = Raw(Hello(1, std::string(32, 'n')) + Framed(std::string(32, 'm')), false);
+  EXPECT_TRUE(IsError(status, ErrorKind::kAuthentication)) << status;
+}
+
+TEST_F(HandshakeTest, ASilentPeerIsLeftAtTheDeadline) {
+  auto listening = Listen(Self(0), kSecret, pair.executor.Now() + std::chrono::milliseconds(50));
+  const auto status = pair.Await(listening).status();
+  EXPECT_TRUE(IsError(status, ErrorKind::kDeadline)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("did not finish the handshake in time"));
+}
+
+/// Sends back what comes, each message behind the byte that says "accepted"; the first one may be another hello.
+Co<void> Reflect(Stream* stream, std::string hello) {
+  std::string buffer(8192, '\0');
+  for (bool first = true;; first = false) {
+    auto reading = stream->ReadSome(Bytes(buffer));
+    auto count = co_await reading;
+    if (!count.ok() || *count == 0) {
+      co_return count.status();
+    }
+    const std::string back =
+        std::string(1, '\0') + (first && !hello.empty() ? hello : buffer.substr(0, static_cast<size_t>(*count)));
+    std::vector<std::span<const uint8_t>> parts{Bytes(std::string_view(back))};
+    auto writing = stream->Write(std::move(parts));
+    CYLON_CO_RETURN_NOT_OK(co_await writing);
+  }
+}
+
+TEST_F(HandshakeTest, AReflectedHandshakeIsRefused) {
+  auto dialling = Dial(Self(3), kSecret);
+  auto reflecting = Spawn(pair.executor, Reflect(pair.far.get(), ""));
+  const auto status = pair.Await(dialling).status();
+  EXPECT_TRUE(IsError(status, ErrorKind::kProtocol)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("greeted in the wrong role"));
+  pair.Do([&] { pair.near->Close(); });
+  EXPECT_TRUE(pair.executor.Wait(reflecting).ok());
+}
+
+TEST_F(HandshakeTest, AProofSentBackDoesNotProve) {
+  // With a hello of the right role: the MAC that comes back was made for the other one.
+  auto dialling = Dial(Self(3), kSecret);
+  auto reflecting = Spawn(pair.executor, Reflect(pair.far.get(), Hello(2, std::string(32, 'a'))));
+  const auto status = pair.Await(dialling).status();
+  EXPECT_TRUE(IsError(status, ErrorKind::kAuthentication)) << status;
+  pair.Do([&] { pair.near->Close(); });
+  EXPECT_TRUE(pair.executor.Wait(reflecting).ok());
+}
+
+}  // namespace
+}  // namespace cylon::testing
