@@ -1,0 +1,42 @@
+// Opening the store that the options name.
+#include "cylon/bootstrap/store.h"
+
+#include "cylon/base/asio_executor.h"
+#include "cylon/bootstrap/directory_store.h"
+#include "cylon/bootstrap/tcp_store.h"
+
+namespace cylon {
+
+Store::~Store() = default;
+
+arrow::Result<std::unique_ptr<Store>> OpenStore(const Options& options, Executor& executor, TimePoint deadline) {
+  constexpr std::string_view kFile = "file://";
+  const std::string_view name = options.store;
+  if (name.empty()) {
+    return arrow::Status::Invalid(
+        "no store is named, in which the ranks could find each other; start the job by `cylon run`, or set CYLON_STORE "
+        "to host:port of a cylon-rendezvous or to file:///a/shared/directory");
+  }
+  if (name.starts_with(kFile)) {
+    const auto path = name.substr(kFile.size());
+    if (!path.starts_with('/')) {
+      return arrow::Status::Invalid("the store '", name, "' is not an absolute path; write file:///a/shared/directory");
+    }
+    return OpenDirectoryStore(std::string(path), executor);
+  }
+  auto* real = dynamic_cast<AsioExecutor*>(&executor);
+  if (real == nullptr) {
+    return arrow::Status::Invalid("the store '", name,
+                                  "' needs real time and sockets; a simulated rank uses a store in "
+                                  "memory");
+  }
+  auto address = HostPort::Parse(name);
+  if (!address.ok()) {
+    return address.status().WithMessage("CYLON_STORE is wrong: ", address.status().message(),
+                                        ", or file:///a/shared/directory");
+  }
+  ARROW_ASSIGN_OR_RAISE(const std::string secret, ReadSecret(options));
+  return OpenTcpStore(*address, secret, *real, deadline);
+}
+
+}  // namespace cylon

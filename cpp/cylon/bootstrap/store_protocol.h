@@ -1,0 +1,48 @@
+/// What a store's client and server say to each other after the handshake.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "cylon/base/co.h"
+#include "cylon/bootstrap/key_values.h"
+#include "cylon/wire/bytes.h"
+#include "cylon/wire/stream.h"
+
+namespace cylon {
+
+/// Both directions carry frames of a 4-byte length and so many bytes, little-endian:
+///
+///   request:   id (8) | op (1) | key length (4), key | value (the rest; for add: 8 bytes; for cancel: the get's id)
+///   response:  id (8) | ok (1) | value (the rest; for add: 8 bytes), or an encoded status where ok is 0
+///
+/// Responses come in any order. A cancelled get gets no response.
+enum class StoreOp : uint8_t { kSet = 1, kSetIfAbsent, kGet, kTryGet, kAdd, kDelete, kCancel };
+
+inline constexpr size_t kMaxStoreFrame = kMaxValueBytes + kMaxKeyBytes + 64;
+inline constexpr char kStorePurpose[] = "store";
+
+/// The next frame's bytes. ProtocolError where it is longer than `kMaxStoreFrame`, before memory is taken.
+Co<std::string> ReadStoreFrame(Stream* stream);
+
+/// Frames on their way out of one stream, one write at a time. It lives as long as it writes.
+class StoreOutbox : public std::enable_shared_from_this<StoreOutbox> {
+ public:
+  explicit StoreOutbox(Stream* stream) : stream_(stream) {}
+  /// Queues `payload` as a frame. A failure to write closes the stream, so its reader ends.
+  void Push(std::string payload);
+  size_t bytes() const { return bytes_; }
+  /// The stream is about to go.
+  void Detach() { stream_ = nullptr; }
+
+ private:
+  static Co<void> Run(std::shared_ptr<StoreOutbox> self);
+
+  Stream* stream_;
+  std::deque<std::string> frames_;
+  size_t bytes_ = 0;
+  bool running_ = false;
+};
+
+}  // namespace cylon
