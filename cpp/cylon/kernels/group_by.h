@@ -21,8 +21,20 @@ struct GroupByKernelOptions {
       true;  ///< leaves out rows with a null key, or with NaN in a float key column (missing, as in pandas)
 };
 
-/// Step 1: partial states by group: the key columns, then the state columns of every aggregate (sum; count; min; max;
-/// for mean, var and std: count, mean, M2). In order of first appearance.
+/// Null and NaN are missing values, as in pandas: skipped by every aggregate but size. What a group without values
+/// gives: 0 for sum and count, null for the others; var and std are also null where count <= ddof.
+///   sum    int64 (bool, signed), uint64 (unsigned): Invalid where the result does not fit, never wrapped; double for
+///          floats, compensated; decimal of 38 (256-bit: 76) digits, Invalid beyond; durations stay durations
+///   mean, var, std   double, of numbers and booleans
+///   min, max         the type of the values (of a dictionary: its values' type), for every type that has an order
+///   count, size      int64
+/// A group's rows are added in the order of the table, whatever the number of threads, so results are the same to the
+/// bit.
+
+/// Step 1: partial states by group: the key columns, then the state columns of every aggregate (sum: the sum, for
+/// floats its compensation too; count; min; max; mean: count and sum; var, std: count, mean, sum of squared distances).
+/// Sums of integers travel in 128 bits, so that no order of merging overflows. Groups in the order of first appearance.
+/// TypeError names a column that cannot be aggregated so.
 CYLON_EXPORT arrow::Result<Table> GroupByPartial(const std::shared_ptr<Resources>& resources, const Table& input,
                                                  const GroupByKernelOptions& options);
 /// Step 2: merges partial states (key columns first) and computes the results: key columns, then one column per
@@ -30,9 +42,8 @@ CYLON_EXPORT arrow::Result<Table> GroupByPartial(const std::shared_ptr<Resources
 CYLON_EXPORT arrow::Result<Table> GroupByMerge(const std::shared_ptr<Resources>& resources, const Table& partials,
                                                const std::shared_ptr<arrow::Schema>& input_schema,
                                                const GroupByKernelOptions& options);
-/// The schema of the result, or TypeError naming a column that cannot be aggregated so. Sums: int64 / uint64 for
-/// integers and bool (Invalid on overflow, never wrapped), double for floats; count and size int64; mean, var, std
-/// double; min and max keep the type.
+/// The schema of the result: key fields, then one field per aggregate; or TypeError naming a column that cannot be
+/// aggregated so.
 CYLON_EXPORT arrow::Result<std::shared_ptr<arrow::Schema>> GroupBySchema(
     const std::shared_ptr<arrow::Schema>& input_schema, const GroupByKernelOptions& options);
 

@@ -200,6 +200,7 @@ arrow::Status Grouping::Emit(bool finishes, const std::shared_ptr<arrow::Schema>
   };
   std::vector<Place> places;
   places.reserve(num_groups());
+  const int64_t row_bytes = 32 + num_bytes() / std::max<int64_t>(num_groups(), 1);
   std::vector<std::vector<std::pair<uint32_t, int64_t>>> key_places(parts_.size());  // by part: batch and row
   std::vector<std::shared_ptr<arrow::RecordBatch>> key_batches;
   std::vector<arrow::ArrayVector> columns(parts_.size());
@@ -231,7 +232,6 @@ arrow::Status Grouping::Emit(bool finishes, const std::shared_ptr<arrow::Schema>
     std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.first_row < b.first_row; });
   }
   ARROW_ASSIGN_OR_RAISE(const auto gatherer, RowGatherer::Make(resources_->memory(), key_schema_, key_batches));
-  const int64_t row_bytes = 32 + (places.empty() ? 0 : num_bytes() / static_cast<int64_t>(places.size()));
   const int64_t piece = MorselRows(*resources_, row_bytes);
   const auto emit = [&](auto& self, int64_t begin, int64_t count) -> arrow::Status {
     std::vector<int64_t> rows(count);

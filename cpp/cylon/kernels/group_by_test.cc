@@ -1,0 +1,372 @@
+// Grouping against naive aggregates, over key and value types, budgets and threads.
+#include "cylon/kernels/group_by.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "cylon/kernels/scalar_aggregate.h"
+#include "cylon/kernels/testing/compare_values.h"
+#include "cylon/kernels/testing/random_table.h"
+#include "cylon/kernels/testing/test_resources.h"
+
+namespace cylon {
+namespace {
+
+using testing::MakeResources;
+using testing::RandomColumn;
+using testing::RandomSpec;
+using testing::RowsAsStrings;
+using testing::TestSetting;
+
+constexpr AggregateOp kAllOps[] = {AggregateOp::kSum, AggregateOp::kCount, AggregateOp::kSize, AggregateOp::kMean,
+                                   AggregateOp::kMin, AggregateOp::kMax,   AggregateOp::kVar,  AggregateOp::kStd};
+
+bool IsMissing(const std::string& text) { return text == "null" || text == "nan"; }
+
+std::string Canonical(const std::string& text) { return text == "-0" ? "0" : text; }
+
+/// The rows of each group, groups in the order of first appearance.
+std::vector<std::vector<int64_t>> NaiveGroups(const arrow::RecordBatch& batch, int keys, bool drop_null_keys) {
+  std::map<std::string, size_t> numbers;
+  std::vector<std::vector<int64_t>> groups;
+  for (int64_t i = 0; i < batch.num_rows(); ++i) {
+    std::string key;
+    bool null = false;
+    for (int k = 0; k < keys; ++k) {
+      const std::string text = testing::ValueText(*batch.column(k), i);
+      null = null || text == "null";
+      key += Canonical(text) + "|";
+    }
+    if (null && drop_null_keys) {
+      continue;
+    }
+    const auto [place, is_new] = numbers.emplace(key, groups.size());
+    if (is_new) {
+      groups.emplace_back();
+    }
+    groups[place->second].push_back(i);
+  }
+  return groups;
+}
+
+/// The result of one group as text; numbers that are computed in floating point as "~value".
+std::string NaiveAggregate(const arrow::Array& values, const std::vector<int64_t>& rows, AggregateOp op, int ddof) {
+  std::vector<int64_t> there;
+  for (int64_t row : rows) {
+    if (!IsMissing(testing::ValueText(values, row))) {
+      there.push_back(row);
+    }
+  }
+  const auto number = [&](int64_t row) -> long double {
+    const std::string text = testing::ValueText(values, row);
+    return text == "true" ? 1.0L : (text == "false" ? 0.0L : std::stold(text));
+  };
+  if (op == AggregateOp::kSize) {
+    return std::to_string(rows.size());
+  }
+  if (op == AggregateOp::kCount) {
+    return std::to_string(there.size());
+  }
+  if (op == AggregateOp::kMin || op == AggregateOp::kMax) {
+    if (there.empty()) {
+      return "null";
+    }
+    int64_t best = there[0];
+    for (int64_t row : there) {
+      const int compared = testing::CompareValues(values, row, best);
+      best = (op == AggregateOp::kMin ? compared < 0 : compared > 0) ? row : best;
+    }
+    return Canonical(testing::ValueText(values, best));
+  }
+  long double sum = 0;
+  for (int64_t row : there) {
+    sum += number(row);
+  }
+  if (op == AggregateOp::kSum) {
+    return "~" + std::to_string(sum);
+  }
+  const auto count = static_cast<int64_t>(there.size());
+  if (count == 0 || (op != AggregateOp::kMean && count <= ddof)) {
+    return "null";
+  }
+  const long double mean = sum / static_cast<long double>(count);
+  long double squares = 0;
+  for (int64_t row : there) {
+    squares += (number(row) - mean) * (number(row) - mean);
+  }
+  const long double variance = squares / static_cast<long double>(count - ddof);
+  return "~" +
+         std::to_string(op == AggregateOp::kMean ? mean : (op == AggregateOp::kVar ? variance : std::sqrt(variance)));
+}
+
+void ExpectResult(const std::string& actual, const std::string& expected, const std::string& what) {
+  if (expected[0] != '~') {
+    ASSERT_EQ(Canonical(actual), expected) << what;
+    return;
+  }
+  ASSERT_NE(actual, "null") << what;
+  const long double a = std::stold(actual);
+  const long double e = std::stold(expected.substr(1));
+  if (std::isnan(e) || std::isinf(e)) {
+    ASSERT_TRUE(std::isnan(e) ? std::isnan(a) : a == e) << what << ": " << actual << " " << expected;
+    return;
+  }
+  ASSERT_NEAR(static_cast<double>(a), static_cast<double>(e), 1e-6 + 1e-9 * std::abs(static_cast<double>(e))) << what;
+}
+
+bool HasNumbers(const arrow::DataType& type) {
+  const arrow::DataType* plain = &type;
+  if (type.id() == arrow::Type::DICTIONARY) {
+    plain = static_cast<const arrow::DictionaryType&>(type).value_type().get();
+  } else if (type.id() == arrow::Type::RUN_END_ENCODED) {
+    plain = static_cast<const arrow::RunEndEncodedType&>(type).value_type().get();
+  }
+  return arrow::is_integer(plain->id()) || arrow::is_floating(plain->id()) || arrow::is_decimal(plain->id()) ||
+         plain->id() == arrow::Type::BOOL || plain->id() == arrow::Type::NA;
+}
+
+/// Column 0 .. keys-1 are keys; every aggregate that fits on every further column.
+GroupByKernelOptions OptionsFor(const arrow::Schema& schema, int keys) {
+  GroupByKernelOptions options;
+  for (int k = 0; k < keys; ++k) {
+    options.keys.push_back(k);
+  }
+  for (int c = keys; c < schema.num_fields(); ++c) {
+    for (AggregateOp op : kAllOps) {
+      const bool number =
+          op == AggregateOp::kSum || op == AggregateOp::kMean || op == AggregateOp::kVar || op == AggregateOp::kStd;
+      // The generated uint64 columns hold the largest value, so that their sums overflow.
+      const bool overflows = op == AggregateOp::kSum && schema.field(c)->type()->id() == arrow::Type::UINT64;
+      if (!overflows && (!number || HasNumbers(*schema.field(c)->type()))) {
+        options.aggregates.push_back(
+            {op == AggregateOp::kSize ? -1 : c, op, "a" + std::to_string(options.aggregates.size()), c % 2});
+      }
+    }
+  }
+  return options;
+}
+
+/// `reference` has the rows of `table` outside its budget.
+void CheckGroupBy(const std::shared_ptr<Resources>& resources, const Table& table, const Table& reference, int keys,
+                  bool drop_null_keys) {
+  auto options = OptionsFor(*table.schema(), keys);
+  options.drop_null_keys = drop_null_keys;
+  // In three parts, as three ranks would.
+  std::vector<Table> partials;
+  for (int part = 0; part < 3; ++part) {
+    const int64_t begin = table.num_rows() * part / 3;
+    const auto slice = table.Slice(begin, table.num_rows() * (part + 1) / 3 - begin).ValueOrDie();
+    auto partial = GroupByPartial(resources, slice, options);
+    ASSERT_TRUE(partial.ok()) << partial.status().ToString();
+    partials.push_back(*partial);
+  }
+  const auto all = Table::Concatenate(partials).ValueOrDie();
+  const auto result = GroupByMerge(resources, all, table.schema(), options);
+  ASSERT_TRUE(result.ok()) << result.status().ToString();
+  ASSERT_TRUE(result->schema()->Equals(*GroupBySchema(table.schema(), options).ValueOrDie()));
+  const auto batch = reference.ToBatch().ValueOrDie();
+  const auto groups = NaiveGroups(*batch, keys, drop_null_keys);
+  const auto actual = result->ToBatch().ValueOrDie();
+  ASSERT_TRUE(actual->ValidateFull().ok());
+  ASSERT_EQ(actual->num_rows(), static_cast<int64_t>(groups.size()));
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (int k = 0; k < keys; ++k) {
+      ASSERT_EQ(testing::ValueText(*actual->column(k), g), testing::ValueText(*batch->column(k), groups[g][0]));
+    }
+    for (size_t a = 0; a < options.aggregates.size(); ++a) {
+      const auto& spec = options.aggregates[a];
+      const auto& values = *batch->column(std::max(spec.column, 0));
+      ExpectResult(testing::ValueText(*actual->column(keys + static_cast<int>(a)), g),
+                   NaiveAggregate(values, groups[g], spec.op, spec.ddof),
+                   values.type()->ToString() + " operation " + std::to_string(static_cast<int>(spec.op)));
+      if (::testing::Test::HasFatalFailure()) {
+        return;
+      }
+    }
+  }
+}
+
+bool HasTextOfHalf(const arrow::DataType& type) { return type.id() == arrow::Type::HALF_FLOAT; }
+
+TEST(GroupByTest, EveryKeyTypeFormsGroupsByValue) {
+  auto resources = MakeResources();
+  uint64_t seed = 1;
+  for (const auto& type : testing::KeyTypes()) {
+    if (HasTextOfHalf(*type)) {
+      continue;
+    }
+    for (const bool drop_null_keys : {false, true}) {
+      RandomSpec spec;
+      spec.largest_chunk = 60;
+      spec.columns = {RandomColumn{"key", type, 20}, RandomColumn{"value", arrow::int32(), 100}};
+      const auto table = testing::RandomTable(resources, ++seed, 150, spec);
+      CheckGroupBy(resources, table, table, 1, drop_null_keys);
+      if (HasFatalFailure()) {
+        return;
+      }
+    }
+  }
+}
+
+TEST(GroupByTest, EveryValueTypeIsAggregated) {
+  auto resources = MakeResources();
+  uint64_t seed = 100;
+  for (const auto& type : testing::KeyTypes()) {
+    if (HasTextOfHalf(*type)) {
+      continue;
+    }
+    for (const double null_share : {0.0, 0.3}) {
+      RandomSpec spec;
+      spec.largest_chunk = 60;
+      spec.columns = {RandomColumn{"key", arrow::utf8(), 20}, RandomColumn{"value", type, 30, null_share}};
+      const auto table = testing::RandomTable(resources, ++seed, 150, spec);
+      CheckGroupBy(resources, table, table, 1, true);
+      if (HasFatalFailure()) {
+        return;
+      }
+    }
+  }
+}
+
+TEST(GroupByTest, AnyBudgetAndThreadsGiveTheSameBits) {
+  RandomSpec spec;
+  spec.largest_chunk = 50;
+  spec.columns = {RandomColumn{"a", arrow::utf8(), 60}, RandomColumn{"b", arrow::int16(), 20},
+                  RandomColumn{"number", arrow::float64(), 5000}, RandomColumn{"text", arrow::utf8_view(), 500}};
+  const auto reference = testing::RandomTable(MakeResources(), 3, 2000, spec);
+  for (const bool spill_always : {false, true}) {
+    for (const int threads : {1, 3}) {
+      auto resources = MakeResources({threads, 768 << 10, spill_always});
+      CheckGroupBy(resources, testing::RandomTable(resources, 3, 2000, spec), reference, 2, true);
+      EXPECT_GT(resources->memory()->spilled_bytes() + static_cast<int64_t>(spill_always), 0);
+      if (HasFatalFailure()) {
+        return;
+      }
+    }
+  }
+  // Enough rows to be dealt to several parts.
+  std::vector<std::string> expected;
+  spec.largest_chunk = 9000;
+  for (const int threads : {1, 3}) {
+    auto resources = MakeResources({threads, int64_t{1} << 30, false, 3000});
+    const auto table = testing::RandomTable(resources, 4, 40000, spec);
+    const auto options = OptionsFor(*table.schema(), 2);
+    const auto partial = GroupByPartial(resources, table, options).ValueOrDie();
+    const auto rows = RowsAsStrings(GroupByMerge(resources, partial, table.schema(), options).ValueOrDie());
+    expected = threads == 1 ? rows : expected;
+    EXPECT_TRUE(rows == expected);
+  }
+}
+
+TEST(GroupByTest, EmptyTableGivesNoGroups) {
+  auto resources = MakeResources();
+  const auto schema = arrow::schema({arrow::field("key", arrow::utf8()), arrow::field("value", arrow::int8())});
+  const auto options = OptionsFor(*schema, 1);
+  const auto partial = GroupByPartial(resources, Table::Empty(resources, schema), options).ValueOrDie();
+  const auto result = GroupByMerge(resources, partial, schema, options).ValueOrDie();
+  EXPECT_EQ(result.num_rows(), 0);
+  EXPECT_TRUE(result.schema()->Equals(*GroupBySchema(schema, options).ValueOrDie()));
+}
+
+Table OneColumn(const std::shared_ptr<Resources>& resources, const std::shared_ptr<arrow::Array>& array) {
+  const auto schema = arrow::schema({arrow::field("x", array->type())});
+  return Table::FromBatches(resources, schema, {arrow::RecordBatch::Make(schema, array->length(), {array})})
+      .ValueOrDie();
+}
+
+template <typename Builder, typename Value>
+std::shared_ptr<arrow::Array> ArrayOf(const std::shared_ptr<arrow::DataType>& type, const std::vector<Value>& values) {
+  Builder builder(type, arrow::default_memory_pool());
+  EXPECT_TRUE(builder.AppendValues(values).ok());
+  return builder.Finish().ValueOrDie();
+}
+
+arrow::Result<std::string> Scalar(const Table& table, AggregateOp op) {
+  const std::vector<AggregateSpec> specs = {{0, op, "result"}};
+  ARROW_ASSIGN_OR_RAISE(auto partial, AggregatePartial(table.resources(), table, specs));
+  ARROW_ASSIGN_OR_RAISE(auto merged, AggregateMerge(table.resources(), {partial, partial}, table.schema(), specs));
+  return testing::ValueText(*merged->column(0), 0);
+}
+
+TEST(ScalarAggregateTest, SumThatOverflowsIsInvalidAndNamesTheColumn) {
+  auto resources = MakeResources();
+  const int64_t large = std::numeric_limits<int64_t>::max();
+  const auto table = OneColumn(resources, ArrayOf<arrow::Int64Builder, int64_t>(arrow::int64(), {large}));
+  const auto status = Scalar(table, AggregateOp::kSum).status();
+  EXPECT_TRUE(status.IsInvalid());
+  EXPECT_NE(status.message().find("the sum of column 'x' is 18446744073709551614, which does not fit int64; cast the "
+                                  "column to float64"),
+            std::string::npos)
+      << status.message();
+  // The same sum fits on the way, and fits in the end.
+  const auto back =
+      OneColumn(resources, ArrayOf<arrow::Int64Builder, int64_t>(arrow::int64(), {large, large, -large, -large, 3}));
+  EXPECT_EQ(Scalar(back, AggregateOp::kSum).ValueOrDie(), "6");
+  const auto unsigned_table =
+      OneColumn(resources, ArrayOf<arrow::UInt64Builder, uint64_t>(arrow::uint64(), {uint64_t{1} << 63}));
+  EXPECT_TRUE(Scalar(unsigned_table, AggregateOp::kSum).status().IsInvalid());
+}
+
+TEST(ScalarAggregateTest, FloatSumsLoseNothingToOrder) {
+  auto resources = MakeResources();
+  const auto table =
+      OneColumn(resources, ArrayOf<arrow::DoubleBuilder, double>(arrow::float64(), {1e16, 1.0, -1e16, 1.0}));
+  EXPECT_EQ(Scalar(table, AggregateOp::kSum).ValueOrDie(), "4");
+}
+
+TEST(ScalarAggregateTest, NothingSumsToZeroAndHasNoMean) {
+  auto resources = MakeResources();
+  const auto table = Table::Empty(resources, arrow::schema({arrow::field("x", arrow::float32())}));
+  EXPECT_EQ(Scalar(table, AggregateOp::kSum).ValueOrDie(), "0");
+  EXPECT_EQ(Scalar(table, AggregateOp::kCount).ValueOrDie(), "0");
+  EXPECT_EQ(Scalar(table, AggregateOp::kSize).ValueOrDie(), "0");
+  for (AggregateOp op :
+       {AggregateOp::kMean, AggregateOp::kMin, AggregateOp::kMax, AggregateOp::kVar, AggregateOp::kStd}) {
+    EXPECT_EQ(Scalar(table, op).ValueOrDie(), "null");
+  }
+}
+
+TEST(ScalarAggregateTest, DurationsAddUpAndTimestampsDoNot) {
+  auto resources = MakeResources();
+  const auto type = arrow::duration(arrow::TimeUnit::SECOND);
+  const auto table = OneColumn(resources, ArrayOf<arrow::DurationBuilder, int64_t>(type, {5, 7}));
+  EXPECT_EQ(Scalar(table, AggregateOp::kSum).ValueOrDie(), "24");
+  const auto times =
+      Table::Empty(resources, arrow::schema({arrow::field("when", arrow::timestamp(arrow::TimeUnit::SECOND))}));
+  const auto status = Scalar(times, AggregateOp::kSum).status();
+  EXPECT_TRUE(status.IsTypeError());
+  EXPECT_NE(status.message().find("column 'when' of type timestamp[s] has no sum; that needs numbers"),
+            std::string::npos)
+      << status.message();
+  const auto texts = Table::Empty(resources, arrow::schema({arrow::field("name", arrow::utf8())}));
+  EXPECT_TRUE(Scalar(texts, AggregateOp::kMean).status().IsTypeError());
+}
+
+TEST(ScalarAggregateTest, AgreesWithOneGroupOfEverything) {
+  auto resources = MakeResources({3});
+  RandomSpec spec;
+  spec.largest_chunk = 80;
+  for (const auto& type : testing::KeyTypes()) {
+    if (!HasTextOfHalf(*type)) {
+      spec.columns.push_back(RandomColumn{"c" + std::to_string(spec.columns.size()), type, 30});
+    }
+  }
+  const auto table = testing::RandomTable(resources, 8, 300, spec);
+  const auto specs = OptionsFor(*table.schema(), 0).aggregates;
+  const auto partial = AggregatePartial(resources, table, specs).ValueOrDie();
+  const auto result = AggregateMerge(resources, {partial}, table.schema(), specs).ValueOrDie();
+  const auto batch = table.ToBatch().ValueOrDie();
+  std::vector<int64_t> rows(batch->num_rows());
+  std::iota(rows.begin(), rows.end(), 0);
+  for (size_t a = 0; a < specs.size(); ++a) {
+    ExpectResult(testing::ValueText(*result->column(static_cast<int>(a)), 0),
+                 NaiveAggregate(*batch->column(std::max(specs[a].column, 0)), rows, specs[a].op, specs[a].ddof),
+                 "operation " + std::to_string(static_cast<int>(specs[a].op)));
+  }
+}
+
+}  // namespace
+}  // namespace cylon
