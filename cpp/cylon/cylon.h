@@ -8,7 +8,6 @@
 #include "cylon/io/read.h"
 #include "cylon/io/write.h"
 #include "cylon/ops/column.h"
-#include "cylon/ops/column.h"
 #include "cylon/ops/group_by.h"
 #include "cylon/ops/join.h"
 #include "cylon/ops/rows.h"

@@ -8,7 +8,8 @@ arrow::Status Run() {
   ARROW_ASSIGN_OR_RAISE(auto context, cylon::Context::Local());
   auto schema = arrow::schema({arrow::field("key", arrow::int64()), arrow::field("value", arrow::utf8())});
   ARROW_ASSIGN_OR_RAISE(auto rows, arrow::json::ChunkedArrayFromJSONString(
-      arrow::struct_(schema->fields()), {R"([{"key": 1, "value": "one"}, {"key": 2, "value": "two"}])"}));
+                                       arrow::struct_(schema->fields()),
+                                       {R"([{"key": 1, "value": "one"}, {"key": 2, "value": "two"}])"}));
   ARROW_ASSIGN_OR_RAISE(auto arrow_table, arrow::Table::FromChunkedStructArray(rows));
   ARROW_ASSIGN_OR_RAISE(auto table, cylon::Table::FromArrow(context->resources(), arrow_table));
   cylon::JoinOptions options{.left_keys = {"key"}, .right_keys = {"key"}};
