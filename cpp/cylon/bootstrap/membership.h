@@ -15,15 +15,15 @@ namespace cylon {
 
 /// What the others need to know of a rank.
 struct AddressCard {
-  std::string host;      ///< the machine's name, for messages and for finding ranks of one host
-  int64_t process = 0;   ///< process id there
-  std::string address;   ///< of its transport's listener, as the transport writes it; "" where it needs none
+  std::string host;     ///< the machine's name, for messages and for finding ranks of one host
+  int64_t process = 0;  ///< process id there
+  std::string address;  ///< of its transport's listener, as the transport writes it; "" where it needs none
 };
 
 /// The world as every rank of one epoch sees it.
 struct World {
   std::string job;
-  std::string epoch;              ///< differs from run to run of one job, 128 random bits in hexadecimal
+  std::string epoch;  ///< differs from run to run of one job, 128 random bits in hexadecimal
   Rank rank = 0;
   std::vector<AddressCard> cards;  ///< by rank
   int size() const { return static_cast<int>(cards.size()); }
@@ -31,17 +31,17 @@ struct World {
 
 struct JoinRequest {
   std::string job;
-  std::string epoch;       ///< given by a launcher; "" where the ranks have to agree on one
-  Rank rank = -1;          ///< -1: drawn
+  std::string epoch;  ///< given by a launcher; "" where the ranks have to agree on one
+  Rank rank = -1;     ///< -1: drawn
   int world_size = 1;
   AddressCard card;
   TimePoint deadline;
 };
 
-/// Joins: every process of the job calls it once. Keys are `job/…`. Processes of earlier runs that crashed may have left
-/// theirs: whoever does not answer the roll-call of this run does not count, so the same job can be run again at once.
-/// DeadlineError names the ranks that never came (or, where ranks are drawn, how many are missing); Invalid where a
-/// rank is taken twice or world sizes differ.
+/// Joins: every process of the job calls it once. Keys are `job/…`. Processes of earlier runs that crashed may have
+/// left theirs: whoever does not answer the roll-call of this run does not count, so the same job can be run again at
+/// once. DeadlineError names the ranks that never came (or, where ranks are drawn, how many are missing); Invalid where
+/// a rank is taken twice or world sizes differ.
 CYLON_EXPORT Co<World> Join(Store* store, Executor& executor, JoinRequest request);
 
 /// Removes what this rank put into the store for `world`. Called at the end of an orderly run.

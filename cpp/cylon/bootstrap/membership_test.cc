@@ -1,0 +1,200 @@
+// Processes become ranks: given or drawn, run after run, on every kind of store.
+#include "cylon/bootstrap/membership.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <barrier>
+#include <filesystem>
+#include <set>
+
+#include "cylon/base/asio_executor.h"
+#include "cylon/base/random.h"
+#include "cylon/bootstrap/store_server.h"
+
+namespace cylon {
+namespace {
+
+using ::testing::HasSubstr;
+using namespace std::chrono_literals;
+
+constexpr auto kPatience = std::chrono::seconds(30);
+
+/// A store that each joining thread opens for itself.
+class MembershipTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  MembershipTest() : server_executor_("server") {
+    if (GetParam() == "memory") {
+      data_ = MakeMemoryStoreData();
+    } else if (GetParam() == "directory") {
+      directory_ = std::filesystem::temp_directory_path() / ("cylon-join-" + HexEncode(RandomBytes(8).ValueOrDie()));
+      options_.store = "file://" + directory_;
+    } else {
+      server_ = StoreServer::Start(server_executor_, {"127.0.0.1", 0}, std::string(32, '\xaa')).ValueOrDie();
+      options_.store = server_->address().ToString();
+      options_.secret = std::string(64, 'a');
+    }
+  }
+  ~MembershipTest() override {
+    if (!directory_.empty()) {
+      std::filesystem::remove_all(directory_);
+    }
+  }
+
+  std::unique_ptr<Store> Open(AsioExecutor& executor) {
+    if (data_) {
+      return OpenMemoryStore(data_, executor);
+    }
+    return OpenStore(options_, executor, executor.Now() + kPatience).ValueOrDie();
+  }
+
+  static JoinRequest Request(Rank rank, int size, const std::string& job = "job") {
+    JoinRequest request;
+    request.job = job;
+    request.rank = rank;
+    request.world_size = size;
+    request.card = {"host", 1000 + rank, "address" + std::to_string(rank)};
+    return request;
+  }
+
+  /// One process per request, all at once; each joins, and leaves if it is told to.
+  std::vector<arrow::Result<World>> Run(const std::vector<JoinRequest>& requests, Duration patience = kPatience,
+                                        bool leave = true) {
+    std::vector<arrow::Result<World>> worlds(requests.size(), arrow::Status::UnknownError(""));
+    // A run ends for all of its ranks together: nobody leaves while others still join.
+    std::barrier joined(static_cast<std::ptrdiff_t>(requests.size()));
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      threads.emplace_back([&, i] {
+        AsioExecutor executor("p" + std::to_string(i));
+        auto store = Open(executor);
+        JoinRequest request = requests[i];
+        request.deadline = executor.Now() + patience;
+        auto joining = Spawn(executor, Join(store.get(), executor, request));
+        worlds[i] = executor.Await(joining);
+        joined.arrive_and_wait();
+        if (worlds[i].ok() && leave) {
+          auto leaving = Spawn(executor, Leave(store.get(), *worlds[i]));
+          EXPECT_TRUE(executor.Await(leaving).ok());
+        }
+      });
+    }
+    for (auto& thread : threads) {
+      thread.join();
+    }
+    return worlds;
+  }
+
+  /// All worlds are one, and each process has a rank of its own.
+  static std::string CheckWorld(const std::vector<arrow::Result<World>>& worlds) {
+    std::set<Rank> ranks;
+    for (const auto& world : worlds) {
+      EXPECT_TRUE(world.ok()) << world.status();
+      if (!world.ok()) {
+        return "";
+      }
+      EXPECT_EQ(world->epoch, worlds[0]->epoch);
+      EXPECT_EQ(world->size(), static_cast<int>(worlds.size()));
+      ranks.insert(world->rank);
+      for (int r = 0; r < world->size(); ++r) {
+        EXPECT_EQ(world->cards[static_cast<size_t>(r)].address, worlds[0]->cards[static_cast<size_t>(r)].address);
+      }
+    }
+    EXPECT_EQ(ranks.size(), worlds.size());
+    EXPECT_EQ(*ranks.begin(), 0);
+    EXPECT_EQ(*ranks.rbegin(), static_cast<Rank>(worlds.size()) - 1);
+    return worlds[0]->epoch;
+  }
+
+  AsioExecutor server_executor_;
+  std::shared_ptr<MemoryStoreData> data_;
+  std::string directory_;
+  Options options_;
+  std::unique_ptr<StoreServer> server_;
+};
+
+TEST_P(MembershipTest, GivenRanksGetTheWholeTable) {
+  auto worlds = Run({Request(2, 3), Request(0, 3), Request(1, 3)});
+  EXPECT_EQ(CheckWorld(worlds).size(), 32U);
+  EXPECT_EQ(worlds[0]->rank, 2);
+  EXPECT_EQ(worlds[0]->cards[1].address, "address1");
+  EXPECT_EQ(worlds[0]->cards[1].process, 1001);
+}
+
+TEST_P(MembershipTest, OneIsAWorld) { CheckWorld(Run({Request(0, 1)})); }
+
+TEST_P(MembershipTest, DrawnRanksAreAllDifferent) {
+  CheckWorld(Run({Request(-1, 4), Request(-1, 4), Request(-1, 4), Request(-1, 4)}));
+}
+
+TEST_P(MembershipTest, AnEpochOfTheLauncherIsKept) {
+  auto first = Request(0, 2);
+  auto second = Request(1, 2);
+  first.epoch = second.epoch = "e1";
+  EXPECT_EQ(CheckWorld(Run({first, second})), "e1");
+}
+
+TEST_P(MembershipTest, OneJobRunsAgainAtOnce) {
+  std::set<std::string> epochs;
+  for (int run = 0; run < 20; ++run) {
+    epochs.insert(CheckWorld(Run({Request(0, 3), Request(1, 3), Request(2, 3)})));
+  }
+  EXPECT_EQ(epochs.size(), 20U);
+}
+
+TEST_P(MembershipTest, WhatCrashedRunsLeftDoesNotCount) {
+  for (int run = 0; run < 3; ++run) {
+    CheckWorld(Run({Request(0, 3), Request(1, 3), Request(2, 3)}, kPatience, /*leave=*/false));
+  }
+  // A rank that came alone, and a run that never met.
+  Run({Request(1, 3)}, 50ms, /*leave=*/false);
+  Run({Request(0, 3)}, 50ms, /*leave=*/false);
+  CheckWorld(Run({Request(0, 3), Request(1, 3), Request(2, 3)}));
+}
+
+TEST_P(MembershipTest, DrawnRanksRunAgainAfterACrash) {
+  CheckWorld(Run({Request(-1, 2), Request(-1, 2)}, kPatience, /*leave=*/false));
+  CheckWorld(Run({Request(-1, 2), Request(-1, 2)}));
+}
+
+TEST_P(MembershipTest, TwoJobsShareAStore) {
+  auto worlds = Run({Request(0, 2, "a"), Request(1, 2, "b"), Request(1, 2, "a"), Request(0, 2, "b")});
+  EXPECT_NE(CheckWorld({worlds[0], worlds[2]}), CheckWorld({worlds[1], worlds[3]}));
+}
+
+TEST_P(MembershipTest, AMissingRankIsNamedToAll) {
+  for (const auto& world : Run({Request(0, 4), Request(1, 4), Request(3, 4)}, 500ms)) {
+    EXPECT_TRUE(IsError(world.status(), ErrorKind::kDeadline)) << world.status();
+    EXPECT_THAT(world.status().message(), HasSubstr("rank 2 of 4"));
+  }
+}
+
+TEST_P(MembershipTest, WorldSizesThatDifferAreToldToAll) {
+  for (const auto& world : Run({Request(0, 2), Request(1, 3)}, 5s)) {
+    EXPECT_TRUE(world.status().IsInvalid()) << world.status();
+    EXPECT_THAT(world.status().message(), HasSubstr("world size"));
+  }
+}
+
+TEST_P(MembershipTest, ARankTakenTwiceIsNamed) {
+  auto first = Request(0, 3);
+  auto second = Request(1, 3);
+  auto twin = Request(1, 3);
+  twin.card.process = 7;
+  for (const auto& world : Run({first, second, twin}, 10s)) {
+    EXPECT_TRUE(world.status().IsInvalid()) << world.status();
+    EXPECT_THAT(world.status().message(), HasSubstr("rank 1 of job 'job' was started twice"));
+  }
+}
+
+TEST_P(MembershipTest, ARankBeyondTheWorldIsRefused) {
+  auto worlds = Run({Request(3, 3)});
+  EXPECT_TRUE(worlds[0].status().IsInvalid());
+  EXPECT_THAT(worlds[0].status().message(), HasSubstr("rank 3 in a world of 3 ranks"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, MembershipTest, ::testing::Values("memory", "directory", "tcp"),
+                         [](const auto& which) { return which.param; });
+
+}  // namespace
+}  // namespace cylon
