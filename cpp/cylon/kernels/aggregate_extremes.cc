@@ -15,7 +15,7 @@ class Extreme : public AggregateState {
  public:
   Extreme(std::shared_ptr<arrow::DataType> type, bool largest) : type_(std::move(type)), largest_(largest) {}
   void Resize(int64_t count) override { present_.resize(count, 0); }
-  arrow::Status Merge(const std::vector<AggregateInput>& states, const GroupedRows& rows) override {
+  arrow::Status Merge(std::span<const AggregateInput> states, const GroupedRows& rows) override {
     return Update(states[0], rows);
   }
   arrow::Result<arrow::ArrayVector> StateArrays(arrow::MemoryPool* pool) override {

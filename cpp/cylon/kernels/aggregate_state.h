@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,7 +43,7 @@ class AggregateState {
   /// Adds values of the aggregated column. Errors name the column.
   virtual arrow::Status Update(const AggregateInput& input, const GroupedRows& rows) = 0;
   /// Adds states that StateArrays gave out, elsewhere or before.
-  virtual arrow::Status Merge(const std::vector<AggregateInput>& states, const GroupedRows& rows) = 0;
+  virtual arrow::Status Merge(std::span<const AggregateInput> states, const GroupedRows& rows) = 0;
   virtual arrow::Result<arrow::ArrayVector> StateArrays(arrow::MemoryPool* pool) = 0;
   virtual arrow::Result<std::shared_ptr<arrow::Array>> Result(arrow::MemoryPool* pool) = 0;
   /// Bytes of memory, about.

@@ -28,7 +28,7 @@ class Count : public AggregateState {
     }
     return arrow::Status::OK();
   }
-  arrow::Status Merge(const std::vector<AggregateInput>& states, const GroupedRows& rows) override {
+  arrow::Status Merge(std::span<const AggregateInput> states, const GroupedRows& rows) override {
     ForEachValue(states[0], rows,
                  [&](int64_t row, uint32_t group) { counts_[group] += static_cast<int64_t>(states[0].words[row]); });
     return arrow::Status::OK();
@@ -81,7 +81,7 @@ class WideSum : public Sum {
     }
   }
 
-  arrow::Status Merge(const std::vector<AggregateInput>& states, const GroupedRows& rows) override {
+  arrow::Status Merge(std::span<const AggregateInput> states, const GroupedRows& rows) override {
     return AddDecimals(states[0], rows);
   }
 
@@ -174,7 +174,7 @@ class Decimal256Sum : public Sum {
                                              "first")
                     : arrow::Status::OK();
   }
-  arrow::Status Merge(const std::vector<AggregateInput>& states, const GroupedRows& rows) override {
+  arrow::Status Merge(std::span<const AggregateInput> states, const GroupedRows& rows) override {
     return Update(states[0], rows);
   }
   arrow::Result<arrow::ArrayVector> StateArrays(arrow::MemoryPool* pool) override {
@@ -209,7 +209,7 @@ class FloatSum : public Sum {
                  [&](int64_t row, uint32_t group) { Add(sums_[group], std::bit_cast<double>(words[row])); });
     return arrow::Status::OK();
   }
-  arrow::Status Merge(const std::vector<AggregateInput>& states, const GroupedRows& rows) override {
+  arrow::Status Merge(std::span<const AggregateInput> states, const GroupedRows& rows) override {
     for (int64_t i = 0; i < rows.count; ++i) {
       const int64_t row = rows.rows == nullptr ? i : rows.rows[i];
       Entry& entry = sums_[rows.groups[i]];
@@ -281,9 +281,9 @@ class Mean : public AggregateState {
     ARROW_RETURN_NOT_OK(count_.Update(input, rows));
     return sum_->Update(input, rows);
   }
-  arrow::Status Merge(const std::vector<AggregateInput>& states, const GroupedRows& rows) override {
+  arrow::Status Merge(std::span<const AggregateInput> states, const GroupedRows& rows) override {
     ARROW_RETURN_NOT_OK(count_.Merge(states, rows));
-    return sum_->Merge({states.begin() + 1, states.end()}, rows);
+    return sum_->Merge(states.subspan(1), rows);
   }
   arrow::Result<arrow::ArrayVector> StateArrays(arrow::MemoryPool* pool) override {
     ARROW_ASSIGN_OR_RAISE(auto arrays, count_.StateArrays(pool));
@@ -354,7 +354,7 @@ class Variance : public AggregateState {
     }
     return arrow::Status::OK();
   }
-  arrow::Status Merge(const std::vector<AggregateInput>& states, const GroupedRows& rows) override {
+  arrow::Status Merge(std::span<const AggregateInput> states, const GroupedRows& rows) override {
     for (int64_t i = 0; i < rows.count; ++i) {
       const int64_t row = rows.rows == nullptr ? i : rows.rows[i];
       Entry& entry = entries_[rows.groups[i]];

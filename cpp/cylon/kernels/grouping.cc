@@ -26,7 +26,7 @@ struct Prepared {
   KeyBatch keys;
   std::vector<uint32_t> rows;  // sorted by part; unused where there is one part and no row is dropped
   std::vector<int64_t> part_starts;
-  std::vector<std::vector<AggregateInput>> inputs;
+  std::vector<AggregateInput> inputs;  // of each column that is read, once
   const int64_t* first_rows = nullptr;
   int64_t first_row = 0;
   bool all_rows = false;
@@ -49,7 +49,17 @@ class Grouping {
 
  private:
   Grouping(std::shared_ptr<Resources> resources, const GroupingPlan& plan, KeyEncoder encoder)
-      : resources_(std::move(resources)), plan_(plan), encoder_(std::move(encoder)) {}
+      : resources_(std::move(resources)), plan_(plan), encoder_(std::move(encoder)) {
+    for (const auto& columns : plan.inputs) {
+      // Values that several aggregates read are decoded once; states have columns of their own.
+      const auto found =
+          columns.size() == 1 ? std::find(read_columns_.begin(), read_columns_.end(), columns[0]) : read_columns_.end();
+      read_places_.push_back(static_cast<size_t>(found - read_columns_.begin()));
+      if (found == read_columns_.end()) {
+        read_columns_.insert(read_columns_.end(), columns.begin(), columns.end());
+      }
+    }
+  }
 
   arrow::Status Start(int parts);
   arrow::Result<Prepared> Prepare(std::shared_ptr<arrow::RecordBatch> batch) const;
@@ -66,6 +76,8 @@ class Grouping {
   const GroupingPlan& plan_;
   KeyEncoder encoder_;
   std::shared_ptr<arrow::Schema> key_schema_;
+  std::vector<int> read_columns_;    // that aggregates read
+  std::vector<size_t> read_places_;  // by aggregate: where its columns begin among them
   std::vector<Part> parts_;
 };
 
@@ -109,13 +121,10 @@ arrow::Result<Prepared> Grouping::Prepare(std::shared_ptr<arrow::RecordBatch> ba
       }
     }
   }
-  for (size_t a = 0; a < plan_.aggregates.size(); ++a) {
-    result.inputs.emplace_back();
-    for (int column : plan_.inputs[a]) {
-      ARROW_ASSIGN_OR_RAISE(auto input, AggregateInput::Make(resources_->memory(), result.batch->column_data(column),
-                                                             result.batch->column_name(column)));
-      result.inputs.back().push_back(std::move(input));
-    }
+  for (int column : read_columns_) {
+    ARROW_ASSIGN_OR_RAISE(auto input, AggregateInput::Make(resources_->memory(), result.batch->column_data(column),
+                                                           result.batch->column_name(column)));
+    result.inputs.push_back(std::move(input));
   }
   if (plan_.first_row_column >= 0) {
     result.first_rows = result.batch->column_data(plan_.first_row_column)->GetValues<int64_t>(1);
@@ -148,7 +157,7 @@ arrow::Status Grouping::Consume(Part& part, size_t index, const Prepared& morsel
   static const AggregateInput kNoInput{};
   for (size_t a = 0; a < part.states.size(); ++a) {
     AggregateState& state = *part.states[a];
-    const auto& inputs = morsel.inputs[a];
+    const auto inputs = std::span(morsel.inputs).subspan(read_places_[a], plan_.inputs[a].size());
     state.Resize(part.map.size());
     ARROW_RETURN_NOT_OK(plan_.merges ? state.Merge(inputs, grouped)
                                      : state.Update(inputs.empty() ? kNoInput : inputs[0], grouped));

@@ -1,6 +1,8 @@
 // Aggregates over whole columns: one group that all rows belong to.
 #include "cylon/kernels/scalar_aggregate.h"
 
+#include <algorithm>
+
 #include "cylon/kernels/aggregate_state.h"
 #include "cylon/kernels/working_set.h"
 
@@ -32,23 +34,31 @@ arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregatePartial(const std::s
   ARROW_ASSIGN_OR_RAISE(auto all, States::Make(*input.schema(), aggregates));
   const int64_t morsel_rows = MorselRows(*resources, RowBytes(input));
   std::vector<uint32_t> groups;
+  std::vector<int> columns;  // that are read, each once
+  for (const auto& plan : all.plans) {
+    if (plan.spec.op != AggregateOp::kSize &&
+        std::find(columns.begin(), columns.end(), plan.spec.column) == columns.end()) {
+      columns.push_back(plan.spec.column);
+    }
+  }
   for (const auto& chunk : input.chunks()) {
     ARROW_ASSIGN_OR_RAISE(const auto batch, chunk->Pin());
     for (int64_t offset = 0; offset < batch->num_rows(); offset += morsel_rows) {
       const auto morsel = batch->Slice(offset, morsel_rows);
       groups.resize(std::max<size_t>(groups.size(), morsel->num_rows()), 0);
       const GroupedRows rows{nullptr, groups.data(), morsel->num_rows()};
+      std::vector<AggregateInput> inputs(columns.size());
+      ARROW_RETURN_NOT_OK(resources->arena().ParallelFor(static_cast<int64_t>(columns.size()), [&](int64_t i) {
+        ARROW_ASSIGN_OR_RAISE(inputs[i], AggregateInput::Make(resources->memory(), morsel->column_data(columns[i]),
+                                                              morsel->column_name(columns[i])));
+        return arrow::Status::OK();
+      }));
       // Aggregates side by side, each over the rows in their order: the same bits for any number of threads.
-      ARROW_RETURN_NOT_OK(
-          resources->arena().ParallelFor(static_cast<int64_t>(all.states.size()), [&](int64_t i) -> arrow::Status {
-            AggregateInput values;
-            if (all.plans[i].spec.op != AggregateOp::kSize) {
-              const int column = all.plans[i].spec.column;
-              ARROW_ASSIGN_OR_RAISE(values, AggregateInput::Make(resources->memory(), morsel->column_data(column),
-                                                                 morsel->column_name(column)));
-            }
-            return all.states[i]->Update(values, rows);
-          }));
+      ARROW_RETURN_NOT_OK(resources->arena().ParallelFor(static_cast<int64_t>(all.states.size()), [&](int64_t i) {
+        const auto place = std::find(columns.begin(), columns.end(), all.plans[i].spec.column) - columns.begin();
+        static const AggregateInput kNoInput{};  // all that size looks at is how many rows there are
+        return all.states[i]->Update(all.plans[i].spec.op == AggregateOp::kSize ? kNoInput : inputs[place], rows);
+      }));
     }
   }
   arrow::FieldVector fields;

@@ -82,9 +82,11 @@ class Run {
       const std::vector<SortKey>& keys)
       : resources_(resources), schema_(schema), keys_(keys) {}
 
-  void Add(std::shared_ptr<arrow::RecordBatch> batch) {
-    locator_.AddBatch(batch->num_rows());
-    batches_.push_back(std::move(batch));
+  /// Rows [offset, offset + length) of `batch`, which stays pinned as long as the run lives.
+  void Add(const std::shared_ptr<arrow::RecordBatch>& batch, int64_t offset, int64_t length) {
+    locator_.AddBatch(length);
+    batches_.push_back(length == batch->num_rows() ? batch : batch->Slice(offset, length));
+    pins_.push_back(batch);
   }
   int64_t num_rows() const { return locator_.num_rows(); }
 
@@ -195,6 +197,7 @@ class Run {
   std::shared_ptr<arrow::Schema> schema_;
   const std::vector<SortKey>& keys_;
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches_;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> pins_;
   RowLocator locator_;
 };
 
@@ -211,8 +214,8 @@ arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, cons
   if (!TooLargeForMemory(*resources, input.num_rows() * row_bytes)) {
     Run run(resources, input.schema(), keys);
     for (const auto& chunk : input.chunks()) {
-      ARROW_ASSIGN_OR_RAISE(auto batch, chunk->Pin());
-      run.Add(std::move(batch));
+      ARROW_ASSIGN_OR_RAISE(const auto batch, chunk->Pin());
+      run.Add(batch, 0, batch->num_rows());
     }
     TableBuilder out(resources, input.schema());
     ARROW_RETURN_NOT_OK(run.SortInto(MorselRows(*resources, RowBytes(input)), &out));
@@ -231,10 +234,10 @@ arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, cons
   };
   auto run = std::make_unique<Run>(resources, input.schema(), keys);
   for (const auto& chunk : input.chunks()) {
+    ARROW_ASSIGN_OR_RAISE(const auto batch, chunk->Pin());
     for (int64_t offset = 0; offset < chunk->num_rows();) {
-      ARROW_ASSIGN_OR_RAISE(const auto batch, chunk->Pin());
       const int64_t taken = std::min(batch->num_rows() - offset, run_rows - run->num_rows());
-      run->Add(taken == batch->num_rows() ? batch : batch->Slice(offset, taken));
+      run->Add(batch, offset, taken);
       offset += taken;
       if (run->num_rows() == run_rows) {
         ARROW_RETURN_NOT_OK(finish(*run));

@@ -38,12 +38,16 @@ arrow::Status ForEachMorsel(
   }
   const auto count = static_cast<int64_t>(morsels.size());
   const int64_t wave = resources.arena().threads();
+  std::vector<std::shared_ptr<arrow::RecordBatch>> pins;
   for (int64_t begin = 0; begin < count; begin += wave) {
     const int64_t end = std::min(begin + wave, count);
+    // A chunk that goes on into this wave stays pinned: a spilled one would be read again for every morsel.
+    const auto last = pins.empty() ? nullptr : pins.back();
+    pins.assign(end - begin, nullptr);
     ARROW_RETURN_NOT_OK(resources.arena().ParallelFor(end - begin, [&](int64_t i) {
       const Morsel& morsel = morsels[begin + i];
-      ARROW_ASSIGN_OR_RAISE(auto batch, morsel.chunk->Pin());
-      return function(morsel.length == batch->num_rows() ? batch : batch->Slice(morsel.offset, morsel.length),
+      ARROW_ASSIGN_OR_RAISE(pins[i], morsel.chunk->Pin());
+      return function(morsel.length == pins[i]->num_rows() ? pins[i] : pins[i]->Slice(morsel.offset, morsel.length),
                       begin + i);
     }));
     for (int64_t i = begin; i < end && merge != nullptr; ++i) {
@@ -70,9 +74,9 @@ arrow::Result<std::vector<Table>> PartitionTable(const std::shared_ptr<Resources
   // One morsel at a time: what is cut here lies on disk soon, and the disk is what takes the time.
   const int64_t morsel_rows = MorselRows(*resources, RowBytes(input));
   for (const auto& chunk : input.chunks()) {
+    ARROW_ASSIGN_OR_RAISE(const auto pinned, chunk->Pin());
     for (int64_t offset = 0; offset < chunk->num_rows(); offset += morsel_rows) {
-      ARROW_ASSIGN_OR_RAISE(auto batch, chunk->Pin());
-      batch = batch->Slice(offset, morsel_rows);
+      auto batch = pinned->Slice(offset, morsel_rows);
       std::vector<uint64_t> hashes;
       ARROW_RETURN_NOT_OK(HashRows(*batch, keys, &hashes));
       std::vector<uint32_t> destinations(hashes.size());

@@ -21,8 +21,8 @@ int64_t MorselRows(Resources& resources, int64_t row_bytes);
 bool TooLargeForMemory(Resources& resources, int64_t bytes);
 
 /// The batches of `table` cut to at most `rows` rows, handed to function(batch, index) by ParallelFor in waves, so that
-/// few are in memory at once. `merge(index)` is called for each in order, in the calling thread, after its wave.
-/// Neither may keep the batch, unless it means to hold its memory.
+/// few are in memory at once. `merge(index)` is called for each in order, in the calling thread, after its wave; until
+/// then the batches of the wave stay pinned.
 arrow::Status ForEachMorsel(
     Resources& resources, const Table& table, int64_t rows,
     const std::function<arrow::Status(const std::shared_ptr<arrow::RecordBatch>&, int64_t)>& function,
