@@ -123,6 +123,18 @@ arrow::Status WrongBuffers(const char* call, const Buffers& values, int size) {
                                 ", one for each rank; pass an empty buffer for no bytes");
 }
 
+/// The proposals of all ranks. A rank that learns of an error may leave at once, and its leaving must not be what the
+/// others hear of: then all wait until everybody knows.
+Co<Buffers> RunAgree(OperationPtr op, std::shared_ptr<Group> group, BufferPtr bytes, Proposal own) {
+  CYLON_CO_ASSIGN_OR_RETURN(Buffers proposals, co_await RunAllGather(op, bytes));
+  const auto agreement = Conclude(proposals, group->members(), group->rank(), own);
+  if (!agreement.ok()) {
+    // That a rank has gone meanwhile is no news: it knew, and so does this one.
+    (void)co_await RunBarrier(op);
+  }
+  co_return proposals;
+}
+
 }  // namespace
 
 bool Liveness::forked() const { return ::getpid() != process; }
@@ -275,8 +287,8 @@ arrow::Future<Agreement> GroupCommunicator::AgreeAsync(Proposal proposal) {
   auto bytes = EncodeProposal(proposal);
   return Make<Buffers>(
              Call{.kind = CallKind::kAgree}, arrow::Status::OK(), [&] { return Buffers{bytes}; },
-             [&](const OperationPtr& operation) { return RunAllGather(operation, bytes); })
-      .Then([group = group_, proposal = std::move(proposal)](const Buffers& proposals) {
+             [&](const OperationPtr& operation) { return RunAgree(operation, group_, bytes, proposal); })
+      .Then([group = group_, proposal](const Buffers& proposals) {
         return Conclude(proposals, group->members(), group->rank(), proposal);
       });
 }

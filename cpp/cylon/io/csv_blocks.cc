@@ -76,7 +76,7 @@ BlockConverter::BlockConverter(const CsvReadOptions& options, std::vector<Column
   parse_.delimiter = options.delimiter;
   parse_.quote_char = options.quote;
   parse_.newlines_in_values = options.newlines_in_quotes;
-  convert_.null_values = options.null_words.empty() ? PandasNullWords() : options.null_words;
+  convert_.null_values = options.null_words.value_or(PandasNullWords());
   convert_.strings_can_be_null = true;
   convert_.quoted_strings_can_be_null = true;
   convert_.true_values = {"True", "TRUE", "true"};

@@ -28,14 +28,14 @@ using testing::Worlds;
 std::shared_ptr<arrow::Table> Numbers(int64_t first, int64_t count) {
   arrow::Int64Builder ids;
   arrow::StringBuilder names;
-  arrow::TimestampBuilder times(arrow::timestamp(arrow::TimeUnit::SECOND, "UTC"), arrow::default_memory_pool());
+  arrow::TimestampBuilder times(arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"), arrow::default_memory_pool());
   for (int64_t i = first; i < first + count; ++i) {
     EXPECT_TRUE(ids.Append(i).ok());
     EXPECT_TRUE((i % 5 == 0 ? names.AppendNull() : names.Append("n" + std::to_string(i))).ok());
     EXPECT_TRUE(times.Append(i * 3600).ok());
   }
   const auto schema = arrow::schema({arrow::field("id", arrow::int64()), arrow::field("name", arrow::utf8()),
-                                     arrow::field("time", arrow::timestamp(arrow::TimeUnit::SECOND, "UTC"))});
+                                     arrow::field("time", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))});
   return arrow::Table::Make(schema, {*ids.Finish(), *names.Finish(), *times.Finish()});
 }
 

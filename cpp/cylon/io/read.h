@@ -28,7 +28,7 @@ struct CsvReadOptions {
   bool has_header = true;               ///< false: columns are named f0, f1, …
   std::vector<std::string> names;       ///< instead of the header's
   std::vector<std::string> columns;     ///< only these; empty: all
-  std::vector<std::string> null_words;  ///< empty: pandas' own list; applies to strings too
+  std::optional<std::vector<std::string>> null_words;  ///< nothing: pandas' own list; applies to strings too
   std::vector<std::pair<std::string, std::shared_ptr<arrow::DataType>>> types;  ///< instead of inferring
   bool newlines_in_quotes =
       false;  ///< a quoted value may hold line ends: each rank then scans its range's quotes first

@@ -271,7 +271,7 @@ std::string Signature(const std::vector<std::string>& paths, const CsvReadOption
   };
   list("names", options.names);
   list("columns", options.columns);
-  list("null_words", options.null_words);
+  list("null_words", options.null_words.value_or(PandasNullWords()));
   for (const auto& [name, type] : options.types) {
     text += ", '" + name + "' as " + (type == nullptr ? "nothing" : type->ToString());
   }

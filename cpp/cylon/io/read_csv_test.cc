@@ -164,7 +164,7 @@ TEST(ReadCsvTest, PandasWordsAreNullInStringsToo) {
   EXPECT_EQ(table->column(0)->null_count(), table->num_rows() - 1);
   EXPECT_EQ(table->column(1)->null_count(), table->num_rows() - 1);
   CsvReadOptions own;
-  own.null_words = {"na"};
+  own.null_words = std::vector<std::string>{"na"};
   EXPECT_EQ(ReadEverywhere({folder / "a.csv"}, own)->column(0)->null_count(), 1);
 }
 
@@ -182,10 +182,10 @@ TEST(ReadCsvTest, ColumnsNamesAndTypesCanBeChosen) {
 
   CsvReadOptions named;
   named.delimiter = ';';
-  named.has_header = false;
-  EXPECT_EQ(ReadEverywhere({path}, named)->schema()->ToString(), "f0: string\nf1: string\nf2: string\nf3: string");
-  named.names = {"w", "x", "y"};
   named.quote = '\'';
+  named.has_header = false;
+  EXPECT_EQ(ReadEverywhere({path}, named)->schema()->ToString(), "f0: string\nf1: string\nf2: string");
+  named.names = {"w", "x", "y"};
   EXPECT_EQ(ReadEverywhere({path}, named)->schema()->field_names(), named.names);
   EXPECT_EQ(ReadEverywhere({path}, named)->num_rows(), 3);
 }
@@ -286,7 +286,7 @@ TEST(ReadCsvTest, RanksThatSeeDifferentFilesAllSaySo) {
 TEST(ReadCsvTest, AResultLargerThanMemorySpills) {
   const ScratchFolder folder;
   std::string text = "a,b\n";
-  for (int i = 0; i < 200000; ++i) {
+  for (int i = 0; i < 300000; ++i) {
     text += std::to_string(i) + "," + std::to_string(i * 7) + "\n";
   }
   const auto path = folder.Write("a.csv", text);
@@ -312,7 +312,7 @@ TEST(ReadCsvTest, AResultLargerThanMemorySpills) {
   for (const auto& status : statuses) {
     EXPECT_TRUE(status.ok()) << status.ToString();
   }
-  EXPECT_EQ(sum, int64_t{199999} * 200000 / 2);
+  EXPECT_EQ(sum, int64_t{299999} * 300000 / 2);
 }
 
 }  // namespace
