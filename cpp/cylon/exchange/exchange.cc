@@ -24,13 +24,14 @@ constexpr int kChunksInFlight = 2;
 /// Share of the budget that arrived chunks may hold before they are taken.
 constexpr int64_t kAllowanceShare = 8;
 
-// IPC cuts slices of most types to what they show; of these it sends all that they refer to.
+// IPC cuts slices of most types to what they show; of these it sends all that they refer to, or the encoder copies it.
 bool HasViews(const arrow::DataType& type) {
   switch (type.id()) {
     case arrow::Type::STRING_VIEW:
     case arrow::Type::BINARY_VIEW:
     case arrow::Type::LIST_VIEW:
     case arrow::Type::LARGE_LIST_VIEW:
+    case arrow::Type::DENSE_UNION:
       return true;
     case arrow::Type::EXTENSION:
       return HasViews(*static_cast<const arrow::ExtensionType&>(type).storage_type());

@@ -3,6 +3,8 @@
 
 #include <arrow/ipc/reader.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <deque>
 
@@ -159,6 +161,47 @@ const arrow::DataType& StorageOf(const arrow::DataType& type) {
   return *layer;
 }
 
+bool HasUnion(const arrow::DataType& type) {
+  const arrow::DataType& storage = StorageOf(type);
+  if (storage.id() == arrow::Type::DICTIONARY) {
+    return HasUnion(*static_cast<const arrow::DictionaryType&>(storage).value_type());
+  }
+  return arrow::is_union(storage.id()) || std::any_of(storage.fields().begin(), storage.fields().end(),
+                                                      [](const auto& field) { return HasUnion(*field->type()); });
+}
+
+// The same values, with the codes and offsets of unions in memory of their own. Arrow 26 writes those of a slice up to
+// the next multiple of 64 bytes, beyond the end of a buffer that is not as long; ours are padded.
+arrow::Result<std::shared_ptr<arrow::ArrayData>> PadUnions(const std::shared_ptr<arrow::ArrayData>& data,
+                                                           arrow::MemoryPool* pool) {
+  if (!HasUnion(*data->type)) {
+    return data;
+  }
+  auto out = data->Copy();
+  const auto id = StorageOf(*data->type).id();
+  if (arrow::is_union(id)) {
+    const std::array<int64_t, 3> widths = {0, sizeof(int8_t), sizeof(int32_t)};  // validity, codes, offsets
+    for (size_t i = 1; i < data->buffers.size(); ++i) {
+      ARROW_ASSIGN_OR_RAISE(auto copy, arrow::AllocateBuffer(data->length * widths[i], pool));
+      std::memcpy(copy->mutable_data(), data->buffers[i]->data() + data->offset * widths[i],
+                  static_cast<size_t>(copy->size()));
+      copy->ZeroPadding();
+      out->buffers[i] = std::move(copy);
+    }
+    out->offset = 0;
+  }
+  for (auto& child : out->child_data) {
+    if (id == arrow::Type::SPARSE_UNION) {
+      child = child->Slice(data->offset, data->length);
+    }
+    ARROW_ASSIGN_OR_RAISE(child, PadUnions(child, pool));
+  }
+  if (out->dictionary != nullptr) {
+    ARROW_ASSIGN_OR_RAISE(out->dictionary, PadUnions(out->dictionary, pool));
+  }
+  return out;
+}
+
 // `data` as `type`, which lies over the same layout. nullptr where it does not.
 std::shared_ptr<arrow::ArrayData> Retype(const arrow::ArrayData& data, const std::shared_ptr<arrow::DataType>& type) {
   const arrow::DataType& target = StorageOf(*type);
@@ -193,7 +236,11 @@ std::shared_ptr<arrow::ArrayData> Retype(const arrow::ArrayData& data, const std
 }  // namespace
 
 BatchEncoder::BatchEncoder(std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool, Sink sink)
-    : schema_(std::move(schema)), pool_(pool), sink_(std::move(sink)) {}
+    : schema_(std::move(schema)),
+      pool_(pool),
+      sink_(std::move(sink)),
+      has_unions_(std::any_of(schema_->fields().begin(), schema_->fields().end(),
+                              [](const auto& field) { return HasUnion(*field->type()); })) {}
 BatchEncoder::~BatchEncoder() = default;
 BatchEncoder::BatchEncoder(BatchEncoder&&) noexcept = default;
 
@@ -206,7 +253,15 @@ arrow::Status BatchEncoder::Write(const arrow::RecordBatch& batch) {
     ARROW_ASSIGN_OR_RAISE(writer_, arrow::ipc::internal::OpenRecordBatchWriter(
                                        std::make_unique<AligningSink>(sink_, pool_), schema_, options));
   }
-  return writer_->WriteRecordBatch(batch);
+  if (!has_unions_) {
+    return writer_->WriteRecordBatch(batch);
+  }
+  std::vector<std::shared_ptr<arrow::ArrayData>> columns;
+  for (const auto& column : batch.column_data()) {
+    ARROW_ASSIGN_OR_RAISE(auto padded, PadUnions(column, pool_));
+    columns.push_back(std::move(padded));
+  }
+  return writer_->WriteRecordBatch(*arrow::RecordBatch::Make(schema_, batch.num_rows(), std::move(columns)));
 }
 
 struct BatchDecoder::State {

@@ -41,6 +41,7 @@ class CYLON_EXPORT BatchEncoder {
   std::shared_ptr<arrow::Schema> schema_;
   arrow::MemoryPool* pool_;
   Sink sink_;
+  bool has_unions_;
   std::shared_ptr<arrow::ipc::RecordBatchWriter> writer_;
 };
 
