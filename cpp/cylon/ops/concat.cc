@@ -1,8 +1,8 @@
 // Rows of several tables, one after another at each rank.
 #include <algorithm>
 
+#include "cylon/ops/collective_operator.h"
 #include "cylon/ops/column.h"
-#include "cylon/ops/operation.h"
 #include "cylon/ops/rows.h"
 
 namespace cylon {
@@ -75,7 +75,7 @@ arrow::Result<Table> WithSchema(const Table& table, const std::shared_ptr<arrow:
 }  // namespace
 
 arrow::Result<Table> Concat(Context& context, const std::vector<Table>& tables) {
-  internal::Operation operation(context, "Concat");
+  internal::CollectiveOperator operation(context, "Concat");
   const auto join = [&]() -> arrow::Result<Table> {
     if (tables.empty()) {
       return arrow::Status::Invalid("Concat was given no tables; give at least one");

@@ -5,15 +5,15 @@
 
 #include "cylon/exchange/exchange.h"
 #include "cylon/kernels/group_by.h"
+#include "cylon/ops/collective_operator.h"
 #include "cylon/ops/encode_values.h"
-#include "cylon/ops/operation.h"
 #include "cylon/ops/rows.h"
 
 namespace cylon {
 
 namespace {
 
-using internal::Operation;
+using internal::CollectiveOperator;
 
 /// Whether `type` can be a key as it is; the others are compared by their encoded values.
 bool CanBeKey(const std::shared_ptr<arrow::DataType>& type) {
@@ -140,12 +140,13 @@ arrow::Result<bool> AllBalanced(Context& context, const Balance& balance, const 
 }
 
 /// The answer of all ranks: true where it is true at each.
-arrow::Result<bool> Settle(Operation& operation, const arrow::Result<bool>& local) {
+arrow::Result<bool> Settle(CollectiveOperator& operation, const arrow::Result<bool>& local) {
   ARROW_ASSIGN_OR_RAISE(const auto agreement, operation.End(local.status(), {local.ok() && *local ? 0 : 1}));
   return agreement.Sum(0) == 0;
 }
 
-arrow::Result<bool> EqualInOrder(Operation& operation, const Agreement& agreement, const Table& left, Table right) {
+arrow::Result<bool> EqualInOrder(CollectiveOperator& operation, const Agreement& agreement, const Table& left,
+                                 Table right) {
   std::vector<int64_t> left_rows;
   bool alike = true;  // spread over the ranks alike
   for (const auto& values : agreement.values) {
@@ -161,14 +162,13 @@ arrow::Result<bool> EqualInOrder(Operation& operation, const Agreement& agreemen
 }  // namespace
 
 arrow::Result<bool> Equal(Context& context, const Table& left, const Table& right, bool ordered) {
-  Operation operation(context, "Equal");
+  CollectiveOperator operation(context, "Equal");
   arrow::Status local = internal::CheckTable(left) & internal::CheckTable(right);
   const bool same_schema = local.ok() && SameColumns(*left.schema(), *right.schema());
   const bool count_rows = !ordered && same_schema && left.num_columns() > 0;
-  arrow::Result<Balance> balance = local;
+  Balance balance;
   if (count_rows) {
-    balance = PartialBalance(context, left, right);
-    local = balance.status();
+    local = PartialBalance(context, left, right).Value(&balance);
   }
   ARROW_ASSIGN_OR_RAISE(const auto agreement,
                         operation.Begin((ordered ? "ordered, " : "as multisets, ") + internal::OneLine(left.schema()) +
@@ -183,11 +183,11 @@ arrow::Result<bool> Equal(Context& context, const Table& left, const Table& righ
   if (ordered) {
     return EqualInOrder(operation, agreement, left, right);
   }
-  Table partials = balance->partials;
+  Table partials = balance.partials;
   if (!operation.alone()) {
-    ARROW_ASSIGN_OR_RAISE(partials, ShuffleByHash(context, "Equal, counts", partials, balance->kernel.keys));
+    ARROW_ASSIGN_OR_RAISE(partials, ShuffleByHash(context, "Equal, counts", partials, balance.kernel.keys));
   }
-  return Settle(operation, AllBalanced(context, *balance, partials));
+  return Settle(operation, AllBalanced(context, balance, partials));
 }
 
 }  // namespace cylon

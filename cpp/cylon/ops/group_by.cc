@@ -6,14 +6,14 @@
 #include "cylon/exchange/exchange.h"
 #include "cylon/kernels/group_by.h"
 #include "cylon/kernels/scalar_aggregate.h"
-#include "cylon/ops/operation.h"
+#include "cylon/ops/collective_operator.h"
 #include "cylon/ops/sort_exchange.h"
 
 namespace cylon {
 
 namespace {
 
-using internal::Operation;
+using internal::CollectiveOperator;
 
 const char* OpName(AggregateOp op) {
   switch (op) {
@@ -102,7 +102,7 @@ arrow::Result<Prepared> Prepare(Context& context, const Table& table, const Grou
   return prepared;
 }
 
-arrow::Result<Table> MergeGroups(Operation& operation, const Table& table, const GroupByOptions& options,
+arrow::Result<Table> MergeGroups(CollectiveOperator& operation, const Table& table, const GroupByOptions& options,
                                  const Prepared& prepared, Table partials) {
   const auto& resources = operation.context().resources();
   auto merged = GroupByMerge(resources, partials, table.schema(), prepared.kernel);
@@ -123,7 +123,7 @@ arrow::Result<Table> MergeGroups(Operation& operation, const Table& table, const
 }  // namespace
 
 arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupByOptions& options) {
-  Operation operation(context, "GroupBy");
+  CollectiveOperator operation(context, "GroupBy");
   auto prepared = Prepare(context, table, options);
   const std::string details = "keys " + internal::OneLine(options.keys) +
                               (options.drop_null_keys ? "" : ", null keys too") + (options.sort ? ", sorted" : "") +
@@ -143,7 +143,7 @@ arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupBy
 
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateAll(Context& context, const Table& table,
                                                                 const std::vector<Aggregate>& aggregates) {
-  Operation operation(context, "AggregateAll");
+  CollectiveOperator operation(context, "AggregateAll");
   const auto& resources = context.resources();
   std::vector<AggregateSpec> specs;
   const auto prepare = [&]() -> arrow::Result<Table> {

@@ -4,16 +4,16 @@
 #include <algorithm>
 
 #include "cylon/exchange/exchange.h"
+#include "cylon/ops/collective_operator.h"
 #include "cylon/ops/column.h"
 #include "cylon/ops/join_plan.h"
-#include "cylon/ops/operation.h"
 
 namespace cylon {
 
 namespace {
 
+using internal::CollectiveOperator;
 using internal::JoinPlan;
-using internal::Operation;
 
 enum class Movement : uint8_t { kShuffle, kBroadcastLeft, kBroadcastRight };
 
@@ -66,7 +66,7 @@ std::string Describe(const Table& left, const Table& right, const JoinOptions& o
          ", right " + internal::OneLine(right.schema());
 }
 
-arrow::Result<Table> Distribute(Operation& operation, const Agreement& agreement, const Prepared& prepared) {
+arrow::Result<Table> Distribute(CollectiveOperator& operation, const Agreement& agreement, const Prepared& prepared) {
   Context& context = operation.context();
   const auto& kernel = prepared.plan.kernel;
   int64_t budget = INT64_MAX;
@@ -97,7 +97,7 @@ arrow::Result<Table> Distribute(Operation& operation, const Agreement& agreement
 }  // namespace
 
 arrow::Result<Table> Join(Context& context, const Table& left, const Table& right, const JoinOptions& options) {
-  Operation operation(context, "Join");
+  CollectiveOperator operation(context, "Join");
   auto prepared = Prepare(left, right, options);
   const std::vector<int64_t> sizes = {prepared.ok() ? prepared->left.num_bytes() : 0,
                                       prepared.ok() ? prepared->right.num_bytes() : 0,

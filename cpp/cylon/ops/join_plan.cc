@@ -5,7 +5,7 @@
 #include <map>
 #include <set>
 
-#include "cylon/ops/operation.h"
+#include "cylon/ops/collective_operator.h"
 
 namespace cylon::internal {
 

@@ -5,11 +5,11 @@
 
 #include "cylon/exchange/exchange.h"
 #include "cylon/kernels/unique.h"
-#include "cylon/ops/operation.h"
+#include "cylon/ops/collective_operator.h"
 
 namespace cylon {
 
-using internal::Operation;
+using internal::CollectiveOperator;
 
 arrow::Result<Table> Filter(Context& context, const Table& table, const arrow::ChunkedArray& mask) {
   ARROW_RETURN_NOT_OK(internal::CheckTable(table));
@@ -47,7 +47,7 @@ arrow::Result<Table> Rename(const Table& table, const std::vector<std::pair<std:
 }
 
 arrow::Result<Table> SliceRows(Context& context, const Table& table, int64_t offset, int64_t length) {
-  Operation operation(context, "SliceRows");
+  CollectiveOperator operation(context, "SliceRows");
   arrow::Status local = internal::CheckTable(table);
   if (local.ok() && (offset < 0 || length < 0)) {
     local = arrow::Status::Invalid("a slice of ", length, " rows from row ", offset,
@@ -73,7 +73,7 @@ arrow::Result<Table> Head(Context& context, const Table& table, int64_t count) {
 }
 
 arrow::Result<Table> Shuffle(Context& context, const Table& table, const std::vector<std::string>& columns) {
-  Operation operation(context, "Shuffle");
+  CollectiveOperator operation(context, "Shuffle");
   std::vector<int> keys;
   const auto prepare = [&]() -> arrow::Status {
     ARROW_RETURN_NOT_OK(internal::CheckTable(table));
@@ -90,7 +90,7 @@ arrow::Result<Table> Shuffle(Context& context, const Table& table, const std::ve
 
 arrow::Result<Table> Repartition(Context& context, const Table& table,
                                  const std::optional<std::vector<int64_t>>& rows_per_rank) {
-  Operation operation(context, "Repartition");
+  CollectiveOperator operation(context, "Repartition");
   arrow::Status local = internal::CheckTable(table);
   int64_t asked = 0;
   std::string shares;
@@ -121,7 +121,7 @@ arrow::Result<Table> Repartition(Context& context, const Table& table,
 }
 
 arrow::Result<int64_t> TotalRows(Context& context, const Table& table) {
-  Operation operation(context, "TotalRows");
+  CollectiveOperator operation(context, "TotalRows");
   ARROW_ASSIGN_OR_RAISE(const auto agreement, operation.Begin(internal::OneLine(table.schema()),
                                                               internal::CheckTable(table), {table.num_rows()}));
   return agreement.Sum(0);

@@ -37,14 +37,13 @@ std::string Describe(const Table& table, const SortOptions& options) {
 }  // namespace
 
 arrow::Result<Table> Sort(Context& context, const Table& table, const SortOptions& options) {
-  internal::Operation operation(context, "Sort");
-  const auto keys = FindKeys(table, options);
-  arrow::Result<Table> sorted = keys.status();
-  if (keys.ok()) {
-    sorted = SortTable(context.resources(), table, *keys);
-  }
-  return internal::SortAcrossRanks(operation, Describe(table, options), std::move(sorted),
-                                   keys.ok() ? *keys : std::vector<SortKey>());
+  internal::CollectiveOperator operation(context, "Sort");
+  std::vector<SortKey> keys;
+  const auto sort_here = [&]() -> arrow::Result<Table> {
+    ARROW_ASSIGN_OR_RAISE(keys, FindKeys(table, options));
+    return SortTable(context.resources(), table, keys);
+  };
+  return internal::SortAcrossRanks(operation, Describe(table, options), sort_here(), keys);
 }
 
 }  // namespace cylon

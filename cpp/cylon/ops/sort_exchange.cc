@@ -181,7 +181,7 @@ class RangeSource {
   std::vector<int64_t> offsets_;
 };
 
-arrow::Result<std::vector<Table>> ExchangeRanges(Operation& operation, const Table& sorted,
+arrow::Result<std::vector<Table>> ExchangeRanges(CollectiveOperator& operation, const Table& sorted,
                                                  const std::vector<SortKey>& keys,
                                                  const std::vector<Place>& splitters) {
   Context& context = operation.context();
@@ -240,8 +240,8 @@ arrow::Result<SortSamples> TakeSamples(const std::shared_ptr<Resources>& resourc
   return samples;
 }
 
-arrow::Result<Table> SortAcrossRanks(Operation& operation, const std::string& details, arrow::Result<Table> sorted,
-                                     const std::vector<SortKey>& keys) {
+arrow::Result<Table> SortAcrossRanks(CollectiveOperator& operation, const std::string& details,
+                                     arrow::Result<Table> sorted, const std::vector<SortKey>& keys) {
   Context& context = operation.context();
   if (operation.alone()) {
     return operation.End(std::move(sorted));

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cylon/kernels/sort.h"
-#include "cylon/ops/operation.h"
+#include "cylon/ops/collective_operator.h"
 
 namespace cylon::internal {
 
@@ -19,7 +19,7 @@ arrow::Result<SortSamples> TakeSamples(const std::shared_ptr<Resources>& resourc
 
 /// The distributed half, where `sorted` is this rank's part, sorted by `keys`, or why it could not be. Begins with an
 /// agreement on `details` (so nothing collective may have gone before without one) and ends with one.
-arrow::Result<Table> SortAcrossRanks(Operation& operation, const std::string& details, arrow::Result<Table> sorted,
-                                     const std::vector<SortKey>& keys);
+arrow::Result<Table> SortAcrossRanks(CollectiveOperator& operation, const std::string& details,
+                                     arrow::Result<Table> sorted, const std::vector<SortKey>& keys);
 
 }  // namespace cylon::internal

@@ -5,14 +5,14 @@
 
 #include "cylon/exchange/exchange.h"
 #include "cylon/kernels/unique.h"
-#include "cylon/ops/operation.h"
+#include "cylon/ops/collective_operator.h"
 #include "cylon/ops/rows.h"
 
 namespace cylon {
 
 namespace {
 
-using internal::Operation;
+using internal::CollectiveOperator;
 
 /// A row's origin in one number: the rank above 40 bits of row number (a trillion rows a rank, eight million ranks).
 constexpr int kRowBits = 40;
@@ -73,7 +73,7 @@ const char* KeepName(Keep keep) {
 }  // namespace
 
 arrow::Result<Table> Unique(Context& context, const Table& table, const std::vector<std::string>& columns, Keep keep) {
-  Operation operation(context, "Unique");
+  CollectiveOperator operation(context, "Unique");
   std::vector<int> keys;
   const auto prepare = [&]() -> arrow::Result<Table> {
     ARROW_RETURN_NOT_OK(internal::CheckTable(table));

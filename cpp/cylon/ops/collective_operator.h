@@ -13,12 +13,12 @@
 namespace cylon::internal {
 
 /// One collective operator under way. On one rank nothing is sent.
-class Operation {
+class CollectiveOperator {
  public:
-  Operation(Context& context, std::string name);
-  ~Operation();
-  Operation(const Operation&) = delete;
-  Operation& operator=(const Operation&) = delete;
+  CollectiveOperator(Context& context, std::string name);
+  ~CollectiveOperator();
+  CollectiveOperator(const CollectiveOperator&) = delete;
+  CollectiveOperator& operator=(const CollectiveOperator&) = delete;
 
   /// Compares `details` (options and schemas) over the ranks, tells all of a local error, and shares `values`. Every
   /// rank's local checks and the work up to the first exchange belong before it, so that no rank is left waiting for

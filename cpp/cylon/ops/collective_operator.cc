@@ -1,5 +1,5 @@
 // What every collective operator has in common.
-#include "cylon/ops/operation.h"
+#include "cylon/ops/collective_operator.h"
 
 #include <arrow/util/bit_util.h>
 
@@ -38,7 +38,7 @@ arrow::Result<Table> AppendInt64(const std::shared_ptr<Resources>& resources, co
 
 }  // namespace
 
-Operation::Operation(Context& context, std::string name)
+CollectiveOperator::CollectiveOperator(Context& context, std::string name)
     : context_(context),
       name_(std::move(name)),
       span_(context.resources()->tracer(), name_),
@@ -46,10 +46,10 @@ Operation::Operation(Context& context, std::string name)
   context_.communicator().SetOperation(name_);
 }
 
-Operation::~Operation() { context_.communicator().SetOperation(""); }
+CollectiveOperator::~CollectiveOperator() { context_.communicator().SetOperation(""); }
 
-arrow::Result<Agreement> Operation::Agree(std::string signature, const arrow::Status& local,
-                                          std::vector<int64_t> values) {
+arrow::Result<Agreement> CollectiveOperator::Agree(std::string signature, const arrow::Status& local,
+                                                   std::vector<int64_t> values) {
   if (alone_) {
     ARROW_RETURN_NOT_OK(local);
     ARROW_RETURN_NOT_OK(context_.communicator().Check());
@@ -64,16 +64,16 @@ arrow::Result<Agreement> Operation::Agree(std::string signature, const arrow::St
   return context_.communicator().Agree(std::move(proposal));
 }
 
-arrow::Result<Agreement> Operation::Begin(const std::string& details, const arrow::Status& local,
-                                          std::vector<int64_t> values) {
+arrow::Result<Agreement> CollectiveOperator::Begin(const std::string& details, const arrow::Status& local,
+                                                   std::vector<int64_t> values) {
   return Agree(name_ + "(" + details + ")", local, std::move(values));
 }
 
-arrow::Result<Agreement> Operation::End(const arrow::Status& local, std::vector<int64_t> values) {
+arrow::Result<Agreement> CollectiveOperator::End(const arrow::Status& local, std::vector<int64_t> values) {
   return Agree(name_ + " end", local, std::move(values));
 }
 
-arrow::Result<Table> Operation::End(arrow::Result<Table> result) {
+arrow::Result<Table> CollectiveOperator::End(arrow::Result<Table> result) {
   ARROW_RETURN_NOT_OK(End(result.status(), {result.ok() ? result->num_rows() : 0}).status());
   span_.Set("rows", result->num_rows());
   return result;

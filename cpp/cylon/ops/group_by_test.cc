@@ -1,0 +1,262 @@
+// Group-by and whole-table aggregates against naive ones, on every kind of world; bad input.
+#include "cylon/ops/group_by.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "cylon/ops/testing/worlds.h"
+
+namespace cylon {
+namespace {
+
+using testing::AllWorlds;
+using testing::Cell;
+using ::testing::ElementsAre;
+using testing::ExpectAllOk;
+using testing::Gathered;
+using ::testing::HasSubstr;
+using testing::MakeWorld;
+using testing::NumberCell;
+using testing::RandomInput;
+using testing::Row;
+using testing::Rows;
+using testing::RowsOf;
+using testing::WorldCase;
+
+/// One aggregate of the values that are there, by definition.
+Cell NaiveAggregate(AggregateOp op, const std::vector<Cell>& cells, int ddof) {
+  std::vector<Cell> values;
+  for (const auto& cell : cells) {
+    if (!cell.is_missing()) {
+      values.push_back(cell);
+    }
+  }
+  long double sum = 0;
+  for (const auto& value : values) {
+    sum += value.number;
+  }
+  const auto count = static_cast<long double>(values.size());
+  switch (op) {
+    case AggregateOp::kSize:
+      return NumberCell(static_cast<long double>(cells.size()));
+    case AggregateOp::kCount:
+      return NumberCell(count);
+    case AggregateOp::kSum:
+      return NumberCell(sum);
+    case AggregateOp::kMean:
+      return values.empty() ? Cell() : NumberCell(sum / count);
+    case AggregateOp::kMin:
+      return values.empty() ? Cell() : *std::min_element(values.begin(), values.end());
+    case AggregateOp::kMax:
+      return values.empty() ? Cell() : *std::max_element(values.begin(), values.end());
+    case AggregateOp::kVar:
+    case AggregateOp::kStd: {
+      if (count <= ddof) {
+        return {};
+      }
+      long double squares = 0;
+      for (const auto& value : values) {
+        squares += (value.number - sum / count) * (value.number - sum / count);
+      }
+      const long double variance = squares / (count - ddof);
+      return NumberCell(op == AggregateOp::kVar ? variance : std::sqrt(variance));
+    }
+  }
+  return {};
+}
+
+struct GroupCase {
+  RandomInput input;
+  GroupByOptions options;
+  std::vector<int> keys;
+};
+
+int ColumnOf(const RandomInput& input, const std::string& name) {
+  for (size_t i = 0; i < input.spec.columns.size(); ++i) {
+    if (input.spec.columns[i].name == name) {
+      return static_cast<int>(i);
+    }
+  }
+  return -1;
+}
+
+Row NaiveAggregates(const RandomInput& input, const Rows& rows, const std::vector<Aggregate>& aggregates) {
+  Row out;
+  for (const auto& aggregate : aggregates) {
+    std::vector<Cell> cells;
+    for (const auto& row : rows) {
+      cells.push_back(aggregate.op == AggregateOp::kSize ? Cell() : row[ColumnOf(input, aggregate.column)]);
+    }
+    out.push_back(NaiveAggregate(aggregate.op, cells, aggregate.ddof));
+  }
+  return out;
+}
+
+/// Groups in the order of their keys.
+Rows Expected(const GroupCase& group, const std::shared_ptr<Resources>& resources) {
+  std::map<Row, Rows> groups;
+  for (const auto& row : group.input.Whole(resources)) {
+    auto key = testing::Pick(row, group.keys);
+    const bool missing = std::any_of(key.begin(), key.end(), [](const Cell& cell) { return cell.is_missing(); });
+    if (!missing || !group.options.drop_null_keys) {
+      groups[std::move(key)].push_back(row);
+    }
+  }
+  Rows out;
+  for (const auto& [key, rows] : groups) {
+    Row row = key;
+    const auto values = NaiveAggregates(group.input, rows, group.options.aggregates);
+    row.insert(row.end(), values.begin(), values.end());
+    out.push_back(std::move(row));
+  }
+  return out;
+}
+
+void ExpectNear(const Rows& actual, const Rows& expected, const std::string& name) {
+  ASSERT_EQ(actual.size(), expected.size()) << name;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    ASSERT_TRUE(testing::Near(actual[i], expected[i]))
+        << name << ", row " << i << ": " << ::testing::PrintToString(actual[i]) << " where "
+        << ::testing::PrintToString(expected[i]) << " was expected";
+  }
+}
+
+const std::vector<Aggregate> kEverything = {
+    {"i", AggregateOp::kSum, "", 1},     {"i", AggregateOp::kMean, "", 1},  {"f", AggregateOp::kSum, "", 1},
+    {"f", AggregateOp::kMean, "", 1},    {"f", AggregateOp::kVar, "", 1},   {"f", AggregateOp::kStd, "", 0},
+    {"f", AggregateOp::kMin, "", 1},     {"i", AggregateOp::kMax, "", 1},   {"s", AggregateOp::kMin, "", 1},
+    {"s", AggregateOp::kMax, "last", 1}, {"s", AggregateOp::kCount, "", 1}, {"", AggregateOp::kSize, "", 1},
+    {"b", AggregateOp::kSum, "", 1}};
+
+/// Columns to aggregate, next to the keys; infinity and NaN among them.
+testing::RandomSpec WithValues(std::vector<testing::RandomColumn> keys) {
+  keys.push_back({"i", arrow::int32(), 50, 0.2});
+  keys.push_back({"f", arrow::float64(), 40, 0.2});
+  keys.push_back({"s", arrow::utf8(), 30, 0.2});
+  keys.push_back({"b", arrow::boolean(), 2, 0.2});
+  return {std::move(keys), 60};
+}
+
+class GroupByWorldTest : public ::testing::TestWithParam<WorldCase> {};
+
+TEST_P(GroupByWorldTest, EveryKeyTypeGroupsAsTheNaiveGroupByDoes) {
+  const WorldCase world = GetParam();
+  std::vector<GroupCase> cases;
+  uint64_t seed = static_cast<uint64_t>(world.ranks) * 17 + (world.spill_always ? 7 : 0);
+  for (const auto& type : testing::KeyTypesFor(GetParam())) {
+    ++seed;
+    GroupCase group{RandomInput(WithValues({{"key", type, 15, 0.1}}), seed, world.ranks, 160), {}, {0}};
+    group.options.keys = {"key"};
+    group.options.aggregates = kEverything;
+    group.options.drop_null_keys = seed % 2 == 0;
+    group.options.sort = seed % 3 == 0;
+    cases.push_back(std::move(group));
+  }
+  for (int i = 0; i < 4; ++i) {
+    ++seed;
+    GroupCase group{RandomInput(WithValues({{"k", arrow::utf8(), 5, 0.1, true}, {"l", arrow::float64(), 6, 0.1}}), seed,
+                                world.ranks, 300),
+                    {},
+                    {1, 0}};
+    group.options.keys = {"l", "k"};
+    group.options.aggregates = kEverything;
+    group.options.drop_null_keys = i % 2 == 0;
+    group.options.sort = i > 1;
+    cases.push_back(std::move(group));
+  }
+  std::vector<Gathered> results(cases.size(), Gathered(world.ranks));
+  ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
+    for (size_t i = 0; i < cases.size(); ++i) {
+      const auto part = cases[i].input.Part(context.resources(), context.rank());
+      ARROW_ASSIGN_OR_RAISE(const auto groups, GroupBy(context, part, cases[i].options));
+      results[i].Set(context.rank(), RowsOf(groups));
+    }
+    return arrow::Status::OK();
+  });
+  const auto resources = testing::TestResources();
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const auto actual = cases[i].options.sort ? results[i].InOrder() : testing::Sorted(results[i].InOrder());
+    ExpectNear(
+        actual, Expected(cases[i], resources),
+        "key " + cases[i].input.spec.columns[0].type->ToString() + ", seed " + std::to_string(cases[i].input.seed));
+  }
+}
+
+TEST_P(GroupByWorldTest, AggregatesOfAllRowsAreTheSameAtEveryRank) {
+  const WorldCase world = GetParam();
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    const RandomInput input(WithValues({}), seed, world.ranks, 200);
+    std::vector<Rows> results(world.ranks);
+    ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
+      const auto part = input.Part(context.resources(), context.rank());
+      ARROW_ASSIGN_OR_RAISE(const auto row, AggregateAll(context, part, kEverything));
+      ARROW_ASSIGN_OR_RAISE(const auto table, Table::FromBatches(context.resources(), row->schema(), {row}));
+      results[context.rank()] = RowsOf(table);
+      return arrow::Status::OK();
+    });
+    const Rows expected = {NaiveAggregates(input, input.Whole(testing::TestResources()), kEverything)};
+    for (int rank = 0; rank < world.ranks; ++rank) {
+      ExpectNear(results[rank], expected, "rank " + std::to_string(rank) + ", seed " + std::to_string(seed));
+      EXPECT_EQ(results[rank], results[0]);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Worlds, GroupByWorldTest, ::testing::ValuesIn(AllWorlds()),
+                         [](const auto& param) { return testing::WorldName(param.param); });
+
+class GroupByTest : public ::testing::Test {
+ protected:
+  arrow::Result<Table> GroupHere(const GroupByOptions& options) {
+    ARROW_ASSIGN_OR_RAISE(auto context, Context::Local());
+    return GroupBy(*context, table_, options);
+  }
+  std::shared_ptr<Resources> resources_ = testing::TestResources();
+  Table table_ = testing::IntTable(resources_, {"k", "v"}, {{1, 2, 1}, {3, 4, INT64_MAX}});
+};
+
+TEST_F(GroupByTest, ResultColumnsAreTheKeysThenTheAggregates) {
+  ASSERT_OK_AND_ASSIGN(const auto groups, GroupHere({{"k"},
+                                                     {{"v", AggregateOp::kMean, "", 1},
+                                                      {"", AggregateOp::kSize, "", 1},
+                                                      {"v", AggregateOp::kMax, "largest", 1}}}));
+  EXPECT_THAT(groups.schema()->field_names(), ElementsAre("k", "v_mean", "size", "largest"));
+}
+
+TEST_F(GroupByTest, AnIntegerSumThatOverflowsIsAnError) {
+  const auto status = GroupHere({{"k"}, {{"v", AggregateOp::kSum, "", 1}}}).status();
+  EXPECT_TRUE(status.IsInvalid()) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("does not fit int64"));
+}
+
+TEST_F(GroupByTest, UnknownColumnsNameTheColumnsThereAre) {
+  const auto key = GroupHere({{"z"}, {}}).status();
+  EXPECT_TRUE(key.IsKeyError()) << key.ToString();
+  EXPECT_THAT(key.message(), HasSubstr("group key 'z' is not a column of the table; it has k, v"));
+  const auto value = GroupHere({{"k"}, {{"z", AggregateOp::kSum, "", 1}}}).status();
+  EXPECT_TRUE(value.IsKeyError()) << value.ToString();
+  EXPECT_THAT(value.message(), HasSubstr("aggregated column 'z'"));
+}
+
+TEST_F(GroupByTest, NamesThatClashAreRefused) {
+  const auto status = GroupHere({{"k"}, {{"v", AggregateOp::kSum, "k", 1}}}).status();
+  EXPECT_THAT(status.message(), HasSubstr("two columns 'k'"));
+}
+
+TEST_F(GroupByTest, NoKeysAreRefused) {
+  EXPECT_THAT(GroupHere({{}, {}}).status().message(), HasSubstr("use AggregateAll"));
+}
+
+TEST_F(GroupByTest, ASumOfTextIsRefused) {
+  ASSERT_OK_AND_ASSIGN(auto context, Context::Local());
+  const auto table =
+      Table::Empty(resources_, arrow::schema({arrow::field("k", arrow::int64()), arrow::field("s", arrow::utf8())}));
+  const auto status = GroupBy(*context, table, {{"k"}, {{"s", AggregateOp::kSum, "", 1}}}).status();
+  EXPECT_TRUE(status.IsTypeError()) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("'s'"));
+}
+
+}  // namespace
+}  // namespace cylon
