@@ -9,6 +9,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 else()
   # Fields that a designated initializer leaves out have their defaults, which is why it is used.
   target_compile_options(cylon_options INTERFACE -Wno-missing-field-initializers)
+  # std::stable_sort of libstdc++ 12 uses what C++17 deprecated.
+  target_compile_options(cylon_options INTERFACE -Wno-deprecated-declarations)
 endif()
 if(CYLON_SANITIZE)
   target_compile_options(cylon_options INTERFACE -fsanitize=${CYLON_SANITIZE} -fno-omit-frame-pointer -g1)
