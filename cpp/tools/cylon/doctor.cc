@@ -80,9 +80,14 @@ void ShowPython(const std::map<std::string, std::string>& environment) {
     return answer.empty() ? std::string("not found") : answer;
   };
   Line("Python", python + ", " + ask("import platform; print(platform.python_version())"));
-  // Cheaper than importing, and no broken module can hang it.
+  // Looking is cheaper than importing, and a broken module cannot hang it. A build tree has no version to show.
   for (const std::string module : {"pyarrow", "pycylon"}) {
-    Line("  " + module, ask("import importlib.metadata as m; print(m.version('" + module + "'))"));
+    Line("  " + module, ask("import importlib.metadata as m, importlib.util as u\n"
+                            "try:\n  print(m.version('" +
+                            module +
+                            "'))\n"
+                            "except m.PackageNotFoundError:\n  print(u.find_spec('" +
+                            module + "').origin)\n"));
   }
 }
 
