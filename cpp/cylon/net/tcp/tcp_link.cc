@@ -19,13 +19,13 @@ constexpr int64_t kBytesAtOnce = 256 << 10;
 TcpLink::TcpLink(std::unique_ptr<Stream> stream, Executor& executor, LinkOwner* owner, Rank peer, uint32_t epoch)
     : stream_(std::move(stream)), executor_(executor), owner_(owner), peer_(peer), epoch_(epoch), buffer_(kReadAhead) {}
 
-void TcpLink::Start() { Spawn(executor_, ReadLoop(shared_from_this())); }
+void TcpLink::Start() { Detach(executor_, ReadLoop(shared_from_this())); }
 
 void TcpLink::Queue(uint64_t id, Message message) {
   queue_.push_back({id, false, std::move(message)});
   if (!writing_ && !ended_) {
     writing_ = true;
-    Spawn(executor_, WriteLoop(shared_from_this()));
+    Detach(executor_, WriteLoop(shared_from_this()));
   }
 }
 
@@ -33,7 +33,7 @@ void TcpLink::QueueGoodbye() {
   queue_.push_back({0, true, {}});
   if (!writing_ && !ended_) {
     writing_ = true;
-    Spawn(executor_, WriteLoop(shared_from_this()));
+    Detach(executor_, WriteLoop(shared_from_this()));
   }
 }
 

@@ -14,6 +14,9 @@
 
 namespace cylon::internal {
 
+/// Starts a coroutine that tells by itself what comes of it.
+inline void Detach(Executor& executor, Co<void> co) { static_cast<void>(Spawn(executor, std::move(co))); }
+
 /// What a connection tells the mesh.
 class LinkOwner {
  public:

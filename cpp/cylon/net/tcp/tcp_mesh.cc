@@ -3,8 +3,6 @@
 
 #include <array>
 
-#include "cylon/wire/handshake.h"
-
 namespace cylon::internal {
 
 namespace {
@@ -38,6 +36,11 @@ std::string TcpMesh::Name(Rank rank) const {
 
 arrow::Future<> TcpMesh::Start(Sink* sink) {
   sink_ = sink;
+  for (auto& peer : peers_) {
+    if (peer.link != nullptr) {
+      peer.link->Start();
+    }
+  }
   const int size = world_.size();
   if (size == 1) {
     started_.MarkFinished();
@@ -101,7 +104,7 @@ void TcpMesh::Dial(Rank rank) {
   auto& peer = peers_[static_cast<size_t>(rank)];
   if (!peer.dialling) {
     peer.dialling = true;
-    Spawn(executor_, DialPeer(shared_from_this(), rank));
+    Detach(executor_, DialPeer(shared_from_this(), rank));
   }
 }
 
@@ -150,7 +153,7 @@ Co<bool> TcpMesh::TryDial(Rank rank, std::unique_ptr<Stream>* stream) {
 
 void TcpMesh::Accept(std::unique_ptr<Stream> stream) {
   if (!closing_) {
-    Spawn(executor_, Welcome(shared_from_this(), std::move(stream)));
+    Detach(executor_, Welcome(shared_from_this(), std::move(stream)));
   }
 }
 
@@ -181,7 +184,9 @@ Co<void> TcpMesh::Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream>
 void TcpMesh::Adopt(Rank rank, std::unique_ptr<Stream> stream) {
   auto& peer = peers_[static_cast<size_t>(rank)];
   peer.link = std::make_shared<TcpLink>(std::move(stream), executor_, this, rank, epoch_);
-  peer.link->Start();
+  if (sink_ != nullptr) {
+    peer.link->Start();  // else by Start: there is nobody yet to take what it reads
+  }
   for (auto& waiting : peer.waiting) {
     peer.link->Queue(waiting.id, std::move(waiting.message));
   }

@@ -9,6 +9,7 @@
 #include "cylon/bootstrap/membership.h"
 #include "cylon/net/send_tracker.h"
 #include "cylon/net/tcp/tcp_link.h"
+#include "cylon/wire/handshake.h"
 
 namespace cylon::internal {
 
