@@ -3,6 +3,7 @@
 #include <arrow/c/bridge.h>
 
 #include "bindings.h"
+#include "cylon/io/csv_layout.h"
 
 namespace cylon::python {
 
@@ -21,7 +22,7 @@ Table ReadCsvFiles(Context& context, const std::vector<std::string>& paths, cons
   options.has_header = has_header;
   options.names = names;
   options.columns = columns;
-  options.null_words = null_words.value_or(options.null_words);
+  options.null_words = null_words;
   options.newlines_in_quotes = newlines_in_quotes;
   for (const auto& [name, capsule] : types) {
     auto* schema = static_cast<ArrowSchema*>(PyCapsule_GetPointer(capsule.ptr(), "arrow_schema"));
@@ -36,6 +37,7 @@ Table ReadCsvFiles(Context& context, const std::vector<std::string>& paths, cons
 }  // namespace
 
 void BindFiles(nb::module_& module) {
+  module.def("default_null_words", &csv::PandasNullWords);
   module.def("read_csv", &ReadCsvFiles, nb::arg("context"), nb::arg("paths"), nb::arg("delimiter"), nb::arg("quote"),
              nb::arg("has_header"), nb::arg("names"), nb::arg("columns"), nb::arg("null_words").none(),
              nb::arg("types"), nb::arg("newlines_in_quotes"));
