@@ -1,6 +1,6 @@
 // A shuffle many times larger than the ranks' budgets: rows and checksum stay, memory stays in bounds.
 //
-//   CYLON_MEMORY=1G cylon run -n 2 -- shuffle-spill --gib 8 --growth-gib 1.1
+//   CYLON_MEMORY=1G cylon run -n 2 shuffle-spill --gib 8 --growth-gib 1.1
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <chrono>
