@@ -159,7 +159,7 @@ class Directory {
 
   arrow::Result<std::string> WriteFresh(const std::string& value) const {
     ARROW_ASSIGN_OR_RAISE(const std::string random, RandomBytes(16));
-    const std::string path = path_ + "/.new-" + HexEncode(random);
+    std::string path = path_ + "/.new-" + HexEncode(random);
     const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (file.get() < 0) {
       return Failed("make", path);

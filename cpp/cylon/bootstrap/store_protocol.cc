@@ -22,7 +22,7 @@ Co<std::string> ReadStoreFrame(Stream* stream) {
   co_return payload;
 }
 
-void StoreOutbox::Push(std::string payload) {
+void StoreOutbox::Push(const std::string& payload) {
   ByteWriter frame;
   frame.Text(payload);
   bytes_ += frame.bytes().size();

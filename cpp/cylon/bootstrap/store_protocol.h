@@ -31,7 +31,7 @@ class StoreOutbox : public std::enable_shared_from_this<StoreOutbox> {
  public:
   explicit StoreOutbox(Stream* stream) : stream_(stream) {}
   /// Queues `payload` as a frame. A failure to write closes the stream, so its reader ends.
-  void Push(std::string payload);
+  void Push(const std::string& payload);
   size_t bytes() const { return bytes_; }
   /// The stream is about to go.
   void Detach() { stream_ = nullptr; }

@@ -30,7 +30,7 @@ arrow::Result<std::vector<FileSize>> FindFiles(const std::vector<std::string>& p
 
 arrow::Result<std::vector<FileSize>> AgreeOnFiles(Context& context, std::string signature, arrow::Status status,
                                                   const std::vector<std::string>& paths, std::string_view extension) {
-  auto files = status.ok() ? FindFiles(paths, extension) : arrow::Result<std::vector<FileSize>>(std::move(status));
+  auto files = status.ok() ? FindFiles(paths, extension) : arrow::Result<std::vector<FileSize>>(status);
   Proposal proposal{std::move(signature), files.status(), {0, 0, 0}};
   if (files.ok()) {
     std::string list;

@@ -327,7 +327,7 @@ arrow::Result<RowGatherer> RowGatherer::Make(arrow::MemoryPool* pool, std::share
 
 arrow::Result<std::shared_ptr<arrow::Array>> RowGatherer::GatherColumn(int column, const RowRefs& refs) const {
   ARROW_ASSIGN_OR_RAISE(auto data, GatherArray(pool_, schema_->field(column)->type(), columns_[column], refs));
-  return arrow::MakeArray(std::move(data));
+  return arrow::MakeArray(data);
 }
 
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> RowGatherer::Gather(const RowRefs& refs) const {

@@ -269,7 +269,7 @@ arrow::Status Grouping::Emit(bool finishes, const std::shared_ptr<arrow::Schema>
       }
       ARROW_ASSIGN_OR_RAISE(
           auto data, GatherArray(resources_->memory(), parts[0]->type, parts, RowRefs{rows, sources.data(), false}));
-      arrays.push_back(arrow::MakeArray(std::move(data)));
+      arrays.push_back(arrow::MakeArray(data));
     }
     if (with_first_row) {
       ARROW_ASSIGN_OR_RAISE(auto numbers, aggregate::FixedArray(resources_->memory(), arrow::int64(), first_rows.data(),

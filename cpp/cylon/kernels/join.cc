@@ -276,7 +276,7 @@ arrow::Result<std::shared_ptr<arrow::RecordBatch>> Join::GatherPairs(const JoinB
       }
       ARROW_ASSIGN_OR_RAISE(auto data, GatherArray(resources_->memory(), sources.back()->type, sources,
                                                    RowRefs{rows, which.data(), false}));
-      auto array = arrow::MakeArray(std::move(data));
+      auto array = arrow::MakeArray(data);
       arrays.push_back(std::move(array));
     } else {
       // The rows of a full join that have no left side come together, at the end.

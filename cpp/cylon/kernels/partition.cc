@@ -159,7 +159,7 @@ arrow::Result<std::shared_ptr<arrow::RecordBatch>> TakeRows(Resources& resources
   for (int column = 0; column < batch.num_columns(); ++column) {
     const std::shared_ptr<arrow::ArrayData> source = batch.column_data(column);
     ARROW_ASSIGN_OR_RAISE(auto data, GatherArray(resources.memory(), source->type, std::span(&source, 1), refs));
-    arrays.push_back(arrow::MakeArray(std::move(data)));
+    arrays.push_back(arrow::MakeArray(data));
   }
   return arrow::RecordBatch::Make(batch.schema(), static_cast<int64_t>(indices.size()), std::move(arrays));
 }
@@ -181,7 +181,7 @@ arrow::Result<std::shared_ptr<arrow::RecordBatch>> CompactBatch(Resources& resou
     }
     ARROW_ASSIGN_OR_RAISE(
         auto data, GatherArray(resources.memory(), source->type, std::span(&source, 1), RowRefs{rows, nullptr, false}));
-    arrays.push_back(arrow::MakeArray(std::move(data)));
+    arrays.push_back(arrow::MakeArray(data));
     changed = true;
   }
   return changed ? arrow::RecordBatch::Make(batch->schema(), batch->num_rows(), std::move(arrays)) : batch;
