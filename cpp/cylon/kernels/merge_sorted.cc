@@ -147,7 +147,7 @@ arrow::Result<Table> MergeSorted(const std::shared_ptr<Resources>& resources, co
   if (inputs.empty()) {
     return arrow::Status::Invalid("no tables were given to merge; give at least one, which may be empty");
   }
-  ARROW_RETURN_NOT_OK(IsWordSortKey(*inputs[0].schema(), keys).status());
+  ARROW_RETURN_NOT_OK(AreWordSortKeys(*inputs[0].schema(), keys).status());
   int64_t bytes = 0;
   for (const auto& input : inputs) {
     if (!input.schema()->Equals(*inputs[0].schema(), /*check_metadata=*/false)) {

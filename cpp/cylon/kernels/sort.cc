@@ -92,9 +92,9 @@ class Run {
 
   /// Its rows, sorted, in chunks of at most `piece_rows`.
   arrow::Status SortInto(int64_t piece_rows, TableBuilder* out) {
-    ARROW_ASSIGN_OR_RAISE(const bool is_word, IsWordSortKey(*schema_, keys_));
+    ARROW_ASSIGN_OR_RAISE(const bool is_word, AreWordSortKeys(*schema_, keys_));
     std::vector<Entry> order;
-    ARROW_RETURN_NOT_OK(is_word ? OrderByWord(&order) : OrderByBytes(&order));
+    ARROW_RETURN_NOT_OK(is_word ? OrderByWords(&order) : OrderByBytes(&order));
     ARROW_ASSIGN_OR_RAISE(const auto gatherer, RowGatherer::Make(resources_->memory(), schema_, batches_));
     const auto count = static_cast<int64_t>(order.size());
     const int64_t pieces = (count + piece_rows - 1) / piece_rows;
@@ -118,26 +118,41 @@ class Run {
   }
 
  private:
-  arrow::Status OrderByWord(std::vector<Entry>* order) {
-    // Values sort by their words; those that come before and after them keep their order.
-    std::vector<SortKeys> encoded(batches_.size());
-    ARROW_RETURN_NOT_OK(resources_->arena().ParallelFor(static_cast<int64_t>(batches_.size()), [&](int64_t i) {
-      return EncodeWordSortKey(resources_->memory(), *batches_[i], keys_[0], &encoded[i]);
-    }));
-    std::vector<Entry> by_place[3];
-    uint64_t row = 0;
-    for (auto& keys : encoded) {
-      for (size_t i = 0; i < keys.words.size(); ++i) {
-        by_place[keys.places[i]].push_back({keys.words[i], row++});
-      }
-      keys = {};
+  /// By the last key first: each further sort keeps the order of what is equal to it.
+  arrow::Status OrderByWords(std::vector<Entry>* order) {
+    order->resize(num_rows());
+    for (uint64_t row = 0; row < order->size(); ++row) {
+      (*order)[row].row = row;
     }
-    const int values = keys_[0].nulls == NullPlacement::kFirst ? 2 : 0;
-    ARROW_RETURN_NOT_OK(SortSideBySide(resources_->arena(), &by_place[values], RadixSort,
-                                       [](const Entry& a, const Entry& b) { return a.key < b.key; }));
-    *order = std::move(by_place[0]);
-    for (int place = 1; place < 3; ++place) {
-      order->insert(order->end(), by_place[place].begin(), by_place[place].end());
+    std::vector<int64_t> starts;
+    int64_t start = 0;
+    for (const auto& batch : batches_) {
+      starts.push_back(start);
+      start += batch->num_rows();
+    }
+    std::vector<uint64_t> words(order->size());
+    std::vector<uint8_t> places(order->size());
+    for (auto key = keys_.rbegin(); key != keys_.rend(); ++key) {
+      ARROW_RETURN_NOT_OK(resources_->arena().ParallelFor(static_cast<int64_t>(batches_.size()), [&](int64_t i) {
+        SortKeys encoded;
+        ARROW_RETURN_NOT_OK(EncodeWordSortKey(resources_->memory(), *batches_[i], *key, &encoded));
+        std::copy(encoded.words.begin(), encoded.words.end(), words.begin() + starts[i]);
+        std::copy(encoded.places.begin(), encoded.places.end(), places.begin() + starts[i]);
+        return arrow::Status::OK();
+      }));
+      // Values sort by their words; those that come before and after them keep their order.
+      std::vector<Entry> by_place[3];
+      const int values = key->nulls == NullPlacement::kFirst ? 2 : 0;
+      by_place[values].reserve(order->size());
+      for (const Entry& entry : *order) {
+        by_place[places[entry.row]].push_back({words[entry.row], entry.row});
+      }
+      ARROW_RETURN_NOT_OK(SortSideBySide(resources_->arena(), &by_place[values], RadixSort,
+                                         [](const Entry& a, const Entry& b) { return a.key < b.key; }));
+      order->clear();
+      for (const auto& entries : by_place) {
+        order->insert(order->end(), entries.begin(), entries.end());
+      }
     }
     return arrow::Status::OK();
   }
@@ -205,7 +220,7 @@ class Run {
 
 arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, const Table& input,
                                const std::vector<SortKey>& keys) {
-  ARROW_RETURN_NOT_OK(IsWordSortKey(*input.schema(), keys).status());
+  ARROW_RETURN_NOT_OK(AreWordSortKeys(*input.schema(), keys).status());
   if (keys.empty() || input.num_rows() == 0) {
     return input;
   }

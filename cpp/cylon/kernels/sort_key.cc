@@ -90,16 +90,15 @@ void PutBigEndian(uint64_t word, int64_t width, uint8_t* out) {
 
 }  // namespace
 
-arrow::Result<bool> IsWordSortKey(const arrow::Schema& schema, const std::vector<SortKey>& keys) {
+arrow::Result<bool> AreWordSortKeys(const arrow::Schema& schema, const std::vector<SortKey>& keys) {
+  bool words = true;
   for (const auto& key : keys) {
     ARROW_RETURN_NOT_OK(CheckKey(schema, key));
+    const auto& field = *schema.field(key.column);
+    ARROW_ASSIGN_OR_RAISE(const auto column, KeyColumn::OfType(field.type(), field.name()));
+    words = words && column.is_word();
   }
-  if (keys.size() != 1) {
-    return false;
-  }
-  const auto& field = *schema.field(keys[0].column);
-  ARROW_ASSIGN_OR_RAISE(const auto column, KeyColumn::OfType(field.type(), field.name()));
-  return column.is_word();
+  return words;
 }
 
 arrow::Status EncodeWordSortKey(arrow::MemoryPool* pool, const arrow::RecordBatch& batch, const SortKey& key,

@@ -18,8 +18,8 @@ struct SortKeys {
   std::vector<uint8_t> places;
 };
 
-/// Whether one word and one place say all about `keys`.
-arrow::Result<bool> IsWordSortKey(const arrow::Schema& schema, const std::vector<SortKey>& keys);
+/// Whether every key is one word and one place. Errors as EncodeSortKeys.
+arrow::Result<bool> AreWordSortKeys(const arrow::Schema& schema, const std::vector<SortKey>& keys);
 
 arrow::Status EncodeWordSortKey(arrow::MemoryPool* pool, const arrow::RecordBatch& batch, const SortKey& key,
                                 SortKeys* out);
