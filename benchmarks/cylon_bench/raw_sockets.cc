@@ -1,0 +1,163 @@
+// An all-to-all over plain TCP sockets.
+#include "raw_sockets.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace cylon::bench {
+
+namespace {
+
+arrow::Status Failed(const char* what) {
+  return arrow::Status::IOError(what, " failed: ", std::strerror(errno),
+                                "; the raw-socket ceiling needs TCP on 127.0.0.1");
+}
+
+sockaddr_in Loopback(int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+/// The socket calls take any address as a sockaddr.
+const sockaddr* AsSockaddr(const sockaddr_in* address) {
+  return static_cast<const sockaddr*>(static_cast<const void*>(address));
+}
+
+}  // namespace
+
+RawSockets::~RawSockets() {
+  for (const int socket : sockets_) {
+    if (socket >= 0) {
+      ::close(socket);
+    }
+  }
+  if (listener_ >= 0) {
+    ::close(listener_);
+  }
+}
+
+arrow::Status RawSockets::Listen(int* port) {
+  listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = Loopback(0);
+  if (listener_ < 0 || ::bind(listener_, AsSockaddr(&address), sizeof(address)) != 0 ||
+      ::listen(listener_, SOMAXCONN) != 0) {
+    return Failed("listening");
+  }
+  socklen_t size = sizeof(address);
+  if (::getsockname(listener_, static_cast<sockaddr*>(static_cast<void*>(&address)), &size) != 0) {
+    return Failed("getsockname");
+  }
+  *port = ntohs(address.sin_port);
+  return arrow::Status::OK();
+}
+
+arrow::Status RawSockets::ConnectAll(Context& context) {
+  int port = 0;
+  ARROW_RETURN_NOT_OK(Listen(&port));
+  ARROW_ASSIGN_OR_RAISE(const auto ports,
+                        context.communicator().AllGather(arrow::Buffer::FromString(std::to_string(port))));
+  const int own = context.rank();
+  sockets_.assign(context.world_size(), -1);
+  // Higher ranks connect to lower ones and say who they are.
+  for (int peer = 0; peer < own; ++peer) {
+    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockets_[peer] = socket;
+    const sockaddr_in address = Loopback(std::stoi(ports[peer]->ToString()));
+    const int32_t hello = own;
+    if (socket < 0 || ::connect(socket, AsSockaddr(&address), sizeof(address)) != 0 ||
+        ::send(socket, &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello)) {
+      return Failed("connecting");
+    }
+  }
+  for (int peer = own + 1; peer < context.world_size(); ++peer) {
+    const int socket = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    int32_t hello = -1;
+    if (socket < 0 || ::recv(socket, &hello, sizeof(hello), MSG_WAITALL) != sizeof(hello) || hello <= own ||
+        hello >= context.world_size() || sockets_[hello] >= 0) {
+      return Failed("accepting");
+    }
+    sockets_[hello] = socket;
+  }
+  for (const int socket : sockets_) {
+    const int on = 1;
+    if (socket >= 0 && (::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
+                        ::fcntl(socket, F_SETFL, O_NONBLOCK) != 0)) {
+      return Failed("setting up a socket");
+    }
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Result<std::unique_ptr<RawSockets>> RawSockets::Connect(Context& context, int64_t bytes) {
+  auto sockets = std::make_unique<RawSockets>();
+  sockets->bytes_ = bytes;
+  ARROW_RETURN_NOT_OK(sockets->ConnectAll(context));
+  sockets->outgoing_.assign(bytes, 1);  // written, so touched
+  sockets->incoming_.resize(context.world_size());
+  for (int peer = 0; peer < context.world_size(); ++peer) {
+    if (peer != context.rank()) {
+      sockets->incoming_[peer].assign(bytes, 2);
+    }
+  }
+  return sockets;
+}
+
+arrow::Status RawSockets::AllToAll() {
+  struct Progress {
+    int64_t sent = 0;
+    int64_t received = 0;
+  };
+  std::vector<Progress> progress(sockets_.size());
+  std::vector<pollfd> polled;
+  std::vector<size_t> peers;
+  while (true) {
+    polled.clear();
+    peers.clear();
+    for (size_t peer = 0; peer < sockets_.size(); ++peer) {
+      const auto events = static_cast<int16_t>((progress[peer].sent < bytes_ ? POLLOUT : 0) |
+                                               (progress[peer].received < bytes_ ? POLLIN : 0));
+      if (sockets_[peer] >= 0 && events != 0) {
+        polled.push_back({sockets_[peer], events, 0});
+        peers.push_back(peer);
+      }
+    }
+    if (polled.empty()) {
+      return arrow::Status::OK();
+    }
+    if (::poll(polled.data(), polled.size(), -1) < 0) {
+      return Failed("poll");
+    }
+    for (size_t i = 0; i < polled.size(); ++i) {
+      auto& [sent, received] = progress[peers[i]];
+      const int socket = polled[i].fd;
+      if ((polled[i].revents & (POLLIN | POLLHUP | POLLERR)) != 0 && received < bytes_) {
+        const auto got = ::recv(socket, incoming_[peers[i]].data() + received, bytes_ - received, 0);
+        if (got == 0 || (got < 0 && errno != EAGAIN)) {
+          return Failed("receiving");
+        }
+        received += std::max<int64_t>(got, 0);
+      }
+      if ((polled[i].revents & POLLOUT) != 0 && sent < bytes_) {
+        const auto put = ::send(socket, outgoing_.data() + sent, bytes_ - sent, MSG_NOSIGNAL);
+        if (put < 0 && errno != EAGAIN) {
+          return Failed("sending");
+        }
+        sent += std::max<int64_t>(put, 0);
+      }
+    }
+  }
+}
+
+}  // namespace cylon::bench

@@ -1,0 +1,37 @@
+/// The ceiling: an all-to-all over plain TCP sockets, with nothing on top.
+#pragma once
+
+#include <arrow/result.h>
+
+#include <memory>
+#include <vector>
+
+#include "cylon/cylon.h"
+
+namespace cylon::bench {
+
+/// A loopback connection to every other rank, and buffers that were touched before.
+class RawSockets {
+ public:
+  /// Connects all ranks to each other on 127.0.0.1; `bytes` go from each rank to each other one. Collective.
+  static arrow::Result<std::unique_ptr<RawSockets>> Connect(Context& context, int64_t bytes);
+  RawSockets() = default;  // Connect makes one of use
+  ~RawSockets();
+  RawSockets(const RawSockets&) = delete;
+  RawSockets& operator=(const RawSockets&) = delete;
+
+  /// Sends to all and receives from all at once, in one thread. Returns when this rank has done both.
+  arrow::Status AllToAll();
+
+ private:
+  arrow::Status ConnectAll(Context& context);
+  arrow::Status Listen(int* port);
+
+  int64_t bytes_ = 0;
+  int listener_ = -1;
+  std::vector<int> sockets_;                    // by rank; -1: this one
+  std::vector<uint8_t> outgoing_;               // the same bytes to everyone: sending only reads them
+  std::vector<std::vector<uint8_t>> incoming_;  // by rank
+};
+
+}  // namespace cylon::bench
