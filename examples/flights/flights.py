@@ -174,7 +174,10 @@ def main() -> None:
         if env.rank == 0:
             show("Delays by carrier (minutes)", whole["carriers"])
             largest = whole["manufacturers"].sort_values(["flights", "manufacturer"], ascending=[False, True])
-            show(f"Delays by manufacturer, the {SHOWN_MANUFACTURERS} with the most flights", largest.head(SHOWN_MANUFACTURERS))
+            show(
+                f"Delays by manufacturer, the {SHOWN_MANUFACTURERS} with the most flights",
+                largest.head(SHOWN_MANUFACTURERS),
+            )
             show(f"The worst {WORST} routes", whole["routes"])
             print(f"\nresults in {arguments.result.resolve()}")
             if arguments.verify:

@@ -94,7 +94,12 @@ class Runtime {
       status &= parts_.executor->Await(Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world)), deadline);
     }
     Stop(arrow::Status::Invalid("the context was closed"));
-    status &= parts_.resources->tracer().Write();
+    auto& tracer = parts_.resources->tracer();
+    status &= tracer.Write();
+    if (tracer.enabled() && parts_.world.size() <= 1) {
+      status &=
+          Tracer::Merge(parts_.resources->options().trace_directory).status();  // of more ranks, the launcher does
+    }
     return status;
   }
 

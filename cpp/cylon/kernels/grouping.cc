@@ -41,6 +41,32 @@ struct Part {
   std::vector<std::unique_ptr<AggregateState>> states;
 };
 
+template <typename T, typename IsNaN>
+void MarkWhere(const arrow::ArrayData& column, IsNaN is_nan, std::vector<uint8_t>* nulls) {
+  const T* values = column.GetValues<T>(1);
+  for (int64_t i = 0; i < column.length; ++i) {
+    if (is_nan(values[i])) {
+      nulls->resize(static_cast<size_t>(column.length), 0);
+      (*nulls)[i] = 1;
+    }
+  }
+}
+
+/// Sets `nulls` where a float key is NaN: as missing as null when such keys are dropped.
+void MarkNaN(const arrow::ArrayData& column, std::vector<uint8_t>* nulls) {
+  const auto is_nan = [](auto value) { return value != value; };
+  switch (column.type->id()) {
+    case arrow::Type::HALF_FLOAT:
+      return MarkWhere<uint16_t>(column, [](uint16_t bits) { return (bits & 0x7FFF) > 0x7C00; }, nulls);
+    case arrow::Type::FLOAT:
+      return MarkWhere<float>(column, is_nan, nulls);
+    case arrow::Type::DOUBLE:
+      return MarkWhere<double>(column, is_nan, nulls);
+    default:
+      return;
+  }
+}
+
 class Grouping {
  public:
   /// With `keep_first_row` the first row's number is added as the last column.
@@ -98,6 +124,11 @@ arrow::Result<Prepared> Grouping::Prepare(std::shared_ptr<arrow::RecordBatch> ba
   ARROW_ASSIGN_OR_RAISE(result.keys, encoder_.Encode(resources_->memory(), *result.batch));
   const int64_t count = result.batch->num_rows();
   const auto parts = static_cast<uint32_t>(parts_.size());
+  if (plan_.drop_null_keys) {
+    for (int key : plan_.keys) {
+      MarkNaN(*result.batch->column_data(key), &result.keys.nulls);
+    }
+  }
   const bool drops = plan_.drop_null_keys && !result.keys.nulls.empty();
   result.all_rows = parts == 1 && !drops;
   result.part_starts.assign(parts + 1, 0);

@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "cylon/base/options.h"
+#include "cylon/base/trace.h"
 #include "doctor.h"
 #include "launcher.h"
 #include "launcher_process.h"
@@ -41,6 +42,26 @@ void DescribeRun(CLI::App* run, RunArguments* arguments) {
   run->prefix_command();
 }
 
+/// What an earlier run left in the folder would be merged with this one's.
+void RemoveTraces(const std::filesystem::path& folder) {
+  std::error_code error;  // a folder that is not there yet holds nothing
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename();
+    if ((name.starts_with("rank-") && name.ends_with(".json")) || name == "trace.json") {
+      std::filesystem::remove(entry.path(), error);
+    }
+  }
+}
+
+/// One trace of the ranks that wrote theirs; a rank that was killed wrote none.
+void MergeTraces(const std::filesystem::path& folder) {
+  const auto merged = cylon::Tracer::Merge(folder);
+  if (!merged.ok()) {
+    std::cerr << "cylon: the traces in " << folder.string() << " were not merged: " << merged.status().message()
+              << "\n";
+  }
+}
+
 int Run(const CLI::App& run, const RunArguments& arguments) {
   cylon::tools::LaunchRequest request;
   request.ranks = arguments.ranks;
@@ -68,10 +89,21 @@ int Run(const CLI::App& run, const RunArguments& arguments) {
   if (!arguments.transport.empty()) {
     request.settings["CYLON_TRANSPORT"] = arguments.transport;
   }
-  if (!arguments.trace.empty()) {
-    request.settings["CYLON_TRACE"] = std::filesystem::absolute(arguments.trace);
+  const auto own = cylon::tools::OwnEnvironment();
+  std::filesystem::path trace = arguments.trace;
+  if (trace.empty() && own.contains("CYLON_TRACE")) {
+    trace = own.at("CYLON_TRACE");
   }
-  return cylon::tools::Launch(request);
+  if (!trace.empty()) {
+    trace = std::filesystem::absolute(trace);
+    request.settings["CYLON_TRACE"] = trace;
+    RemoveTraces(trace);
+  }
+  const int code = cylon::tools::Launch(request);
+  if (!trace.empty()) {
+    MergeTraces(trace);
+  }
+  return code;
 }
 
 }  // namespace
