@@ -70,7 +70,7 @@ def test_merge_with_differing_key_names_and_suffixes(few: World) -> None:
 
 
 @pytest.mark.parametrize("few", FEW, ids=str)
-@pytest.mark.parametrize("left_rows, right_rows", [(0, 0), (0, 5), (5, 0), (1, 1)])
+@pytest.mark.parametrize(("left_rows", "right_rows"), [(0, 0), (0, 5), (5, 0), (1, 1)])
 def test_merge_of_tables_with_few_rows(few: World, left_rows: int, right_rows: int) -> None:
     left, right = table(5, 51).slice(0, left_rows), table(5, 52).slice(0, right_rows)
     for how in ("inner", "outer", "anti"):
@@ -175,7 +175,10 @@ def test_filter_head_slice_concat_and_reductions(world: World) -> None:
             "concat": cy.concat([mine, filtered]).to_arrow(),
             "even": mine.repartition().to_arrow(),
             "count": filtered.count_rows(),
-            "stats": [mine["x"].sum(), mine["x"].mean(), mine["x"].std(), mine["n"].min(), mine["n"].max(), mine["n"].sum()],
+            "stats": [
+                *(mine["x"].sum(), mine["x"].mean(), mine["x"].std()),
+                *(mine["n"].min(), mine["n"].max(), mine["n"].sum()),
+            ],
             "all": mine.gather().to_arrow(),
         }
 
@@ -203,7 +206,8 @@ def test_equality_over_ranks(world: World) -> None:
 
     def body(env: cy.CylonEnv) -> list[bool]:
         a, b, c = (cy.DataFrame(p[env.rank], env=env) for p in (first, second, third))
-        return [a.equals(b), a.equals(c), a.equals(c, ordered=False), a.equals(a.head(79)), a.equals(b.rename({"k": "q"}))]
+        renamed = b.rename({"k": "q"})
+        return [a.equals(b), a.equals(c), a.equals(c, ordered=False), a.equals(a.head(79)), a.equals(renamed)]
 
     assert world.run(body) == [[True, False, True, False, False]] * world.ranks
 

@@ -7,6 +7,7 @@ import decimal
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def parts(whole: pa.Table, ranks: int, seed: int = 0) -> list[pa.Table]:
         cuts[0] = cuts[1]  # an empty part
     bounds = [0, *cuts.tolist(), whole.num_rows]
     out = []
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in pairwise(bounds):
         part = whole.slice(begin, end - begin)
         middle = part.num_rows // 3
         out.append(pa.concat_tables([part.slice(0, middle), part.slice(middle)]))
@@ -128,7 +129,8 @@ def parts(whole: pa.Table, ranks: int, seed: int = 0) -> list[pa.Table]:
 def pandas(whole: pa.Table) -> pd.DataFrame:
     """The table in pandas, types kept."""
     decoded = [
-        column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column for column in whole.columns
+        column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        for column in whole.columns
     ]
     plain = pa.table(dict(zip(whole.column_names, decoded, strict=True)))
     # Floats are numpy, where NaN is missing; the rest keeps its Arrow type.

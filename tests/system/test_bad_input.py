@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
-HELLO = "import pycylon as cy\nwith cy.CylonEnv() as env:\n    env.barrier()\n    print('hello', env.rank, env.world_size)\n"
+HELLO = """import pycylon as cy
+with cy.CylonEnv() as env:
+    env.barrier()
+    print('hello', env.rank, env.world_size)
+"""
 SECRET = "00" * 32
 
 
@@ -105,5 +109,3 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(run: Run, cylon: str, t
     assert len(refused) == 3
     assert all("rank 1" in line for line in refused if not line.startswith("[1]"))
     assert not out.exists() or list(out.iterdir()) == []
-
-

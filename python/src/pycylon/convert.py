@@ -14,7 +14,7 @@ __all__ = ["ArrowView", "array_capsules", "arrow_type", "import_data", "type_cap
 
 
 def import_data(context: _core.Context, data: Any) -> _core.Table:
-    """Make a table of pandas, polars, pyarrow or numpy data, of dicts or rows, or of anything with ``__arrow_c_stream__``.
+    """Make a table of pandas, polars, pyarrow or numpy data, of dicts or rows, or of any ``__arrow_c_stream__``.
 
     Arrow memory is taken as it lies; what is not Arrow is converted by pyarrow.
     """
@@ -79,15 +79,17 @@ def array_capsules(values: Any, type: pa.DataType | None = None) -> tuple[object
 
 
 def arrow_type(type: Any) -> pa.DataType:
-    """Return the Arrow type that `type` names: an Arrow type, a numpy or pandas dtype, or a name such as ``'int64'``."""
+    """Return the Arrow type that `type` names: an Arrow type, a numpy or pandas dtype, or a name like ``'int64'``."""
     if isinstance(type, pa.DataType):
         return type
     name = getattr(type, "name", None) or getattr(type, "__name__", None) or str(type)
-    aliases = {"int": "int64", "float": "float64", "str": "string", "object": "string", "datetime64[ns]": "timestamp[ns]"}
+    aliases = {"int": "int64", "float": "float64", "str": "string", "object": "string"}
+    aliases["datetime64[ns]"] = "timestamp[ns]"
     try:
         return pa.type_for_alias(aliases.get(name, name))
     except ValueError:
-        raise TypeError(f"'{name}' is not a type; use a name such as 'int64', 'float64', 'string', or a pyarrow type") from None
+        hint = "use a name such as 'int64', 'float64', 'string', or a pyarrow type"
+        raise TypeError(f"'{name}' is not a type; {hint}") from None
 
 
 def type_capsule(type: Any) -> object:

@@ -34,8 +34,8 @@ class CylonEnv:
     distributed : bool
         False makes a world of one rank even under a launcher.
     **options : object
-        Settings by their names in ``docs/options.md``, for example ``threads=4`` or ``memory_bytes='2G'``; they win over
-        the environment variables.
+        Settings by their names in ``docs/options.md``, for example ``threads=4`` or ``memory_bytes='2G'``; they win
+        over the environment variables.
 
     Raises
     ------
@@ -69,12 +69,12 @@ class CylonEnv:
     def context(self) -> _core.Context:
         """The core's context; an error after `finalize`."""
         if self._context is None:
-            raise ValueError("this environment is finalized; make a new CylonEnv, or keep the work inside its with block")
+            raise ValueError("this environment is finalized; make a new CylonEnv, or work inside its with block")
         return self._context
 
     @property
     def rank(self) -> int:
-        """This process's rank, 0 to ``world_size - 1``."""
+        """The rank of this process, 0 to ``world_size - 1``."""
         return self.context.rank
 
     @property
@@ -95,7 +95,10 @@ class CylonEnv:
         return None if context is None else CylonEnv._of(context)
 
     def finalize(self) -> None:
-        """Leave in order: say goodbye to the other ranks and write the trace. Every rank calls it; a second call does nothing."""
+        """Leave in order: say goodbye to the other ranks and write the trace.
+
+        Every rank calls it; a second call does nothing.
+        """
         if self._context is not None:
             self._context.close()
             self._context = None

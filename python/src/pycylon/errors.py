@@ -79,7 +79,7 @@ _KINDS: dict[int, type[CylonError]] = {
     6: OutOfMemoryError,
 }
 
-_CODES: dict[str, type[Exception]] = {
+_CODES: dict[str, type[BaseException]] = {
     "Invalid": ValueError,
     "Key error": KeyError,
     "Type error": TypeError,

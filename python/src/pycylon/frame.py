@@ -27,10 +27,10 @@ How = Literal["inner", "left", "right", "outer", "semi", "anti"]
 class DataFrame:
     """A table, of which this process holds one rank's part.
 
-    With `env` an operation runs over all its ranks; a frame that came from a distributed read or operation remembers its
-    environment, so it need not be repeated. Without one, everything happens in this process. ``len``, ``shape``,
-    ``columns`` and ``repr`` are of this rank's part and never communicate. There is no index: rows are numbered by their
-    place, over (rank, row).
+    With `env` an operation runs over all its ranks; a frame that came from a distributed read or operation remembers
+    its environment, so it need not be repeated. Without one, everything happens in this process. ``len``, ``shape``,
+    ``columns`` and ``repr`` are of this rank's part and never communicate. There is no index: rows are numbered by
+    their place, over (rank, row).
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class DataFrame:
         names = self.columns
         out = []
         for key in listed:
-            if key in names or str(key) in names and not isinstance(key, str):
+            if key in names or (str(key) in names and not isinstance(key, str)):
                 out.append(str(key))
             elif isinstance(key, int) and not isinstance(key, bool) and -len(names) <= key < len(names):
                 out.append(names[key])
@@ -148,7 +148,8 @@ class DataFrame:
 
     def to_pandas(self) -> pd.DataFrame:
         """Return this rank's rows as a pandas frame."""
-        return self.to_arrow().to_pandas()
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Return this rank's rows as one matrix; always a copy."""
@@ -189,7 +190,7 @@ class DataFrame:
     @overload
     def __getitem__(self, key: list[str] | Series | slice) -> DataFrame: ...
     def __getitem__(self, key: str | list[str] | Series | slice) -> Series | DataFrame:
-        """Return a column by name, a frame of columns by a list of names, rows by a mask, or this rank's rows by a slice."""
+        """Return a column by name, columns by a list of names, rows by a mask, or this rank's rows by a slice."""
         if isinstance(key, Series):
             if not pa.types.is_boolean(key.dtype):
                 raise TypeError(f"a mask has to be boolean, not {key.dtype}; write a comparison, or .astype('bool')")
@@ -241,9 +242,8 @@ class DataFrame:
         """
         types = dtype if isinstance(dtype, Mapping) else dict.fromkeys(self.columns, dtype)
         names = self._labels(list(types))
-        return DataFrame._of(
-            _core.cast(self._table, [(n, type_capsule(t)) for n, t in zip(names, types.values(), strict=True)]), self._env
-        )
+        casts = [(n, type_capsule(t)) for n, t in zip(names, types.values(), strict=True)]
+        return DataFrame._of(_core.cast(self._table, casts), self._env)
 
     # Over all ranks.
 
@@ -297,7 +297,7 @@ class DataFrame:
         {'k': [2], 'a': ['y'], 'b': [True]}
         """
         if not isinstance(right, DataFrame):
-            raise TypeError(f"merge needs a DataFrame on the right, not {type(right).__name__}; wrap it: DataFrame(data)")
+            raise TypeError(f"merge needs a DataFrame on the right, not {type(right).__name__}; wrap it in DataFrame")
         if how not in ("inner", "left", "right", "outer", "semi", "anti"):
             raise ValueError(f"how={how!r} is not one of 'inner', 'left', 'right', 'outer', 'semi', 'anti'")
         if null_keys not in ("match", "never"):
@@ -313,7 +313,9 @@ class DataFrame:
         else:
             left_keys = right_keys = [name for name in self.columns if name in right.columns]
             if not left_keys:
-                raise ValueError(f"no columns in common: {self.columns} and {right.columns}; give left_on= and right_on=")
+                raise ValueError(
+                    f"no columns in common: {self.columns} and {right.columns}; give left_on= and right_on="
+                )
         env = env if env is not None else self._env if self._env is not None else right._env
         table = _core.join(
             self._context(env),
@@ -345,7 +347,10 @@ class DataFrame:
         return GroupBy(self, self._labels(by), sort, dropna, env)
 
     def agg(self, func: Mapping[str, str | Sequence[str]], env: CylonEnv | None = None) -> dict[str, Any]:
-        """Aggregate over all rows of all ranks; a dict with key ``column`` or ``column_function``. Collective when distributed."""
+        """Aggregate over all rows of all ranks; a dict with key ``column`` or ``column_function``.
+
+        Collective when distributed.
+        """
         aggregates = []
         for label, functions in func.items():
             (column,) = self._labels([label])
@@ -365,7 +370,7 @@ class DataFrame:
         na_position: Literal["first", "last"] = "last",
         env: CylonEnv | None = None,
     ) -> DataFrame:
-        """Sort: the result is in global order over (rank, row), ties in their former order. Collective when distributed.
+        """Sort into global order over (rank, row), ties in their former order. Collective when distributed.
 
         Parameters
         ----------
@@ -390,7 +395,10 @@ class DataFrame:
         keep: Literal["first", "last", False] = "first",
         env: CylonEnv | None = None,
     ) -> DataFrame:
-        """Keep one row, or with ``keep=False`` none, of each set of equal rows, in their order. Collective when distributed."""
+        """Keep one row, or with ``keep=False`` none, of each set of equal rows, in their order.
+
+        Collective when distributed.
+        """
         if keep not in ("first", "last", False):
             raise ValueError(f"keep={keep!r} is not 'first', 'last' or False")
         columns = [] if subset is None else self._labels(subset)

@@ -72,7 +72,8 @@ class Series:
     def __repr__(self) -> str:
         head = pa.table(ArrowView(self._table.slice(0, 10))).column(0).to_pylist()
         more = ", …" if len(self) > 10 else ""
-        return f"Series({', '.join(map(repr, head))}{more}; name={self.name!r}, {self.dtype}, {len(self)} rows on this rank)"
+        values = ", ".join(map(repr, head))
+        return f"Series({values}{more}; name={self.name!r}, {self.dtype}, {len(self)} rows on this rank)"
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self._table.to_stream()
@@ -88,13 +89,14 @@ class Series:
 
     def to_pandas(self) -> pd.Series[Any]:
         """Return this rank's values as a pandas Series."""
-        series = self.to_arrow().to_pandas()
+        series: pd.Series[Any] = self.to_arrow().to_pandas()
         series.name = self.name
         return series
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Return this rank's values as a numpy array; a copy where there are nulls or several chunks."""
-        return self.to_arrow().to_numpy()
+        values: np.ndarray[Any, Any] = self.to_arrow().to_numpy()
+        return values
 
     def to_list(self) -> list[Any]:
         """Return this rank's values as Python objects; None for null."""
