@@ -37,7 +37,7 @@ std::vector<std::vector<int64_t>> NaiveGroups(const arrow::RecordBatch& batch, i
     bool null = false;
     for (int k = 0; k < keys; ++k) {
       const std::string text = testing::ValueText(*batch.column(k), i);
-      null = null || text == "null";
+      null = null || IsMissing(text);  // NaN keys are dropped with the null ones
       key += Canonical(text) + "|";
     }
     if (null && drop_null_keys) {
