@@ -25,9 +25,9 @@ CYLON_EXPORT arrow::Result<Table> ReadParquet(Context& context, const std::vecto
 struct CsvReadOptions {
   char delimiter = ',';
   char quote = '"';
-  bool has_header = true;               ///< false: columns are named f0, f1, …
-  std::vector<std::string> names;       ///< instead of the header's
-  std::vector<std::string> columns;     ///< only these; empty: all
+  bool has_header = true;                              ///< false: columns are named f0, f1, …
+  std::vector<std::string> names;                      ///< instead of the header's
+  std::vector<std::string> columns;                    ///< only these; empty: all
   std::optional<std::vector<std::string>> null_words;  ///< nothing: pandas' own list; applies to strings too
   std::vector<std::pair<std::string, std::shared_ptr<arrow::DataType>>> types;  ///< instead of inferring
   bool newlines_in_quotes =
