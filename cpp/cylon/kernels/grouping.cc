@@ -2,6 +2,8 @@
 #include "cylon/kernels/grouping.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <numeric>
 
 #include "cylon/kernels/aggregate_states.h"
@@ -41,30 +43,23 @@ struct Part {
   std::vector<std::unique_ptr<AggregateState>> states;
 };
 
-template <typename T, typename IsNaN>
-void MarkWhere(const arrow::ArrayData& column, IsNaN is_nan, std::vector<uint8_t>* nulls) {
-  const T* values = column.GetValues<T>(1);
-  for (int64_t i = 0; i < column.length; ++i) {
-    if (is_nan(values[i])) {
-      nulls->resize(static_cast<size_t>(column.length), 0);
+/// Sets `nulls` where a float key is NaN: as missing as null when such keys are dropped.
+arrow::Status MarkNaN(arrow::MemoryPool* pool, const arrow::RecordBatch& batch, int key, std::vector<uint8_t>* nulls) {
+  const auto& name = batch.column_name(key);
+  ARROW_ASSIGN_OR_RAISE(const auto plain, KeyColumn::OfType(batch.column_data(key)->type, name));
+  if (plain.kind() != KeyKind::kHalf && plain.kind() != KeyKind::kFloat && plain.kind() != KeyKind::kDouble) {
+    return arrow::Status::OK();
+  }
+  ARROW_ASSIGN_OR_RAISE(const auto column, KeyColumn::Make(pool, batch.column_data(key), name));
+  std::vector<uint64_t> words(column.length());
+  column.LoadWords(words.data());
+  for (int64_t i = 0; i < column.length(); ++i) {
+    if (std::isnan(std::bit_cast<double>(words[i]))) {
+      nulls->resize(column.length(), 0);
       (*nulls)[i] = 1;
     }
   }
-}
-
-/// Sets `nulls` where a float key is NaN: as missing as null when such keys are dropped.
-void MarkNaN(const arrow::ArrayData& column, std::vector<uint8_t>* nulls) {
-  const auto is_nan = [](auto value) { return value != value; };
-  switch (column.type->id()) {
-    case arrow::Type::HALF_FLOAT:
-      return MarkWhere<uint16_t>(column, [](uint16_t bits) { return (bits & 0x7FFF) > 0x7C00; }, nulls);
-    case arrow::Type::FLOAT:
-      return MarkWhere<float>(column, is_nan, nulls);
-    case arrow::Type::DOUBLE:
-      return MarkWhere<double>(column, is_nan, nulls);
-    default:
-      return;
-  }
+  return arrow::Status::OK();
 }
 
 class Grouping {
@@ -126,7 +121,7 @@ arrow::Result<Prepared> Grouping::Prepare(std::shared_ptr<arrow::RecordBatch> ba
   const auto parts = static_cast<uint32_t>(parts_.size());
   if (plan_.drop_null_keys) {
     for (int key : plan_.keys) {
-      MarkNaN(*result.batch->column_data(key), &result.keys.nulls);
+      ARROW_RETURN_NOT_OK(MarkNaN(resources_->memory(), *result.batch, key, &result.keys.nulls));
     }
   }
   const bool drops = plan_.drop_null_keys && !result.keys.nulls.empty();
