@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, ranks: int, name: str, options: list[str]
     bench = programs / "cylon-bench"
     if not bench.exists():
         sys.exit(f"{bench} is not there; build it with: make build PRESET={arguments.preset}")
-    report = arguments.output / f"{name}-{ranks}.json"
+    report: Path = arguments.output / f"{name}-{ranks}.json"
     launcher = [str(programs / "cylon"), "run", "-n", str(ranks), "--threads", str(arguments.threads)]
     print(f"\n== {name}, {ranks} rank{'s' if ranks > 1 else ''}", flush=True)
     subprocess.run([*launcher, str(bench), *options, "--json", str(report)], check=True, cwd=ROOT)
