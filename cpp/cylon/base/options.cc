@@ -79,7 +79,9 @@ constexpr auto kSettings = std::to_array<Setting>({
      Kind::kInteger,
      &Options::threads},
     {{"memory_bytes", "CYLON_MEMORY", "0", "bytes",
-      "memory budget of this rank; 0: 80 % of what machine or cgroup leaves / local_size"},
+      "memory that this rank may take, a sixth of it for what is not counted; 0: 80 % of what machine or cgroup leaves "
+      "/ "
+      "local_size"},
      Kind::kBytes,
      &Options::memory_bytes},
     {{"spill_directory", "CYLON_SPILL_DIR", "", "", "where data goes when memory is short; empty: TMPDIR, else /tmp"},

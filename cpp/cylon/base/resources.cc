@@ -15,6 +15,9 @@ namespace {
 /// The share of a host's memory that its ranks' budgets add up to: the rest is for code, stacks, sockets, the page
 /// cache and what other libraries allocate.
 constexpr double kBudgetShare = 0.8;
+/// One part in so many of a rank's memory is not given to tables and buffers: the temporaries of kernels, what spilling
+/// takes and what the allocator keeps are not counted. Of 1 GiB that was 0.19 GiB in a shuffle of 8 GiB.
+constexpr int64_t kUncountedPart = 6;
 
 arrow::Status InitializeCompute() {
   static std::once_flag once;
@@ -94,7 +97,7 @@ arrow::Result<std::shared_ptr<Resources>> Resources::Make(Options options) {
 
 Resources::Resources(Private, Options options, std::shared_ptr<Logger> log)
     : options_(std::move(options)),
-      memory_(MemoryBudget::Make(options_.memory_bytes)),
+      memory_(MemoryBudget::Make(options_.memory_bytes - options_.memory_bytes / kUncountedPart)),
       arena_(options_.threads),
       tracer_(options_.trace_directory, options_.rank),
       log_(std::move(log)) {}

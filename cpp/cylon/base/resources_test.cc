@@ -20,7 +20,8 @@ TEST(ResourcesTest, ChoosesWhatIsLeftOpenAndDividesTheHost) {
   auto alone = *Resources::Make(Options{});
   EXPECT_GE(alone->options().threads, 1);
   EXPECT_GT(alone->options().memory_bytes, 0);
-  EXPECT_EQ(alone->memory()->limit(), alone->options().memory_bytes);
+  EXPECT_LT(alone->memory()->limit(), alone->options().memory_bytes);
+  EXPECT_GT(alone->memory()->limit(), alone->options().memory_bytes / 2);
   EXPECT_EQ(alone->arena().threads(), alone->options().threads);
   EXPECT_EQ(alone->options().spill_directory, "/tmp");
   Options options;
