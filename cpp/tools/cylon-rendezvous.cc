@@ -26,7 +26,7 @@ arrow::Status Run(const std::string& listen, const std::string& secret_file) {
   asio::signal_set signals(executor.io(), SIGINT, SIGTERM);
   signals.async_wait([ended](const asio::error_code&, int) mutable { ended.MarkFinished(); });
   ARROW_ASSIGN_OR_RAISE(auto server, cylon::StoreServer::Start(executor, address, std::move(secret)));
-  std::cout << server->address().ToString() << std::endl;
+  std::cout << server->address().ToString() << "\n" << std::flush;
   return executor.Wait(ended);
 }
 
