@@ -20,6 +20,9 @@ using cylon::testing::RandomBatch;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
+/// The option that gives tables `limit` bytes: a part of a rank's memory is kept for what is not counted.
+constexpr int64_t BudgetOf(int64_t limit) { return limit / 5 * 6 + 1; }
+
 std::shared_ptr<Resources> MakeResources(int64_t memory = 64 << 20, bool spill_always = false,
                                          std::string directory = "") {
   Options options;
@@ -88,7 +91,7 @@ TEST(ChunkTest, ABatchThatWasReadBackIsSharedWhileItIsHeld) {
 
 TEST(ChunkTest, AShortBudgetSpillsTheOldestAndKeepsItsLimit) {
   constexpr int64_t kLimit = 1 << 20;
-  auto resources = MakeResources(kLimit);
+  auto resources = MakeResources(BudgetOf(kLimit));
   TableBuilder builder(resources, Numbers());
   constexpr int64_t kRows = 1 << 14;  // 128 KiB each, 4 MiB in all
   for (int64_t i = 0; i < 32; ++i) {
@@ -113,7 +116,7 @@ TEST(ChunkTest, AShortBudgetSpillsTheOldestAndKeepsItsLimit) {
 
 TEST(ChunkTest, TheCallersOwnMemoryIsNotSpilled) {
   constexpr int64_t kLimit = 1 << 20;
-  auto resources = MakeResources(kLimit);
+  auto resources = MakeResources(BudgetOf(kLimit));
   auto chunk = *Chunk::Make(resources, RandomBatch(Numbers(), 1000, 1), false);
   EXPECT_FALSE(*resources->memory()->MakeRoom(2 * kLimit));
   auto full = *arrow::AllocateBuffer(kLimit, resources->memory());
@@ -157,7 +160,7 @@ TEST(ChunkTest, AFullDiskSaysSoAndKeepsTheChunkInMemory) {
 
 TEST(ChunkTest, SpillingNeedsNoBudget) {
   constexpr int64_t kLimit = 1 << 20;
-  auto resources = MakeResources(kLimit);
+  auto resources = MakeResources(BudgetOf(kLimit));
   auto chunk = *Chunk::Make(resources, Owned(*resources, kLimit / 16), true);
   auto other = *Chunk::Make(resources, Owned(*resources, kLimit / 16), true);
   EXPECT_EQ(resources->memory()->available(), 0);
@@ -170,7 +173,7 @@ TEST(ChunkTest, SpillingNeedsNoBudget) {
 
 TEST(ChunkTest, ThreadsMayPinSpillAndDropAtTheSameTime) {
   constexpr int64_t kLimit = 1 << 20;
-  auto resources = MakeResources(kLimit);
+  auto resources = MakeResources(BudgetOf(kLimit));
   std::vector<std::shared_ptr<Chunk>> shared;
   for (int64_t i = 0; i < 4; ++i) {
     shared.push_back(*Chunk::Make(resources, Owned(*resources, 1 << 12, i), true));
