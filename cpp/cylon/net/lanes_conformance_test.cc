@@ -86,11 +86,15 @@ TEST_P(LanesTest, ControlOvertakesALargeMessage) {
         reader.expected = 1;
         if (node.rank == 0) {
           arrow::Future<> sent;
-          ARROW_RETURN_NOT_OK(node.Do([&] { sent = node.Send(1, 0, {large}); }));
+          ARROW_RETURN_NOT_OK(node.Do([&] {
+            // The other asks for this answer when it admits the large message. It leaves in the task that hears the
+            // question: a thread that had to be woken first might come too late on a busy machine.
+            node.first_control.AddCallback([&node](const arrow::Status&) {
+              std::ignore = node.lanes->Send(1, Message{{1, 0, ChannelKind::kControl, 7}, {}, {Pattern(100, 0)}});
+            });
+            sent = node.Send(1, 0, {large});
+          }));
           ARROW_RETURN_NOT_OK(AwaitSoon(node.executor, node.first_control));
-          // The other asked for this answer when the first pieces were there.
-          ARROW_RETURN_NOT_OK(node.Await(
-              [&] { return node.lanes->Send(1, Message{{1, 0, ChannelKind::kControl, 7}, {}, {Pattern(100, 0)}}); }));
           ARROW_RETURN_NOT_OK(AwaitSoon(node.executor, sent));
         } else {
           reader.admit = [&](int64_t) {

@@ -29,8 +29,9 @@ ThreadWorld::Kind WorldKind(const std::string& name) {
 }
 
 /// Runs `body(context)` at every rank; what it raises is kept by its Python wrapper, so here a flag is enough.
-std::vector<bool> RunThreadWorld(const std::string& kind, int ranks, uint64_t seed,
-                                 const std::map<std::string, std::string>& overrides, nb::callable body) {
+/// Returns each rank's failure, "" where there is none.
+std::vector<std::string> RunThreadWorld(const std::string& kind, int ranks, uint64_t seed,
+                                        const std::map<std::string, std::string>& overrides, nb::callable body) {
   ThreadWorld world;
   world.kind = WorldKind(kind);
   world.ranks = ranks;
@@ -56,11 +57,11 @@ std::vector<bool> RunThreadWorld(const std::string& kind, int ranks, uint64_t se
       return arrow::Status::UnknownError("the body of this rank raised");
     });
   }
-  std::vector<bool> ok;
+  std::vector<std::string> failures;
   for (const auto& status : statuses) {
-    ok.push_back(status.ok());
+    failures.push_back(status.ok() ? "" : status.message());
   }
-  return ok;
+  return failures;
 }
 
 }  // namespace

@@ -58,9 +58,10 @@ def run_ranks(
         return rank not in errors
 
     texts = {name: str(int(v)) if isinstance(v, bool) else str(v) for name, v in options.items()}
-    ok = _core.run_ranks(transport, ranks, seed, texts, run)
+    failures = _core.run_ranks(transport, ranks, seed, texts, run)
     if errors:
         raise errors[min(errors)]
-    if not all(ok):
-        raise RuntimeError(f"ranks {[r for r, fine in enumerate(ok) if not fine]} did not close in order")
+    for rank, failure in enumerate(failures):
+        if failure:
+            raise RuntimeError(f"rank {rank} did not start or close in order: {failure}")
     return [results[rank] for rank in range(ranks)]
