@@ -8,7 +8,7 @@
 //
 // A message to the listener is a length (2 bytes) and its bytes; one to the dialler has a verdict (1 byte) before that,
 // and where the verdict is a refusal its bytes are the reason. The dialler proves itself first, so that a listener
-// tells strangers nothing that is keyed.
+// tells strangers nothing that is keyed. Job, epoch and purpose are compared only after the proof.
 #include "cylon/wire/handshake.h"
 
 #include <openssl/crypto.h>
@@ -29,6 +29,9 @@ constexpr size_t kMacBytes = 32;
 /// Hellos and reasons are short: a stranger makes nobody hold more.
 constexpr size_t kMaxMessage = 4096;
 constexpr auto kPatience = std::chrono::seconds(5);
+/// After a refusal: this long, and this much, is read, as closing over unread bytes would reset the reason away.
+constexpr auto kFarewell = std::chrono::seconds(1);
+constexpr size_t kFarewellBytes = 32 << 10;
 
 enum class Role : uint8_t { kDialler = 1, kListener = 2 };
 enum class Verdict : uint8_t { kAccepted = 0, kAuthentication = 1, kProtocol = 2, kInvalid = 3 };
@@ -136,10 +139,15 @@ arrow::Result<Hello> ParseHello(std::string bytes, Role expected, const std::str
   return hello;
 }
 
-arrow::Status CheckIdentity(const Hello& own, const Hello& other, const std::string& peer) {
+arrow::Status CheckNonce(const Hello& own, const Hello& other, const std::string& peer) {
   if (CRYPTO_memcmp(own.nonce.data(), other.nonce.data(), kNonceBytes) == 0) {
     return ProtocolError(peer + " repeated this side's own nonce");
   }
+  return arrow::Status::OK();
+}
+
+/// Only for a peer that has proven itself.
+arrow::Status CheckIdentity(const Hello& own, const Hello& other, const std::string& peer) {
   if (own.identity.purpose != other.identity.purpose) {
     return ProtocolError(peer + " wants a connection for '" + other.identity.purpose + "', this is one for '" +
                          own.identity.purpose + "'; check the address");
@@ -200,7 +208,7 @@ arrow::Status StatusOf(Verdict verdict, const std::string& reason) {
 /// One handshake's side of the stream: length-framed messages, all within one deadline.
 class Conversation {
  public:
-  Conversation(Stream* stream, Executor& executor, TimePoint deadline) : stream_(stream) {
+  Conversation(Stream* stream, Executor& executor, TimePoint deadline) : stream_(stream), executor_(executor) {
     timer_ = executor.PostAt(std::min(deadline, executor.Now() + kPatience), [this] {
       late_ = true;
       stream_->Close();
@@ -256,6 +264,23 @@ class Conversation {
     co_return bytes;
   }
 
+  /// Reads what a refused peer still sends, until it closes or the farewell is over.
+  Co<void> Drain() {
+    timer_->Cancel();
+    timer_ = executor_.PostAt(executor_.Now() + kFarewell, [this] { stream_->Close(); });
+    std::vector<uint8_t> buffer(kMaxMessage);
+    size_t total = 0;
+    while (total < kFarewellBytes) {
+      auto read = stream_->ReadSome(buffer);
+      auto got = co_await read;
+      if (!got.ok() || *got == 0) {
+        break;
+      }
+      total += static_cast<size_t>(*got);
+    }
+    co_return arrow::Status::OK();
+  }
+
  private:
   arrow::Status Explain(arrow::Status status) const {
     if (late_) {
@@ -268,6 +293,7 @@ class Conversation {
   }
 
   Stream* stream_;
+  Executor& executor_;
   bool late_ = false;
   std::shared_ptr<Timer> timer_;
 };
@@ -277,7 +303,7 @@ Co<Identity> Judge(Conversation* talk, const Hello* own, const std::string* secr
   auto receive = talk->Receive();
   CYLON_CO_ASSIGN_OR_RETURN(std::string bytes, co_await receive);
   CYLON_CO_ASSIGN_OR_RETURN(const Hello other, ParseHello(std::move(bytes), Role::kDialler, talk->peer()));
-  CYLON_CO_RETURN_NOT_OK(CheckIdentity(*own, other, talk->peer()));
+  CYLON_CO_RETURN_NOT_OK(CheckNonce(*own, other, talk->peer()));
   auto greet = talk->Send(Verdict::kAccepted, own->bytes);
   CYLON_CO_RETURN_NOT_OK(co_await greet);
   auto receive_mac = talk->Receive();
@@ -285,6 +311,7 @@ Co<Identity> Judge(Conversation* talk, const Hello* own, const std::string* secr
   if (!SameMac(mac, Mac(*secret, "dialler", other, *own))) {
     co_return Stranger(talk->peer());
   }
+  CYLON_CO_RETURN_NOT_OK(CheckIdentity(*own, other, talk->peer()));
   auto prove = talk->Send(Verdict::kAccepted, Mac(*secret, "listener", other, *own));
   CYLON_CO_RETURN_NOT_OK(co_await prove);
   co_return other.identity;
@@ -304,7 +331,7 @@ Co<Identity> HandshakeAsDialler(Stream* stream, Executor& executor, Identity sel
   auto receive = talk.ReceiveVerdict();
   CYLON_CO_ASSIGN_OR_RETURN(std::string bytes, co_await receive);
   CYLON_CO_ASSIGN_OR_RETURN(const Hello other, ParseHello(std::move(bytes), Role::kListener, talk.peer()));
-  CYLON_CO_RETURN_NOT_OK(CheckIdentity(own, other, talk.peer()));
+  CYLON_CO_RETURN_NOT_OK(CheckNonce(own, other, talk.peer()));
   auto prove = talk.Send(std::nullopt, Mac(secret, "dialler", own, other));
   CYLON_CO_RETURN_NOT_OK(co_await prove);
   auto receive_mac = talk.ReceiveVerdict();
@@ -312,6 +339,7 @@ Co<Identity> HandshakeAsDialler(Stream* stream, Executor& executor, Identity sel
   if (!SameMac(mac, Mac(secret, "listener", own, other))) {
     co_return Stranger(talk.peer());
   }
+  CYLON_CO_RETURN_NOT_OK(CheckIdentity(own, other, talk.peer()));
   co_return other.identity;
 }
 
@@ -328,6 +356,9 @@ Co<Identity> HandshakeAsListener(Stream* stream, Executor& executor, Identity se
     auto refuse = talk.Send(VerdictOf(identity.status()), identity.status().message());
     auto told = co_await refuse;  // a stranger that does not listen changes nothing
     static_cast<void>(told);
+    auto drain = talk.Drain();
+    auto drained = co_await drain;
+    static_cast<void>(drained);
   }
   co_return identity;
 }

@@ -23,8 +23,9 @@ struct Identity {
 /// Protocol, per side: version, identity and a fresh 32-byte nonce; then HMAC-SHA256 with the secret over role, both
 /// nonces and both identities. Nothing beyond 64 KiB is read from a peer that has not proven itself, and 5 s is all it
 /// gets. AuthenticationError for a wrong secret ("...does not know the job's secret"), ProtocolError for garbage or
-/// another version, Invalid for another job or epoch: each names the peer. The accepting side answers before it closes,
-/// so the dialling side gets the same reason.
+/// another version, Invalid for another job or epoch: each names the peer. Job, epoch and purpose
+/// are compared, and a mismatch told, only after the proof. The accepting side tells its reason, then reads for up to
+/// 1 s until the dialler closes, so that the reason arrives; it returns its own error after that.
 CYLON_EXPORT Co<Identity> HandshakeAsDialler(Stream* stream, Executor& executor, Identity self, std::string secret,
                                              TimePoint deadline);
 CYLON_EXPORT Co<Identity> HandshakeAsListener(Stream* stream, Executor& executor, Identity self, std::string secret,
