@@ -53,7 +53,7 @@ arrow::Future<> TcpMesh::Start(Sink* sink) {
   const Rank previous = (world_.rank + size - 1) % size;
   executor_.PostAt(executor_.Now() + connect_deadline_, [weak = weak_from_this(), previous] {
     auto self = weak.lock();
-    if (self && !self->started_.is_finished() && !self->closing_) {
+    if (self && self->peers_[static_cast<size_t>(previous)].link == nullptr && !self->closing_) {
       self->Lose(previous, DeadlineError(self->Name(previous) + " did not connect in time; is it reachable, and does "
                                                                 "its machine keep up?",
                                          previous));
@@ -101,7 +101,7 @@ arrow::Future<> TcpMesh::Send(Rank to, Message message) {
 
 void TcpMesh::Dial(Rank rank) {
   auto& peer = peers_[static_cast<size_t>(rank)];
-  if (!peer.dialling) {
+  if (!peer.dialling && !peer.welcoming) {
     peer.dialling = true;
     Detach(executor_, DialPeer(shared_from_this(), rank));
   }
@@ -165,17 +165,26 @@ Co<void> TcpMesh::Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream>
     co_return arrow::Status::Invalid("a connection that nobody wants");
   }
   auto& peer = self->peers_[static_cast<size_t>(rank)];
-  const bool refuse = peer.lost || peer.link != nullptr || (peer.dialling && self->world_.rank < rank);
+  const bool refuse =
+      peer.lost || peer.link != nullptr || peer.welcoming || (peer.dialling && self->world_.rank < rank);
   const std::array<uint8_t, 1> verdict{refuse ? kRefused : kTaken};
   std::vector<std::span<const uint8_t>> parts{std::span<const uint8_t>(verdict)};
   if (refuse) {
     auto write = stream->Write(std::move(parts));
     co_return co_await write;
   }
+  // Taken is a promise: until it is kept nothing else may become the connection, or each side would keep another one.
+  peer.welcoming = true;
   auto write = stream->Write(std::move(parts));
-  CYLON_CO_RETURN_NOT_OK(co_await write);
-  if (!self->closing_ && !peer.lost && peer.link == nullptr) {
+  auto status = co_await write;
+  peer.welcoming = false;
+  if (self->closing_ || peer.lost || peer.link != nullptr) {
+    co_return arrow::Status::OK();
+  }
+  if (status.ok()) {
     self->Adopt(rank, std::move(stream));
+  } else if (!peer.waiting.empty()) {
+    self->Dial(rank);
   }
   co_return arrow::Status::OK();
 }
@@ -194,6 +203,7 @@ void TcpMesh::Adopt(Rank rank, std::unique_ptr<Stream> stream) {
 }
 
 void TcpMesh::Lose(Rank rank, const arrow::Status& cause) {
+  const auto self = shared_from_this();  // who is told may drop the transport
   auto& peer = peers_[static_cast<size_t>(rank)];
   if (peer.lost) {
     return;
@@ -251,6 +261,12 @@ arrow::Future<> TcpMesh::Close() {
       peer.link->QueueGoodbye();
     }
     peer.waiting.clear();
+  }
+  // What waited for a connection will have none.
+  for (Rank rank = 0; rank < world_.size(); ++rank) {
+    if (peers_[static_cast<size_t>(rank)].link == nullptr) {
+      sends_.FailPeer(rank, arrow::Status::Cancelled("this rank is closing"));
+    }
   }
   CheckClosed();
   return closed_;

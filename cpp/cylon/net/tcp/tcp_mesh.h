@@ -50,6 +50,7 @@ class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
     std::shared_ptr<TcpLink> link;
     std::vector<Waiting> waiting;  // messages before there is a link
     bool dialling = false;
+    bool welcoming = false;  // its connection is being told that it is taken
     bool lost = false;
     arrow::Status cause;
   };
