@@ -63,7 +63,7 @@ class TcpTransportTest : public ::testing::Test {
       }
     });
     for (auto& future : started) {
-      const auto status = executor.Wait(future);
+      const auto status = executor.Await(future);
       ASSERT_TRUE(status.ok()) << status;
     }
   }
@@ -105,10 +105,10 @@ TEST_F(TcpTransportTest, TwoThatDialEachOtherAtOnceKeepOneConnection) {
       there = transports[0]->Send(2, Small());
       back = transports[2]->Send(0, Small());
     });
-    EXPECT_TRUE(executor.Wait(there).ok());
-    EXPECT_TRUE(executor.Wait(back).ok());
-    EXPECT_TRUE(executor.Wait(sinks[0].first).ok());
-    EXPECT_TRUE(executor.Wait(sinks[2].first).ok());
+    EXPECT_TRUE(executor.Await(there).ok());
+    EXPECT_TRUE(executor.Await(back).ok());
+    EXPECT_TRUE(executor.Await(sinks[0].first).ok());
+    EXPECT_TRUE(executor.Await(sinks[2].first).ok());
     for (const auto& sink : sinks) {
       EXPECT_TRUE(sink.lost.empty());
     }
@@ -120,7 +120,7 @@ TEST_F(TcpTransportTest, ARankThatGivesUpIsNamedAndSendsToItFailAtOnce) {
   Open(3);
   Start();
   Do([&] { transports[1]->Abort(); });
-  EXPECT_TRUE(executor.Wait(sinks[0].any_lost).ok());
+  EXPECT_TRUE(executor.Await(sinks[0].any_lost).ok());
   ASSERT_EQ(sinks[0].lost.count(1), 1U);
   EXPECT_THAT(sinks[0].lost.at(1).message(), HasSubstr("rank 1"));
   Do([&] {
@@ -135,9 +135,21 @@ TEST_F(TcpTransportTest, AGoodbyeIsNoFailure) {
   Start();
   arrow::Future<> closed;
   Do([&] { closed = transports[1]->Close(); });
-  EXPECT_TRUE(executor.Wait(sinks[0].any_lost).ok());
-  EXPECT_TRUE(executor.Wait(closed).ok());
+  EXPECT_TRUE(executor.Await(sinks[0].any_lost).ok());
+  EXPECT_TRUE(executor.Await(closed).ok());
   EXPECT_TRUE(sinks[0].lost.at(1).ok()) << sinks[0].lost.at(1);
+}
+
+TEST_F(TcpTransportTest, ASilentNeighbourIsNamedAtTheDeadline) {
+  Open(2);
+  arrow::Future<> started;
+  Do([&] {
+    Join(0, std::chrono::milliseconds(200));
+    started = transports[0]->Start(&sinks[0]);
+  });
+  const auto status = executor.Await(started);
+  EXPECT_TRUE(IsError(status, ErrorKind::kDeadline)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("rank 1"));
 }
 
 }  // namespace
