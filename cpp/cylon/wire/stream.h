@@ -48,9 +48,9 @@ struct CYLON_EXPORT HostPort {
 };
 
 /// Connects to `address` (every address that the name resolves to, in turn). DeadlineError at `deadline`; a refusal is
-/// IOError that names the address.
+/// IOError that names the address. Cancelled when `stop`, where it is given, finishes first.
 CYLON_EXPORT Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor, HostPort address,
-                                                    TimePoint deadline);
+                                                    TimePoint deadline, arrow::Future<> stop = {});
 
 /// Accepts connections until destroyed.
 class CYLON_EXPORT Listener {

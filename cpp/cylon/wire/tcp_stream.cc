@@ -251,12 +251,17 @@ struct Attempt {
     }
   }
   void Expire() {
+    End(DeadlineError("cannot connect to " + address +
+                      ": no answer before the deadline; check the address, and that nothing blocks the way there"));
+  }
+  void End(const arrow::Status& status) {
     asio::error_code ignored;
     resolver.cancel();
     socket.close(ignored);
-    Finish(DeadlineError("cannot connect to " + address +
-                         ": no answer before the deadline; check the address, and that nothing blocks the way there"));
+    ended = true;
+    Finish(status);
   }
+  bool ended = false;  // by the deadline or the caller: no other address is tried
 };
 
 class TcpListener : public Listener {
@@ -316,8 +321,16 @@ class TcpListener : public Listener {
 
 }  // namespace
 
-Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor, HostPort address, TimePoint deadline) {
+Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor, HostPort address, TimePoint deadline,
+                                       arrow::Future<> stop) {
   auto attempt = std::make_shared<Attempt>(io, address.ToString());
+  if (stop.is_valid()) {
+    stop.AddCallback([weak = std::weak_ptr<Attempt>(attempt)](const arrow::Status&) {
+      if (auto abandoned = weak.lock()) {
+        abandoned->End(arrow::Status::Cancelled("this side has given up the connection"));
+      }
+    });
+  }
   std::shared_ptr<Timer> timer;
   if (deadline != kNever) {
     timer = executor.PostAt(deadline, [weak = std::weak_ptr<Attempt>(attempt)] {
@@ -378,7 +391,7 @@ Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor,
       stop_timer();
       co_return std::make_unique<TcpStream>(std::move(attempt->socket), endpoint);
     }
-    if (IsError(last, ErrorKind::kDeadline)) {
+    if (attempt->ended) {
       break;
     }
   }

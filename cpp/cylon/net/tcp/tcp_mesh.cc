@@ -137,17 +137,31 @@ Co<void> TcpMesh::DialPeer(std::shared_ptr<TcpMesh> self, Rank rank) {
 Co<bool> TcpMesh::TryDial(Rank rank, std::unique_ptr<Stream>* stream) {
   const TimePoint deadline = executor_.Now() + connect_deadline_;
   CYLON_CO_ASSIGN_OR_RETURN(HostPort address, HostPort::Parse(world_.cards[static_cast<size_t>(rank)].address));
-  auto connect = ConnectTcp(executor_.io(), executor_, address, deadline);
+  auto connect = ConnectTcp(executor_.io(), executor_, address, deadline, aborted_);
   CYLON_CO_ASSIGN_OR_RETURN(*stream, co_await connect);
-  auto handshake = HandshakeAsDialler(stream->get(), executor_, Self(), secret_, deadline);
+  auto ask = Greeting(stream->get(), AskFor(rank, stream->get(), deadline));
+  co_return co_await ask;
+}
+
+Co<bool> TcpMesh::AskFor(Rank rank, Stream* stream, TimePoint deadline) {
+  auto handshake = HandshakeAsDialler(stream, executor_, Self(), secret_, deadline);
   CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, co_await handshake);
   if (identity.rank != rank) {
     co_return ProtocolError("the process there is rank " + std::to_string(identity.rank), rank);
   }
   std::array<uint8_t, 1> verdict{};
-  auto read = (*stream)->Read(verdict);
+  auto read = stream->Read(verdict);
   CYLON_CO_RETURN_NOT_OK(co_await read);
   co_return verdict[0] == kTaken;
+}
+
+/// Runs a handshake whose stream Abort closes, so that nobody is left suspended in it.
+template <typename T>
+Co<T> TcpMesh::Greeting(Stream* stream, Co<T> handshake) {
+  greeting_.insert(stream);
+  auto outcome = co_await handshake;
+  greeting_.erase(stream);
+  co_return outcome;
 }
 
 void TcpMesh::Accept(std::unique_ptr<Stream> stream) {
@@ -157,8 +171,9 @@ void TcpMesh::Accept(std::unique_ptr<Stream> stream) {
 }
 
 Co<void> TcpMesh::Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream> stream) {
-  auto handshake = HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->secret_,
-                                       self->executor_.Now() + self->connect_deadline_);
+  auto handshake =
+      self->Greeting(stream.get(), HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->secret_,
+                                                       self->executor_.Now() + self->connect_deadline_));
   CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, co_await handshake);  // a stranger: dropped, nobody is told
   const Rank rank = identity.rank;
   if (self->closing_ || rank < 0 || rank >= self->world_.size() || rank == self->world_.rank) {
@@ -285,7 +300,16 @@ void TcpMesh::CheckClosed() {
 }
 
 void TcpMesh::Abort() {
+  const auto self = shared_from_this();
   closing_ = true;
+  if (!aborted_.is_finished()) {
+    aborted_.MarkFinished();
+  }
+  for (Stream* stream : std::set<Stream*>(greeting_)) {
+    if (greeting_.contains(stream)) {  // closing one may end another
+      stream->Close();
+    }
+  }
   for (auto& peer : peers_) {
     if (peer.link != nullptr) {
       peer.link->Disown();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -60,8 +61,11 @@ class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
   void Dial(Rank rank);
   static Co<void> DialPeer(std::shared_ptr<TcpMesh> self, Rank rank);
   Co<bool> TryDial(Rank rank, std::unique_ptr<Stream>* stream);
+  Co<bool> AskFor(Rank rank, Stream* stream, TimePoint deadline);
   static Co<void> Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream> stream);
   void Adopt(Rank rank, std::unique_ptr<Stream> stream);
+  template <typename T>
+  Co<T> Greeting(Stream* stream, Co<T> handshake);
   void Lose(Rank rank, const arrow::Status& cause);
   void ExpectNeighbours();
   void CheckStarted();
@@ -75,6 +79,8 @@ class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
   Sink* sink_ = nullptr;
   std::vector<Peer> peers_;
   SendTracker sends_;
+  std::set<Stream*> greeting_;  // in their handshake
+  arrow::Future<> aborted_ = arrow::Future<>::Make();
   arrow::Future<> started_ = arrow::Future<>::Make();
   arrow::Future<> closed_ = arrow::Future<>::Make();
   bool closing_ = false;

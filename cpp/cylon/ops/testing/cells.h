@@ -102,13 +102,13 @@ inline Cell CellOf(const arrow::Array& array, int64_t i) {
     case Type::INT32:
     case Type::DATE32:
     case Type::TIME32:
-      return NumberCell(static_cast<const arrow::NumericArray<arrow::Int32Type>&>(array).Value(i));
+      return NumberCell(array.data()->GetValues<int32_t>(1)[i]);
     case Type::INT64:
     case Type::DATE64:
     case Type::TIME64:
     case Type::TIMESTAMP:
     case Type::DURATION:
-      return NumberCell(static_cast<long double>(static_cast<const arrow::Int64Array&>(array).Value(i)));
+      return NumberCell(static_cast<long double>(array.data()->GetValues<int64_t>(1)[i]));
     case Type::STRING:
     case Type::BINARY:
       return TextCell(std::string(static_cast<const arrow::BinaryArray&>(array).GetView(i)));
