@@ -72,10 +72,12 @@ std::string Who(const Json& json) {
   return card.ok() ? "process " + std::to_string(card->process) + " on " + card->host : "an unknown process";
 }
 
-Co<void> Pause(Executor& executor, Duration time) {
+Co<void> Pause(Executor& executor, const Me* me, Duration time) {
   auto done = arrow::Future<>::Make();
   executor.PostAt(executor.Now() + time, [done]() mutable { done.MarkFinished(); });
-  co_return co_await done;
+  CYLON_CO_RETURN_NOT_OK(co_await done);
+  const auto& abandoned = me->request.abandoned;
+  co_return abandoned && abandoned->load() ? arrow::Status::Cancelled("joining was given up") : arrow::Status::OK();
 }
 
 /// The value of `key` now, or nothing.
@@ -204,8 +206,8 @@ Co<Rank> TakeRank(Store* store, const Me* me, std::string epoch, std::string* ta
   co_return rank;
 }
 
-/// Waits for everybody and writes the table. With `beat`, keeps the leader's beat.
-Co<void> Assemble(Store* store, Executor& executor, const Me* me, std::string epoch, bool beat) {
+/// Waits for everybody and writes the table. With `beat`, keeps the leader's beat. False: another leader was faster.
+Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string epoch, bool beat) {
   const auto& request = me->request;
   Json cards = Json::array();
   Duration poll = kFirstPoll;
@@ -250,7 +252,7 @@ Co<void> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
       if (now != epoch) {
         // Another leader. Where ranks are drawn that is the one to follow; where they are given, a second rank 0.
         if (request.rank < 0) {
-          co_return arrow::Status::Cancelled("another leader");
+          co_return false;
         }
         auto status =
             arrow::Status::Invalid("rank 0 of job '", request.job, "' was started twice, here and elsewhere; ",
@@ -265,12 +267,13 @@ Co<void> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
       auto missing = Missing(store, me, epoch);
       co_return co_await missing;
     }
-    auto pause = Pause(executor, poll);
+    auto pause = Pause(executor, me, poll);
     CYLON_CO_RETURN_NOT_OK(co_await pause);
     poll = std::min(poll * 2, kLongestPoll);
   }
   auto set = store->Set(me->prefix + epoch + "/table", Json{{"cards", cards}}.dump());
-  co_return co_await set;
+  CYLON_CO_RETURN_NOT_OK(co_await set);
+  co_return true;
 }
 
 Co<World> ReadTable(const Me* me, std::string epoch, Rank rank, std::string text) {
@@ -343,7 +346,7 @@ Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Me* 
       auto missing = Missing(store, me, rank < 0 ? std::string() : epoch);
       co_return co_await missing;
     }
-    auto pause = Pause(executor, poll);
+    auto pause = Pause(executor, me, poll);
     CYLON_CO_RETURN_NOT_OK(co_await pause);
     poll = std::min(poll * 2, kLongestPoll);
   }
@@ -386,7 +389,7 @@ Co<std::string> FindEpoch(Store* store, Executor& executor, const Me* me, bool* 
       auto missing = Missing(store, me, "");
       CYLON_CO_RETURN_NOT_OK(co_await missing);
     }
-    auto pause = Pause(executor, poll);
+    auto pause = Pause(executor, me, poll);
     CYLON_CO_RETURN_NOT_OK(co_await pause);
     poll = std::min(poll * 2, kLongestPoll);
   }
@@ -418,11 +421,10 @@ Co<World> Join(Store* store, Executor& executor, JoinRequest request) {
     CYLON_CO_ASSIGN_OR_RETURN(const Rank rank, co_await take);
     if (leads || (!request.epoch.empty() && rank == 0)) {
       auto assemble = Assemble(store, executor, &me, epoch, leads);
-      auto assembled = co_await assemble;
-      if (assembled.IsCancelled()) {
-        continue;  // another leader was faster
+      CYLON_CO_ASSIGN_OR_RETURN(const bool assembled, co_await assemble);
+      if (!assembled) {
+        continue;
       }
-      CYLON_CO_RETURN_NOT_OK(assembled);
     }
     auto table = AwaitTable(store, executor, &me, epoch, rank, taken_by);
     CYLON_CO_ASSIGN_OR_RETURN(auto world, co_await table);

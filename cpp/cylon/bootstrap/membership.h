@@ -3,6 +3,8 @@
 
 #include <arrow/result.h>
 
+#include <atomic>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,8 @@ struct JoinRequest {
   int world_size = 1;
   AddressCard card;
   TimePoint deadline;
+  std::shared_ptr<const std::atomic<bool>>
+      abandoned;  ///< set by whoever stops waiting for Join, which ends it soon; or none
 };
 
 /// Joins: every process of the job calls it once. Keys are `job/…`. Processes of earlier runs that crashed may have

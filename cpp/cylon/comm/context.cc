@@ -26,6 +26,8 @@ Duration Seconds(double seconds) {
 
 /// Long enough for a group to settle why it is revoked (see Group).
 constexpr auto kVerdictPatience = std::chrono::seconds(1);
+/// An interrupted join looks up from its polls at least every 50 ms.
+constexpr auto kAbandonedJoin = std::chrono::seconds(1);
 
 /// Shared by a context and those that were split from it; the last one takes it apart.
 class Runtime {
@@ -199,8 +201,16 @@ arrow::Result<std::shared_ptr<Context>> ConnectTcp(Parts parts, const Options& o
   request.world_size = options.world_size;
   request.card = AddressCard{HostName(), ::getpid(), parts.listener->address()};
   request.deadline = deadline;
-  ARROW_ASSIGN_OR_RAISE(parts.world,
-                        executor.Await(Spawn(executor, Join(parts.store.get(), executor, std::move(request)))));
+  const auto abandoned = std::make_shared<std::atomic<bool>>(false);
+  request.abandoned = abandoned;
+  auto join = Spawn(executor, Join(parts.store.get(), executor, std::move(request)));
+  auto world = executor.Await(join);
+  if (!join.is_finished()) {
+    // Interrupted: the protocol ends by itself before its store goes, within a poll or an answer of the store.
+    abandoned->store(true);
+    return world.status() & executor.Wait(arrow::Future<>(join), executor.Now() + kAbandonedJoin);
+  }
+  ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
   parts.transport = parts.listener->Join(parts.world, std::move(secret), Seconds(options.connect_deadline_s));
   Options settled = options;
   settled.rank = parts.world.rank;
