@@ -19,7 +19,8 @@ endif()
 add_library(cylon_dependencies INTERFACE)
 target_include_directories(cylon_dependencies SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
 target_compile_definitions(cylon_dependencies INTERFACE XXH_INLINE_ALL)
-target_link_libraries(cylon_dependencies INTERFACE CylonDependencies::public OpenSSL::Crypto
+# OpenSSL first: libparquet carries an OpenSSL of its own, whose symbols would be found before the system's.
+target_link_libraries(cylon_dependencies INTERFACE OpenSSL::Crypto CylonDependencies::public
                                                    nlohmann_json::nlohmann_json)
 if(TARGET TBB::tbb)
   target_link_libraries(cylon_dependencies INTERFACE TBB::tbb)

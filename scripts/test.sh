@@ -41,7 +41,7 @@ if ((long)); then
   export ASAN_OPTIONS="${ASAN_OPTIONS:-strict_string_checks=1:detect_stack_use_after_return=1}"
   export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=$PWD/tests/sanitizers/leaks.supp}"
   export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
-  export TSAN_OPTIONS="${TSAN_OPTIONS:-second_deadlock_stack=1}"
+  export TSAN_OPTIONS="${TSAN_OPTIONS:-second_deadlock_stack=1:suppressions=$PWD/tests/sanitizers/races.supp}"
   for preset in asan-ubsan tsan; do
     if scripts/build.sh "$preset"; then
       run_ctest "$preset"

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
+#include <memory>
+
 #include "cylon/base/asio_executor.h"
 #include "cylon/base/co.h"
 #include "cylon/wire/stream.h"
@@ -22,17 +25,18 @@ inline std::span<uint8_t> Bytes(std::string& text) { return {reinterpret_cast<ui
 class StreamPair {
  public:
   explicit StreamPair(const std::string& host = "127.0.0.1") : executor("pair") {
-    auto accepted = arrow::Future<>::Make();
+    std::promise<std::unique_ptr<Stream>> accepted;
     Do([&] {
-      listener = ListenTcp(executor.io(), {host, 0}, [this, accepted](std::unique_ptr<Stream> stream) mutable {
-                   far = std::move(stream);
-                   accepted.MarkFinished();
+      listener = ListenTcp(executor.io(), {host, 0}, [&accepted](std::unique_ptr<Stream> stream) {
+                   accepted.set_value(std::move(stream));
                  }).ValueOrDie();
     });
     const auto deadline = executor.Now() + kPatience;
     auto dialled = Spawn(executor, ConnectTcp(executor.io(), executor, listener->address(), deadline));
     EXPECT_TRUE(executor.Wait(arrow::Future<>(dialled), deadline).ok());
-    EXPECT_TRUE(executor.Wait(accepted, deadline).ok());
+    auto other = accepted.get_future();
+    EXPECT_EQ(other.wait_for(kPatience), std::future_status::ready);
+    far = other.get();
     near = dialled.MoveResult().ValueOrDie();
   }
   ~StreamPair() {
