@@ -549,7 +549,7 @@ std::string RunSeed(uint64_t seed) {
                                                    arrow::field("d", arrow::dictionary(arrow::int8(), arrow::utf8()))});
   const Plan plan = MakePlan(schema, ranks, seed, random() % 4 == 0 ? 3000 : 200);
   ThreadWorld world = MakeThreadWorld({ThreadWorld::Kind::kSim, ranks}, seed);
-  world.options.memory_bytes = int64_t{1} << (22 + random() % 3);
+  world.options.memory_bytes = int64_t{1} << (23 + random() % 3);
   world.options.chunk_bytes = int64_t{1} << (12 + random() % 8);
   world.options.piece_bytes = int64_t{1} << (12 + random() % 8);
   world.options.spill_always = random() % 8 == 0;
