@@ -162,6 +162,52 @@ TEST_F(HandshakeTest, ASilentPeerIsLeftAtTheDeadline) {
   EXPECT_THAT(status.message(), HasSubstr("did not finish the handshake in time"));
 }
 
+TEST_F(HandshakeTest, WithoutAProofNoMismatchIsTold) {
+  // Whatever else is wrong, who does not know the secret hears of the secret alone: no probing of jobs and runs.
+  Identity job = Self(3);
+  job.job = "else";
+  Identity epoch = Self(3);
+  epoch.epoch = "old";
+  Identity purpose = Self(3);
+  purpose.purpose = "store";
+  for (const auto& stranger : {job, epoch, purpose}) {
+    StreamPair fresh;
+    auto listening =
+        Spawn(fresh.executor, HandshakeAsListener(fresh.far.get(), fresh.executor, Self(5), kSecret, kNever));
+    auto dialling = Spawn(fresh.executor,
+                          HandshakeAsDialler(fresh.near.get(), fresh.executor, stranger, std::string(32, 't'), kNever));
+    const auto told = fresh.Await(dialling).status();
+    fresh.Do([&] { fresh.near->Close(); });
+    const auto refused = fresh.Await(listening).status();
+    for (const auto& status : {told, refused}) {
+      EXPECT_TRUE(IsError(status, ErrorKind::kAuthentication)) << status;
+      for (const char* detail : {"else", "old", "store", "epoch", "belongs", "wants a connection"}) {
+        EXPECT_THAT(status.message(), ::testing::Not(HasSubstr(detail)));
+      }
+    }
+  }
+}
+
+TEST_F(HandshakeTest, TheReasonArrivesThoughTheRefusedPeerSentMore) {
+  // What is read after a refusal, at most. Closing over any of it would reset the connection, and the reason with it.
+  const std::string more(32 << 10, 'x');
+  const auto refused = Raw(Hello(1, std::string(32, 'n'), 9) + more, false);
+  EXPECT_TRUE(IsError(refused, ErrorKind::kProtocol)) << refused;
+  pair.Do([&] { pair.far.reset(); });  // as owners do; only now does the peer read
+  std::string heard;
+  std::string buffer(4096, '\0');
+  while (true) {
+    auto reading = pair.Start([&] { return pair.near->ReadSome(Bytes(buffer)); });
+    const auto got = pair.Await(reading);
+    ASSERT_TRUE(got.ok()) << got.status();
+    if (*got == 0) {
+      break;
+    }
+    heard += buffer.substr(0, static_cast<size_t>(*got));
+  }
+  EXPECT_THAT(heard, HasSubstr("speaks version 9 of the protocol, this side version 1"));
+}
+
 /// Sends back what comes, each message behind the byte that says "accepted"; the first one may be another hello.
 Co<void> Reflect(Stream* stream, std::string hello) {
   std::string buffer(8192, '\0');
