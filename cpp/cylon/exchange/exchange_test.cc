@@ -1,54 +1,19 @@
-// The exchange on every kind of world: what is sent comes, in order, once; errors reach all; memory stays in bounds.
+// What is sent comes, in order, once, on every kind of world; bytes and memory stay in bounds.
 #include "cylon/exchange/exchange.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <map>
 #include <random>
 
 #include "cylon/comm/testing/ranks.h"
-#include "cylon/kernels/partition.h"
+#include "cylon/exchange/testing/plan.h"
 #include "cylon/table/testing/all_types.h"
 
-namespace cylon {
+namespace cylon::testing {
 namespace {
-
-using cylon::testing::AllTypesSchema;
-using cylon::testing::EachWorld;
-using cylon::testing::ExpectAllOk;
-using cylon::testing::ForEachSeed;
-using cylon::testing::MakeThreadWorld;
-using cylon::testing::RandomBatch;
-using cylon::testing::WorldName;
-using cylon::testing::WorldParameter;
-using ::testing::HasSubstr;
-
-// A failed expectation as a status: bodies run on threads of their own.
-#define REQUIRE(condition, ...)                                                                             \
-  do {                                                                                                      \
-    if (!(condition)) {                                                                                     \
-      return arrow::Status::UnknownError(__FILE__, ":", __LINE__, ": not " #condition ". ", ##__VA_ARGS__); \
-    }                                                                                                       \
-  } while (false)
-
-std::shared_ptr<arrow::Schema> Numbers() { return arrow::schema({arrow::field("n", arrow::int64())}); }
-
-std::shared_ptr<arrow::RecordBatch> Counting(Resources& resources, int64_t first, int64_t rows) {
-  std::shared_ptr<arrow::Buffer> buffer = *arrow::AllocateBuffer(8 * rows, resources.memory());
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t value = first + i;
-    std::memcpy(buffer->mutable_data() + 8 * i, &value, 8);
-  }
-  return arrow::RecordBatch::Make(Numbers(), rows,
-                                  {arrow::ArrayData::Make(arrow::int64(), rows, {nullptr, std::move(buffer)}, 0)});
-}
-
-// A few numbers of this rank: rank * 1000, ...
-arrow::Result<Table> Few(Context& context, int64_t rows) {
-  return Table::FromBatches(context.resources(), Numbers(),
-                            {Counting(*context.resources(), 1000 * context.rank(), rows)});
-}
 
 std::vector<int64_t> Values(const Table& table) {
   std::vector<int64_t> out;
@@ -62,108 +27,7 @@ std::vector<int64_t> Values(const Table& table) {
   return out;
 }
 
-// The rows of `table` are those of `expected`, one batch after another.
-arrow::Status ExpectRows(const Table& table, const std::vector<std::shared_ptr<arrow::RecordBatch>>& expected) {
-  size_t which = 0;
-  int64_t row = 0;
-  auto skip_finished = [&] {
-    while (which < expected.size() && (expected[which] == nullptr || row == expected[which]->num_rows())) {
-      ++which;
-      row = 0;
-    }
-  };
-  for (const auto& chunk : table.chunks()) {
-    ARROW_ASSIGN_OR_RAISE(auto batch, chunk->Pin());
-    ARROW_RETURN_NOT_OK(batch->ValidateFull());
-    skip_finished();
-    REQUIRE(which < expected.size(), "more rows than expected");
-    REQUIRE(row + batch->num_rows() <= expected[which]->num_rows(), "a chunk of two sources");
-    for (int i = 0; i < batch->num_columns(); ++i) {
-      const auto part = expected[which]->column(i)->Slice(row, batch->num_rows());
-      REQUIRE(batch->column(i)->Equals(*part), batch->schema()->field(i)->ToString(), " got ",
-              batch->column(i)->ToString(), " expected ", part->ToString());
-    }
-    row += batch->num_rows();
-  }
-  skip_finished();
-  REQUIRE(which == expected.size(), "rows are missing");
-  return arrow::Status::OK();
-}
-
-// What each rank brings, known everywhere.
-struct Plan {
-  std::shared_ptr<arrow::Schema> schema;
-  std::vector<std::vector<std::shared_ptr<arrow::RecordBatch>>> batches;  // by rank
-  uint64_t seed = 0;
-
-  // Where row `row` of rank `from` goes.
-  uint32_t To(Rank from, int64_t row, int ranks) const {
-    uint64_t h = (seed + static_cast<uint64_t>(from) * 1000003 + static_cast<uint64_t>(row)) * 0x9e3779b97f4a7c15ULL;
-    h ^= h >> 31;
-    switch (seed % 4) {
-      case 0:
-        return 0;  // all to one
-      case 1:
-        return static_cast<uint32_t>(h % 8 != 0 ? 0 : (h >> 8) % static_cast<uint64_t>(ranks));
-      default:
-        return static_cast<uint32_t>((h >> 8) % static_cast<uint64_t>(ranks));
-    }
-  }
-
-  arrow::Status Run(Context& context) const {
-    const int ranks = context.world_size();
-    const Rank me = context.rank();
-    ARROW_ASSIGN_OR_RAISE(auto table, Table::FromBatches(context.resources(), schema, batches[me], false));
-    ARROW_ASSIGN_OR_RAISE(auto got,
-                          ShuffleTable(context, "test", table,
-                                       [&](const arrow::RecordBatch& batch, int64_t before, std::vector<uint32_t>* to) {
-                                         to->clear();
-                                         for (int64_t i = 0; i < batch.num_rows(); ++i) {
-                                           to->push_back(To(me, before + i, ranks));
-                                         }
-                                         return arrow::Status::OK();
-                                       }));
-    std::vector<std::shared_ptr<arrow::RecordBatch>> expected;
-    for (Rank from = 0; from < ranks; ++from) {
-      int64_t row = 0;
-      for (const auto& batch : batches[from]) {
-        std::vector<uint32_t> to;
-        for (int64_t i = 0; i < batch->num_rows(); ++i) {
-          to.push_back(To(from, row++, ranks));
-        }
-        ARROW_ASSIGN_OR_RAISE(auto parts,
-                              PartitionBatch(*context.resources(), *batch, to, static_cast<uint32_t>(ranks)));
-        expected.push_back(parts[me]);
-      }
-    }
-    return ExpectRows(got, expected);
-  }
-};
-
-Plan MakePlan(const std::shared_ptr<arrow::Schema>& schema, int ranks, uint64_t seed, int64_t most_rows) {
-  Plan plan{schema, {}, seed};
-  std::mt19937_64 random(seed);
-  for (Rank rank = 0; rank < ranks; ++rank) {
-    plan.batches.emplace_back();
-    const uint64_t count = random() % 4;  // none: a rank with nothing
-    for (uint64_t i = 0; i < count; ++i) {
-      const auto rows = static_cast<int64_t>(random() % static_cast<uint64_t>(most_rows));
-      auto batch = RandomBatch(schema, rows + 10, random());
-      plan.batches.back().push_back(batch->Slice(static_cast<int64_t>(random() % 10), rows));
-    }
-  }
-  return plan;
-}
-
-class ExchangeTest : public ::testing::TestWithParam<WorldParameter> {
- protected:
-  ThreadWorld world() const {
-    ThreadWorld world = MakeThreadWorld(GetParam());
-    world.options.memory_bytes = int64_t{64} << 20;
-    return world;
-  }
-  int ranks() const { return GetParam().ranks; }
-};
+class ExchangeTest : public ExchangeWorldTest {};
 
 INSTANTIATE_TEST_SUITE_P(Worlds, ExchangeTest, ::testing::ValuesIn(EachWorld()), WorldName);
 
@@ -284,126 +148,6 @@ TEST_P(ExchangeTest, RepartitionKeepsTheOrder) {
   }));
 }
 
-TEST_P(ExchangeTest, ASourceThatFailsFailsEverywhereAndTheWorldGoesOn) {
-  if (ranks() == 1) {
-    GTEST_SKIP() << "needs another rank";
-  }
-  ExpectAllOk(RunRanks(world(), [&](Context& context) -> arrow::Status {
-    auto resources = context.resources();
-    int calls = 0;
-    auto source = [&]() -> arrow::Result<std::optional<std::vector<Outgoing>>> {
-      if (context.rank() == 1 && calls == 2) {
-        return arrow::Status::IOError("the file ends in its middle");
-      }
-      if (++calls > 50) {
-        return std::nullopt;
-      }
-      std::vector<Outgoing> out;
-      for (Rank to = 0; to < context.world_size(); ++to) {
-        out.push_back({to, Counting(*resources, 0, 4000)});
-      }
-      return out;
-    };
-    auto status = Exchange(context, "broken", Numbers(), source, [](Incoming) { return arrow::Status::OK(); }).status();
-    REQUIRE(status.IsIOError(), status.ToString());
-    REQUIRE(status.message().find("the file ends in its middle") != std::string::npos, status.ToString());
-    if (context.rank() != 1) {
-      REQUIRE(status.message().find("rank 1") != std::string::npos, status.ToString());
-      REQUIRE(IsError(status, ErrorKind::kRemote), status.ToString());
-    }
-    ARROW_ASSIGN_OR_RAISE(auto few, Few(context, 5));
-    ARROW_ASSIGN_OR_RAISE(auto all, AllGatherTable(context, few));
-    REQUIRE(all.num_rows() == 5 * context.world_size());
-    return arrow::Status::OK();
-  }));
-}
-
-TEST_P(ExchangeTest, ATargetThatFailsFailsEverywhere) {
-  ExpectAllOk(RunRanks(world(), [&](Context& context) -> arrow::Status {
-    const Rank bad = context.world_size() - 1;
-    int left = 20;
-    auto source = [&]() -> arrow::Result<std::optional<std::vector<Outgoing>>> {
-      if (left-- == 0) {
-        return std::nullopt;
-      }
-      std::vector<Outgoing> out;
-      for (Rank to = 0; to < context.world_size(); ++to) {
-        out.push_back({to, Counting(*context.resources(), 0, 4000)});
-      }
-      return out;
-    };
-    auto target = [&](const Incoming& incoming) {
-      return context.rank() == bad && incoming.sequence == 3 ? arrow::Status::IOError("No space left on device")
-                                                             : arrow::Status::OK();
-    };
-    auto status = Exchange(context, "full", Numbers(), source, target).status();
-    REQUIRE(status.IsIOError(), status.ToString());
-    REQUIRE(status.message().find("No space left") != std::string::npos);
-    return context.communicator().Barrier();
-  }));
-}
-
-TEST_P(ExchangeTest, TwoRanksMayFailAtOnce) {
-  if (ranks() == 1) {
-    GTEST_SKIP() << "needs another rank";
-  }
-  ExpectAllOk(RunRanks(world(), [&](Context& context) -> arrow::Status {
-    int left = 30;
-    auto source = [&]() -> arrow::Result<std::optional<std::vector<Outgoing>>> {
-      if (left-- == 0 || (context.rank() < 2 && left == 10)) {
-        return arrow::Status::Invalid("rank ", context.rank(), " gives up");
-      }
-      std::vector<Outgoing> out;
-      for (Rank to = 0; to < context.world_size(); ++to) {
-        out.push_back({to, Counting(*context.resources(), 0, 20000)});
-      }
-      return out;
-    };
-    auto status =
-        Exchange(context, "two", Numbers(), source, [](const Incoming&) { return arrow::Status::OK(); }).status();
-    REQUIRE(status.IsInvalid(), status.ToString());
-    return context.communicator().Barrier();
-  }));
-}
-
-TEST_P(ExchangeTest, RowsForNoRankAreRefused) {
-  ExpectAllOk(RunRanks(world(), [&](Context& context) -> arrow::Status {
-    if (context.world_size() == 1) {
-      return arrow::Status::OK();
-    }
-    ARROW_ASSIGN_OR_RAISE(auto few, Few(context, 5));
-    auto status =
-        ShuffleTable(context, "astray", few, [&](const arrow::RecordBatch& batch, int64_t, std::vector<uint32_t>* to) {
-          to->assign(static_cast<size_t>(batch.num_rows()), 99);
-          return arrow::Status::OK();
-        }).status();
-    REQUIRE(status.IsInvalid() && status.message().find("rank 99") != std::string::npos, status.ToString());
-    return context.communicator().Barrier();
-  }));
-}
-
-TEST_P(ExchangeTest, OtherSchemasAreToldApart) {
-  if (ranks() == 1) {
-    GTEST_SKIP() << "needs another rank";
-  }
-  ExpectAllOk(RunRanks(world(), [&](Context& context) -> arrow::Status {
-    auto schema = arrow::schema({arrow::field("n", arrow::int64(), /*nullable=*/context.rank() != 1)});
-    auto status = AllGatherTable(context, Table::Empty(context.resources(), schema)).status();
-    REQUIRE(IsError(status, ErrorKind::kCollectiveMismatch), status.ToString());
-    for (const char* part : {"rank 0", "rank 1", "n: int64 not null", "{n: int64}"}) {
-      REQUIRE(status.message().find(part) != std::string::npos, part, " in ", status.ToString());
-    }
-    return context.communicator().Barrier();
-  }));
-}
-
-// Two ranks on the simulated world, which has the least overhead.
-ThreadWorld Pair(int64_t memory = int64_t{64} << 20) {
-  ThreadWorld world = MakeThreadWorld({ThreadWorld::Kind::kInproc, 2});
-  world.options.memory_bytes = memory;
-  return world;
-}
-
 // Bytes that rank 0 sends for `batches`, as the lanes count them.
 int64_t BytesFor(const std::shared_ptr<arrow::Schema>& schema,
                  const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
@@ -492,54 +236,6 @@ TEST(ExchangeMemoryTest, AShuffleLargerThanTheBudgetStaysInBounds) {
   }));
 }
 
-TEST(ExchangeMemoryTest, OutOfMemoryAtOneRankIsTold) {
-  constexpr int64_t kLimit = int64_t{8} << 20;
-  ExpectAllOk(RunRanks(Pair(kLimit), [&](Context& context) -> arrow::Status {
-    std::vector<std::shared_ptr<arrow::RecordBatch>> hoard;  // held, so nothing can be spilled
-    int left = 64;
-    auto source = [&]() -> arrow::Result<std::optional<std::vector<Outgoing>>> {
-      if (context.rank() == 1 || left-- == 0) {
-        return std::nullopt;
-      }
-      return std::vector<Outgoing>{{1, Counting(*context.resources(), 0, 1 << 15)}};
-    };
-    auto target = [&](Incoming incoming) {
-      hoard.push_back(std::move(incoming.batch));
-      return arrow::Status::OK();
-    };
-    auto status = Exchange(context, "hoard", Numbers(), source, target).status();
-    REQUIRE(status.IsOutOfMemory(), status.ToString());
-    REQUIRE(status.message().find("CYLON_MEMORY") != std::string::npos, status.ToString());
-    REQUIRE(context.rank() == 1 || status.message().find("rank 1") != std::string::npos, status.ToString());
-    hoard.clear();
-    ARROW_ASSIGN_OR_RAISE(auto few, Few(context, 5));
-    return AllGatherTable(context, few).status();
-  }));
-}
-
-TEST(ExchangeInterruptTest, AWaitEndsWithTheHooksStatus) {
-  std::atomic<bool> interrupted{false};
-  auto world = Pair();
-  world.interrupt = [&] { return interrupted ? arrow::Status::Cancelled("Ctrl-C") : arrow::Status::OK(); };
-  const auto statuses = RunRanks(world, [&](Context& context) -> arrow::Status {
-    auto source = [&]() -> arrow::Result<std::optional<std::vector<Outgoing>>> {
-      if (context.rank() == 0) {
-        interrupted = true;  // then rank 0 waits for the rows of rank 1, which waits too
-        return std::nullopt;
-      }
-      return std::vector<Outgoing>{{0, Counting(*context.resources(), 0, 1 << 15)}};
-    };
-    return Exchange(context, "endless", Numbers(), source, [](const Incoming&) { return arrow::Status::OK(); })
-        .status();
-  });
-  // Whoever is asked first leaves; the other is asked too, or sees that it is gone.
-  const auto& first = statuses[0].IsCancelled() ? statuses[0] : statuses[1];
-  EXPECT_TRUE(first.IsCancelled()) << statuses[0] << " and " << statuses[1];
-  EXPECT_THAT(first.message(), HasSubstr("Ctrl-C"));
-  EXPECT_FALSE(statuses[0].ok());
-  EXPECT_FALSE(statuses[1].ok());
-}
-
 // One exchange of random tables under a seed's order of events.
 std::string RunSeed(uint64_t seed) {
   std::mt19937_64 random(seed);
@@ -570,37 +266,5 @@ std::string RunSeed(uint64_t seed) {
 
 TEST(ExchangeSimTest, EverySeedGivesTheSameRows) { ForEachSeed(100, 10000, RunSeed); }
 
-// A rank is lost at a moment of the seed's choosing, an exchange may fail by itself too: nobody hangs.
-std::string RunKillSeed(uint64_t seed) {
-  std::mt19937_64 random(seed);
-  const int ranks = 2 + static_cast<int>(random() % 3);
-  const Plan plan = MakePlan(Numbers(), ranks, seed, 3000);
-  ThreadWorld world = MakeThreadWorld({ThreadWorld::Kind::kSim, ranks}, seed);
-  world.options.memory_bytes = int64_t{8} << 20;
-  world.options.chunk_bytes = 16 << 10;
-  world.kill_rank = static_cast<Rank>(random() % static_cast<uint64_t>(ranks));
-  world.kill_after = static_cast<int64_t>(random() % 1500);
-  const auto statuses = RunRanks(world, [&](Context& context) -> arrow::Status {
-    for (int i = 0; i < 3; ++i) {
-      ARROW_RETURN_NOT_OK(plan.Run(context));
-    }
-    return arrow::Status::OK();
-  });
-  std::string wrong;
-  for (Rank rank = 0; rank < ranks; ++rank) {
-    const auto& status = statuses[rank];
-    if (rank == world.kill_rank || status.ok()) {
-      continue;  // the loss may come after the last exchange
-    }
-    const auto detail = GetErrorDetail(status);
-    if (!IsError(status, ErrorKind::kRankFailed) || detail->rank != world.kill_rank) {
-      wrong += "rank " + std::to_string(rank) + ": " + status.ToString() + "\n";
-    }
-  }
-  return wrong;
-}
-
-TEST(ExchangeSimTest, ALostRankIsNamedByTheOthersOnEverySeed) { ForEachSeed(100, 2000, RunKillSeed); }
-
 }  // namespace
-}  // namespace cylon
+}  // namespace cylon::testing
