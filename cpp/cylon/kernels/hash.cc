@@ -14,24 +14,15 @@ namespace {
 
 constexpr uint64_t kNullHash = 0x9AE16A3B2F90404Fu;  // an arbitrary constant, the same on every rank
 
-/// splitmix64's step (Steele, Lea, Flood: Fast splittable pseudorandom number generators). One to one, so that one
-/// word's hash stands for the word itself.
-inline uint64_t Mix(uint64_t word) {
-  word += 0x9E3779B97F4A7C15u;
-  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9u;
-  word = (word ^ (word >> 27)) * 0x94D049BB133111EBu;
-  return word ^ (word >> 31);
-}
-
 CYLON_CLONES void MixAll(uint64_t* words, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
-    words[i] = Mix(words[i]);
+    words[i] = HashOfWord(words[i]);
   }
 }
 
 CYLON_CLONES void ChainAll(uint64_t* hashes, const uint64_t* next, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
-    hashes[i] = Mix((hashes[i] << 5 | hashes[i] >> 59) ^ next[i]);
+    hashes[i] = ChainHash(hashes[i], next[i]);
   }
 }
 
@@ -69,7 +60,7 @@ void HashColumns(const std::vector<KeyColumn>& columns, int64_t num_rows, std::v
 }
 
 uint64_t RehashForLevel(uint64_t hash, int level) {
-  return Mix(hash ^ (static_cast<uint64_t>(level) * 0xD6E8FEB86659FD93u));
+  return HashOfWord(hash ^ (static_cast<uint64_t>(level) * 0xD6E8FEB86659FD93u));
 }
 
 arrow::Status HashRows(const arrow::RecordBatch& batch, const std::vector<int>& keys, std::vector<uint64_t>* hashes) {

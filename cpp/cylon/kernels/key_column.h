@@ -58,6 +58,13 @@ class CYLON_EXPORT KeyColumn {
   /// Only for words; under nulls is anything.
   void LoadWords(uint64_t* out) const;
 
+  /// Rows [offset, offset + length), without a copy.
+  KeyColumn Slice(int64_t offset, int64_t length) const {
+    KeyColumn result = *this;
+    result.data_ = data_->Slice(offset, length);
+    return result;
+  }
+
   /// The bytes of value i; only for kinds from kDecimal on, and not for a null.
   std::string_view Bytes(int64_t i) const;
 

@@ -1,0 +1,405 @@
+// Rows dealt into cache-sized partitions, column by column.
+#include "cylon/kernels/radix_partition.h"
+
+#include <arrow/util/bit_util.h>
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <numeric>
+
+#include "cylon/kernels/hash.h"
+#include "cylon/kernels/hash_columns.h"
+#include "cylon/kernels/radix_scatter.h"
+
+namespace cylon {
+
+namespace {
+
+constexpr int kMostBits = 11;
+constexpr int64_t kPartitionBytes = 256 << 10;
+
+/// Rows that are turned into words at a time: 32 KiB of them stay in the first-level cache or just beyond.
+constexpr int64_t kBlockRows = 4096;
+
+/// Below this a second thread costs more than it saves.
+constexpr int64_t kRowsPerThread = 1 << 16;
+
+struct Bytes16 {
+  uint64_t words[2];
+};
+
+/// Bytes of a value as it is carried; 0 where it cannot be.
+int CarriedWidth(const arrow::DataType& type) {
+  if (type.id() == arrow::Type::BOOL) {
+    return 1;
+  }
+  const bool plain = arrow::is_primitive(type.id()) || arrow::is_decimal(type.id()) ||
+                     type.id() == arrow::Type::FIXED_SIZE_BINARY || arrow::is_interval(type.id());
+  const int width = plain ? type.byte_width() : 0;
+  return width == 1 || width == 2 || width == 4 || width == 8 || width == 16 ? width : 0;
+}
+
+/// Whether the words of a column are the values themselves, as they lie.
+bool WordsAreValues(const KeyColumn& column) {
+  return column.width() == 8 && (column.kind() == KeyKind::kSigned || column.kind() == KeyKind::kUnsigned);
+}
+
+/// One byte for each of `rows` bits from `offset` on; ones where there are no bits.
+const uint8_t* UnpackBits(const uint8_t* bits, int64_t offset, int64_t rows, std::vector<uint8_t>* out) {
+  out->assign(rows, 1);
+  for (int64_t i = 0; bits != nullptr && i < rows; ++i) {
+    (*out)[i] = static_cast<uint8_t>(arrow::bit_util::GetBit(bits, offset + i));
+  }
+  return out->data();
+}
+
+/// The words of `count` rows from `offset` on, in `scratch` unless they lie there as they are.
+const uint64_t* Words(const KeyColumn& column, int64_t offset, int64_t count, std::vector<uint64_t>* scratch) {
+  if (WordsAreValues(column)) {
+    return column.data()->GetValues<uint64_t>(1) + offset;
+  }
+  scratch->resize(count);
+  column.Slice(offset, count).LoadWords(scratch->data());
+  return scratch->data();
+}
+
+}  // namespace
+
+arrow::Result<KeyForm> KeyFormOf(const Table& table, const std::vector<int>& keys) {
+  ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*table.schema(), keys));
+  if (encoder.hash_is_key()) {
+    return KeyForm::kWord;
+  }
+  bool words = keys.size() == 2;
+  for (int key : keys) {
+    const auto& field = *table.schema()->field(key);
+    ARROW_ASSIGN_OR_RAISE(const auto column, KeyColumn::OfType(field.type(), field.name()));
+    words = words && column.is_word();
+  }
+  for (const auto& chunk : table.chunks()) {
+    if (!words) {
+      break;
+    }
+    ARROW_ASSIGN_OR_RAISE(const auto batch, chunk->Pin());
+    ARROW_ASSIGN_OR_RAISE(const auto columns, KeyColumn::MakeAll(table.resources()->memory(), *batch, keys));
+    words = std::all_of(columns.begin(), columns.end(), [](const auto& c) { return c.data()->GetNullCount() == 0; });
+  }
+  return words ? KeyForm::kTwoWords : KeyForm::kHash;
+}
+
+bool CanCarry(const arrow::DataType& type) { return CarriedWidth(type) != 0; }
+
+int RadixBits(int64_t rows, int64_t row_bytes) {
+  const int64_t partitions = rows * std::max<int64_t>(row_bytes, 1) / kPartitionBytes;
+  return std::clamp(static_cast<int>(std::bit_width(static_cast<uint64_t>(partitions))), 0, kMostBits);
+}
+
+arrow::Result<std::unique_ptr<RadixPartitions>> RadixPartitions::Make(const std::shared_ptr<Resources>& resources,
+                                                                      const Table& table, const RadixPlan& plan) {
+  if (table.num_rows() >= std::numeric_limits<uint32_t>::max()) {
+    return arrow::Status::CapacityError(table.num_rows(),
+                                        " rows were to be partitioned at once, which takes fewer than ",
+                                        std::numeric_limits<uint32_t>::max(),
+                                        "; use more ranks, or a smaller CYLON_MEMORY, so that they are cut before");
+  }
+  std::unique_ptr<RadixPartitions> result(new RadixPartitions(resources, table.schema(), plan));
+  result->plan_.row_numbers = plan.row_numbers || plan.form == KeyForm::kHash;
+  ARROW_RETURN_NOT_OK(result->Pin(table));
+  const int64_t rows = table.num_rows();
+  ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<arrow::Buffer> partition_of,
+                        arrow::AllocateBuffer(rows * 2, resources->memory()));
+  // Hashes are kept only where they are dear: words are hashed again where they are needed.
+  const bool keeps_hashes = plan.form == KeyForm::kHash;
+  ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<arrow::Buffer> hashes,
+                        arrow::AllocateBuffer(keeps_hashes ? rows * 8 : 0, resources->memory()));
+  ARROW_RETURN_NOT_OK(
+      result->FindPartitions(partition_of->mutable_data_as<uint16_t>(), hashes->mutable_data_as<uint64_t>()));
+  result->PlaceRanges();
+  const auto* numbers = partition_of->data_as<uint16_t>();
+  ARROW_RETURN_NOT_OK(result->DealKeys(numbers, hashes->data_as<uint64_t>()));
+  for (int column : plan.carried) {
+    ARROW_RETURN_NOT_OK(result->DealColumn(column, numbers));
+  }
+  return result;
+}
+
+arrow::Status RadixPartitions::Pin(const Table& table) {
+  const int64_t most_threads = std::max<int64_t>(1, table.num_rows() / kRowsPerThread);
+  const int64_t threads = std::min<int64_t>(resources_->arena().threads(), most_threads);
+  const int64_t share = (table.num_rows() + threads - 1) / threads;
+  // kHash keeps encoded keys by piece, so pieces stay small there.
+  const int64_t longest =
+      plan_.form == KeyForm::kHash ? resources_->options().morsel_rows : std::numeric_limits<int64_t>::max();
+  int64_t first_row = 0;
+  for (const auto& chunk : table.chunks()) {
+    ARROW_ASSIGN_OR_RAISE(auto batch, chunk->Pin());
+    for (int64_t offset = 0; offset < batch->num_rows();) {
+      const int64_t range_end = (first_row / share + 1) * share;
+      const int64_t length = std::min({batch->num_rows() - offset, longest, range_end - first_row});
+      pieces_.push_back({batches_.size(), offset, length, first_row});
+      piece_locator_.AddBatch(length);
+      offset += length;
+      first_row += length;
+      if (first_row == range_end) {
+        range_ends_.push_back(pieces_.size());
+      }
+    }
+    locator_.AddBatch(batch->num_rows());
+    batches_.push_back(std::move(batch));
+  }
+  if (range_ends_.empty() || range_ends_.back() != pieces_.size()) {
+    range_ends_.push_back(pieces_.size());
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Status RadixPartitions::FindPartitions(uint16_t* partition_of, uint64_t* hashes) {
+  const auto ranges = static_cast<int64_t>(range_ends_.size());
+  positions_.assign(ranges, std::vector<uint64_t>(count() + 1, 0));
+  key_batches_.resize(plan_.form == KeyForm::kHash ? pieces_.size() : 0);
+  return resources_->arena().ParallelFor(ranges, [&](int64_t range) {
+    for (size_t i = range == 0 ? 0 : range_ends_[range - 1]; i < range_ends_[range]; ++i) {
+      const Piece& piece = pieces_[i];
+      if (plan_.form == KeyForm::kHash) {
+        ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*batches_[piece.batch]->schema(), plan_.keys));
+        ARROW_ASSIGN_OR_RAISE(key_batches_[i], encoder.Encode(resources_->memory(), *batches_[piece.batch]->Slice(
+                                                                                        piece.offset, piece.length)));
+      }
+      ARROW_RETURN_NOT_OK(FindPartitionsOf(piece, positions_[range].data(), partition_of + piece.first_row,
+                                           hashes + (plan_.form == KeyForm::kHash ? piece.first_row : 0)));
+      if (plan_.form == KeyForm::kHash) {
+        key_batches_[i].hashes = {};  // they are in `hashes` now
+      }
+    }
+    return arrow::Status::OK();
+  });
+}
+
+arrow::Status RadixPartitions::FindPartitionsOf(const Piece& piece, uint64_t* counts, uint16_t* partition_of,
+                                                uint64_t* hashes) {
+  const uint64_t mask = count() - 1;
+  const auto null_partition = static_cast<uint16_t>(count());
+  if (plan_.form == KeyForm::kHash) {
+    const KeyBatch& keys = key_batches_[&piece - pieces_.data()];
+    for (int64_t i = 0; i < piece.length; ++i) {
+      hashes[i] = keys.hashes[i];
+      partition_of[i] = keys.IsNull(i) ? null_partition : static_cast<uint16_t>(hashes[i] & mask);
+      ++counts[partition_of[i]];
+    }
+    return arrow::Status::OK();
+  }
+  const auto batch = batches_[piece.batch]->Slice(piece.offset, piece.length);
+  ARROW_ASSIGN_OR_RAISE(const auto columns, KeyColumn::MakeAll(resources_->memory(), *batch, plan_.keys));
+  std::vector<uint64_t> first_scratch;
+  std::vector<uint64_t> second_scratch;
+  for (int64_t begin = 0; begin < piece.length; begin += kBlockRows) {
+    const int64_t rows = std::min(kBlockRows, piece.length - begin);
+    const uint64_t* first = Words(columns[0], begin, rows, &first_scratch);
+    uint16_t* out = partition_of + begin;
+    if (plan_.form == KeyForm::kTwoWords) {
+      const uint64_t* second = Words(columns[1], begin, rows, &second_scratch);
+      for (int64_t i = 0; i < rows; ++i) {
+        out[i] = static_cast<uint16_t>(HashOfWords(first[i], second[i]) & mask);
+      }
+    } else {
+      for (int64_t i = 0; i < rows; ++i) {
+        out[i] = static_cast<uint16_t>(HashOfWord(first[i]) & mask);
+      }
+      if (columns[0].may_have_nulls()) {
+        for (int64_t i = 0; i < rows; ++i) {
+          out[i] = columns[0].IsNull(begin + i) ? null_partition : out[i];
+        }
+      }
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      ++counts[out[i]];
+    }
+  }
+  return arrow::Status::OK();
+}
+
+void RadixPartitions::PlaceRanges() {
+  uint64_t next = 0;
+  starts_.reserve(count() + 2);
+  for (int64_t p = 0; p <= count(); ++p) {
+    starts_.push_back(static_cast<int64_t>(next));
+    for (auto& range : positions_) {
+      next += std::exchange(range[p], next);
+    }
+  }
+  starts_.push_back(static_cast<int64_t>(next));
+}
+
+arrow::Result<uint8_t*> RadixPartitions::Allocate(int64_t width) {
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer,
+                        arrow::AllocateBuffer(num_rows() * width, resources_->memory()));
+  buffers_.push_back(std::move(buffer));
+  return buffers_.back()->mutable_data();
+}
+
+template <typename T, typename Load>
+arrow::Status RadixPartitions::Deal(const uint16_t* partition_of, uint8_t* out, const Load& load) {
+  return resources_->arena().ParallelFor(static_cast<int64_t>(range_ends_.size()), [&](int64_t range) {
+    RadixScatter<T> scatter(static_cast<T*>(static_cast<void*>(out)), positions_[range]);
+    std::vector<T> scratch;
+    for (size_t i = range == 0 ? 0 : range_ends_[range - 1]; i < range_ends_[range]; ++i) {
+      const Piece& piece = pieces_[i];
+      for (int64_t begin = 0; begin < piece.length; begin += kBlockRows) {
+        const int64_t rows = std::min(kBlockRows, piece.length - begin);
+        const T* values = load(piece, begin, rows, &scratch);
+        const uint16_t* partitions = partition_of + piece.first_row + begin;
+        for (int64_t k = 0; k < rows; ++k) {
+          scatter.Add(partitions[k], values[k]);
+        }
+      }
+    }
+    scatter.Finish();
+    return arrow::Status::OK();
+  });
+}
+
+arrow::Status RadixPartitions::DealKeys(const uint16_t* partition_of, const uint64_t* hashes) {
+  ARROW_ASSIGN_OR_RAISE(uint8_t* words, Allocate(8));
+  words_ = static_cast<uint64_t*>(static_cast<void*>(words));
+  if (plan_.form == KeyForm::kHash) {
+    ARROW_RETURN_NOT_OK(Deal<uint64_t>(partition_of, words, [&](const Piece& piece, int64_t begin, int64_t, auto*) {
+      return hashes + piece.first_row + begin;
+    }));
+  } else {
+    const auto deal = [&](size_t key, uint8_t* out) -> arrow::Status {
+      std::vector<KeyColumn> columns;
+      for (const auto& batch : batches_) {
+        ARROW_ASSIGN_OR_RAISE(auto column,
+                              KeyColumn::Make(resources_->memory(), batch->column_data(plan_.keys[key]), ""));
+        columns.push_back(std::move(column));
+      }
+      return Deal<uint64_t>(partition_of, out, [&](const Piece& piece, int64_t begin, int64_t rows, auto* scratch) {
+        return Words(columns[piece.batch], piece.offset + begin, rows, scratch);
+      });
+    };
+    ARROW_RETURN_NOT_OK(deal(0, words));
+    std::fill(words_ + begin(count()), words_ + num_rows(), 0);
+    if (plan_.form == KeyForm::kTwoWords) {
+      ARROW_ASSIGN_OR_RAISE(uint8_t* second, Allocate(8));
+      second_words_ = static_cast<uint64_t*>(static_cast<void*>(second));
+      ARROW_RETURN_NOT_OK(deal(1, second));
+    }
+  }
+  if (plan_.row_numbers) {
+    ARROW_ASSIGN_OR_RAISE(uint8_t* numbers, Allocate(4));
+    row_numbers_ = static_cast<uint32_t*>(static_cast<void*>(numbers));
+    return Deal<uint32_t>(partition_of, numbers, [](const Piece& piece, int64_t begin, int64_t rows, auto* scratch) {
+      scratch->resize(rows);
+      std::iota(scratch->begin(), scratch->end(), static_cast<uint32_t>(piece.first_row + begin));
+      return scratch->data();
+    });
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Status RadixPartitions::DealColumn(int column, const uint16_t* partition_of) {
+  CarriedColumn carried;
+  carried.type = schema_->field(column)->type();
+  carried.width = CarriedWidth(*carried.type);
+  if (carried.width == 0) {
+    return arrow::Status::Invalid("column '", schema_->field(column)->name(), "' of type ", carried.type->ToString(),
+                                  " cannot be carried with its keys; only fixed widths of 1, 2, 4, 8 and 16 bytes can");
+  }
+  std::vector<std::shared_ptr<arrow::ArrayData>> sources;
+  bool nullable = false;
+  for (const auto& batch : batches_) {
+    sources.push_back(batch->column_data(column));
+    nullable = nullable || sources.back()->GetNullCount() != 0;
+  }
+  if (AliasesWords(column)) {
+    carried.values = buffers_[0]->data();
+  } else {
+    ARROW_ASSIGN_OR_RAISE(uint8_t* values, Allocate(carried.width));
+    carried.values = values;
+    ARROW_RETURN_NOT_OK(DealValues(carried, sources, partition_of, values));
+  }
+  if (nullable) {
+    ARROW_ASSIGN_OR_RAISE(uint8_t* valid, Allocate(1));
+    carried.valid = valid;
+    ARROW_RETURN_NOT_OK(
+        Deal<uint8_t>(partition_of, valid, [&](const Piece& piece, int64_t begin, int64_t rows, auto* scratch) {
+          const auto& source = *sources[piece.batch];
+          const uint8_t* bits = source.MayHaveNulls() ? source.buffers[0]->data() : nullptr;
+          return UnpackBits(bits, source.offset + piece.offset + begin, rows, scratch);
+        }));
+  }
+  columns_.push_back(std::move(carried));
+  return arrow::Status::OK();
+}
+
+bool RadixPartitions::AliasesWords(int column) const {
+  if (plan_.form != KeyForm::kWord || plan_.keys[0] != column) {
+    return false;
+  }
+  const auto plain = KeyColumn::OfType(schema_->field(column)->type(), "");
+  return plain.ok() && WordsAreValues(*plain);
+}
+
+arrow::Status RadixPartitions::DealValues(const CarriedColumn& carried,
+                                          const std::vector<std::shared_ptr<arrow::ArrayData>>& sources,
+                                          const uint16_t* partition_of, uint8_t* out) {
+  const auto deal = [&]<typename T>(T) {
+    return Deal<T>(partition_of, out, [&](const Piece& piece, int64_t begin, int64_t, auto*) {
+      return sources[piece.batch]->template GetValues<T>(1) + piece.offset + begin;
+    });
+  };
+  if (carried.type->id() == arrow::Type::BOOL) {
+    return Deal<uint8_t>(partition_of, out, [&](const Piece& piece, int64_t begin, int64_t rows, auto* scratch) {
+      const auto& source = *sources[piece.batch];
+      return UnpackBits(source.buffers[1]->data(), source.offset + piece.offset + begin, rows, scratch);
+    });
+  }
+  switch (carried.width) {
+    case 1:
+      return deal(uint8_t{});
+    case 2:
+      return deal(uint16_t{});
+    case 4:
+      return deal(uint32_t{});
+    case 8:
+      return deal(uint64_t{});
+    default:
+      return deal(Bytes16{});
+  }
+}
+
+uint64_t RadixPartitions::HashAt(int64_t place) const {
+  switch (plan_.form) {
+    case KeyForm::kWord:
+      return HashOfWord(words_[place]);
+    case KeyForm::kTwoWords:
+      return HashOfWords(words_[place], second_words_[place]);
+    default:
+      return words_[place];
+  }
+}
+
+std::string_view RadixPartitions::KeyBytes(uint32_t row, bool* null) const {
+  uint32_t piece;
+  int64_t position;
+  piece_locator_.Locate(row, &piece, &position);
+  const KeyBatch& keys = key_batches_[piece];
+  *null = keys.IsNull(position);
+  const auto* bytes = static_cast<const char*>(static_cast<const void*>(keys.bytes.data()));
+  if (!keys.offsets.empty()) {
+    return {bytes + keys.offsets[position], static_cast<size_t>(keys.offsets[position + 1] - keys.offsets[position])};
+  }
+  // Empty where the hash is the key.
+  const size_t stride = keys.bytes.size() / keys.num_rows;
+  return {bytes + position * stride, stride};
+}
+
+bool RadixPartitions::SameKey(uint32_t row, const RadixPartitions& other, uint32_t other_row) const {
+  bool null = false;
+  bool other_null = false;
+  const auto key = KeyBytes(row, &null);
+  return key == other.KeyBytes(other_row, &other_null) && null == other_null;
+}
+
+}  // namespace cylon
