@@ -85,27 +85,3 @@ def test_half_a_launcher(run: Run, hello: Path, environment: dict[str, str]) -> 
     done = run(environment["CYLON_PYTHON"], hello, CYLON_RANK="0")
     assert done.returncode == 1
     assert "CYLON_WORLD_SIZE" in done.stderr
-
-
-def test_a_full_disk_leaves_nothing_under_the_final_name(run: Run, cylon: str, tmp_path: Path) -> None:
-    program = tmp_path / "write.py"
-    out = tmp_path / "out"
-    program.write_text(
-        "import resource, signal, numpy as np, pycylon as cy\n"
-        "with cy.CylonEnv() as env:\n"
-        "    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "    if env.rank == 1:\n"
-        "        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "    frame = cy.DataFrame({'a': np.random.default_rng(env.rank).random(100_000)}, env=env)\n"
-        "    try:\n"
-        f"        frame.to_parquet({str(out)!r}, compression=None)\n"
-        "    except OSError as error:\n"
-        "        print('refused', error)\n"
-        "    env.barrier()\n"
-    )
-    done = run(cylon, "run", "-n", 3, program)
-    assert done.returncode == 0, done.stderr
-    refused = [line for line in done.stdout.splitlines() if "refused" in line]
-    assert len(refused) == 3
-    assert all("rank 1" in line for line in refused if not line.startswith("[1]"))
-    assert not out.exists() or list(out.iterdir()) == []

@@ -142,7 +142,9 @@ arrow::Status PartFile::Write(const Table& table, const ParquetWriteOptions& opt
   }
   status &= sink->Close();
   if (!status.ok() && !status.IsOutOfMemory()) {
-    status = status.WithMessage("cannot write ", final_.string(), ": ", status.message(),
+    // Arrow keeps the system's reason ("No space left on device") out of the message.
+    const std::string reason = status.detail() == nullptr ? "" : ", " + status.detail()->ToString();
+    status = status.WithMessage("cannot write ", final_.string(), ": ", status.message(), reason,
                                 "; check the space and the permissions there, on this rank's host; nothing was kept");
   }
   return status;
