@@ -5,10 +5,10 @@ RANKS ?= 4
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long bench lint format clean
+.PHONY: help setup build demo test test-long bench bench-peers lint format clean
 
 help: ## list these commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf 'make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf 'make %-11s %s\n' "$$name" "$$what"; done
 
 demo: build ## join a year of flights on 4 ranks of this machine, and check the answer with pandas
 	.venv/bin/cylon run -n $(RANKS) --trace build/flights/trace examples/flights/flights.py --verify $(ARGS)
@@ -21,6 +21,10 @@ test-long: ## sanitizer builds, long property and simulation runs, every lint ch
 
 bench: build ## time join, sort and group-by against the raw network (ARGS="--help" for the choices)
 	.venv/bin/python benchmarks/bench.py $(ARGS)
+
+bench-peers: build ## time pycylon against pandas, polars, duckdb, datafusion and pyarrow (ARGS="--help" for the choices)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	.venv/bin/python benchmarks/bench_peers.py $(ARGS)
 
 lint: ## check layers, formats, types and common mistakes
 	@scripts/setup.sh lint && scripts/lint.sh $(ARGS)

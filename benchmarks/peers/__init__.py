@@ -1,0 +1,1 @@
+"""Timing pycylon against the engines that people would use instead; `bench_peers.py` is the program."""

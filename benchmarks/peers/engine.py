@@ -1,0 +1,88 @@
+"""What an engine has to be able to do to be measured; one adapter per engine implements it.
+
+Tables are loaded into the engine's own form before any clock runs, and an operation returns the engine's own form,
+complete in memory: nothing lazy, nothing still on its way.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+__all__ = ["Aggregate", "Engine", "sql_group_by", "sql_join"]
+
+Aggregate = Sequence[str]  # name of the result, function, column
+
+
+class Engine(ABC):
+    """One engine with a fixed number of threads, in a process of its own."""
+
+    name: ClassVar[str]
+
+    @staticmethod
+    def environment(threads: int) -> dict[str, str]:
+        """Variables that have to be set before the engine is imported."""
+        return {}
+
+    @abstractmethod
+    def __init__(self, threads: int) -> None: ...
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Version of the library."""
+
+    @abstractmethod
+    def load(self, name: str, table: pa.Table) -> None:
+        """Keep `table` under `name` in the engine's own form."""
+
+    @abstractmethod
+    def rows(self, result: Any) -> int:
+        """How many rows a result has."""
+
+    @abstractmethod
+    def to_arrow(self, result: Any) -> pa.Table:
+        """Copy of a result, for checking it."""
+
+    def drop(self, result: Any) -> None:  # noqa: B027 - most engines hold nothing
+        """Let go of a result that the engine itself still holds."""
+
+    @abstractmethod
+    def join(self, left: str, right: str, on: str, how: str) -> Any:
+        """All columns of both, the key once; a right column whose name the left has too ends in ``_r``."""
+
+    @abstractmethod
+    def sort(self, table: str, by: str) -> Any:
+        """All columns, ascending by one; ties in any order."""
+
+    @abstractmethod
+    def distinct(self, table: str, column: str) -> Any:
+        """The distinct values of a column, in any order."""
+
+    @abstractmethod
+    def one_row_each(self, table: str, key: str) -> Any:
+        """A whole row of each key: the first where that is the engine's way, else any."""
+
+    @abstractmethod
+    def group_by(self, table: str, keys: list[str], aggregates: list[Aggregate]) -> Any:
+        """Keys and aggregates in any order: sum, mean, std (n - 1), min, max, count, median."""
+
+
+def sql_join(names: dict[str, list[str]], left: str, right: str, on: str, how: str) -> str:
+    """`Engine.join` in SQL."""
+    taken = set(names[left])
+    columns = [f"{left}.{name}" for name in names[left]]
+    columns += [
+        f"{right}.{name} AS {name}_r" if name in taken else f"{right}.{name}" for name in names[right] if name != on
+    ]
+    kind = {"inner": "JOIN", "left": "LEFT JOIN"}[how]
+    return f"SELECT {', '.join(columns)} FROM {left} {kind} {right} ON {left}.{on} = {right}.{on}"
+
+
+def sql_group_by(functions: dict[str, str], table: str, keys: list[str], aggregates: list[Aggregate]) -> str:
+    """`Engine.group_by` in SQL; `functions` has the dialect's names where they differ."""
+    wanted = [f"{functions.get(function, function)}({column}) AS {name}" for name, function, column in aggregates]
+    return f"SELECT {', '.join([*keys, *wanted])} FROM {table} GROUP BY {', '.join(keys)}"
