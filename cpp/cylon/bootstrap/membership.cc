@@ -2,8 +2,9 @@
 //
 // All keys of a run lie under "job/epoch/". Where a launcher gave the epoch they can only be this run's. Otherwise the
 // ranks agree on one first: a leader (the process of rank 0; where ranks are drawn, whoever finds none) raises the
-// counter "job/generation" to g, and its random nonce, under "job/leader/g", is the epoch. It keeps a beat while it
-// assembles the world. What crashed runs have left lies under their own epochs and never answers.
+// counter "job/generation" to g, and a random text of its own, under "job/leader/g", is the epoch. It keeps a beat
+// while it assembles the world. What crashed runs have left lies under their own epochs and never answers. Who gives up
+// leading and leads again does so under another epoch: in the old one it has a rank already, and would draw a second.
 //
 //   here/<rank>   one rank: nonce, world size, address card       (set-if-absent: a rank is taken once)
 //   arrivals      counter from which ranks are drawn
@@ -105,12 +106,15 @@ Co<std::string> CurrentEpoch(Store* store, std::string prefix) {
   co_return leader.value_or("");
 }
 
-/// Becomes the leader; the epoch is this process's nonce.
-Co<void> Lead(Store* store, const Me* me) {
+/// Becomes the leader of a new epoch.
+Co<std::string> Lead(Store* store, const Me* me) {
+  CYLON_CO_ASSIGN_OR_RETURN(const std::string random, RandomBytes(16));
+  const std::string epoch = HexEncode(random);
   auto raise = store->Add(me->prefix + "generation", 1);
   CYLON_CO_ASSIGN_OR_RETURN(const int64_t generation, co_await raise);
-  auto set = store->Set(me->prefix + "leader/" + std::to_string(generation), me->nonce);
-  co_return co_await set;
+  auto set = store->Set(me->prefix + "leader/" + std::to_string(generation), epoch);
+  CYLON_CO_RETURN_NOT_OK(co_await set);
+  co_return epoch;
 }
 
 /// Watches a leader's beat.
@@ -381,9 +385,9 @@ Co<std::string> FindEpoch(Store* store, Executor& executor, const Me* me, bool* 
     }
     if (lead) {
       auto become = Lead(store, me);
-      CYLON_CO_RETURN_NOT_OK(co_await become);
+      CYLON_CO_ASSIGN_OR_RETURN(std::string own, co_await become);
       *leads = true;
-      co_return me->nonce;
+      co_return own;
     }
     if (executor.Now() >= request.deadline) {
       auto missing = Missing(store, me, "");
@@ -412,13 +416,19 @@ Co<World> Join(Store* store, Executor& executor, JoinRequest request) {
   CYLON_CO_RETURN_NOT_OK(CheckRequest(request));
   CYLON_CO_ASSIGN_OR_RETURN(const std::string random, RandomBytes(16));
   const Me me{request, HexEncode(random), request.job + "/"};
+  std::string epoch;
+  Rank rank = -1;
   while (true) {
     bool leads = false;
     auto find = FindEpoch(store, executor, &me, &leads);
-    CYLON_CO_ASSIGN_OR_RETURN(const std::string epoch, co_await find);
+    CYLON_CO_ASSIGN_OR_RETURN(std::string found, co_await find);
     std::string taken_by;
-    auto take = TakeRank(store, &me, epoch, &taken_by);
-    CYLON_CO_ASSIGN_OR_RETURN(const Rank rank, co_await take);
+    // A leader whose beat stood still may go on: its epoch has a rank for this process already.
+    if (rank < 0 || found != epoch) {
+      epoch = std::move(found);
+      auto take = TakeRank(store, &me, epoch, &taken_by);
+      CYLON_CO_ASSIGN_OR_RETURN(rank, co_await take);
+    }
     if (leads || (!request.epoch.empty() && rank == 0)) {
       auto assemble = Assemble(store, executor, &me, epoch, leads);
       CYLON_CO_ASSIGN_OR_RETURN(const bool assembled, co_await assemble);
