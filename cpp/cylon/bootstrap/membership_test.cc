@@ -5,49 +5,20 @@
 #include <gtest/gtest.h>
 
 #include <barrier>
-#include <filesystem>
 #include <set>
 
 #include "cylon/base/asio_executor.h"
-#include "cylon/base/random.h"
-#include "cylon/bootstrap/store_server.h"
+#include "cylon/bootstrap/testing/any_store.h"
 
-namespace cylon {
+namespace cylon::testing {
 namespace {
 
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
-constexpr auto kPatience = std::chrono::seconds(30);
-
 /// A store that each joining thread opens for itself.
 class MembershipTest : public ::testing::TestWithParam<std::string> {
  protected:
-  MembershipTest() : server_executor_("server") {
-    if (GetParam() == "memory") {
-      data_ = MakeMemoryStoreData();
-    } else if (GetParam() == "directory") {
-      directory_ = std::filesystem::temp_directory_path() / ("cylon-join-" + HexEncode(RandomBytes(8).ValueOrDie()));
-      options_.store = "file://" + directory_;
-    } else {
-      server_ = StoreServer::Start(server_executor_, {"127.0.0.1", 0}, std::string(32, '\xaa')).ValueOrDie();
-      options_.store = server_->address().ToString();
-      options_.secret = std::string(64, 'a');
-    }
-  }
-  ~MembershipTest() override {
-    if (!directory_.empty()) {
-      std::filesystem::remove_all(directory_);
-    }
-  }
-
-  std::unique_ptr<Store> Open(AsioExecutor& executor) {
-    if (data_) {
-      return OpenMemoryStore(data_, executor);
-    }
-    return OpenStore(options_, executor, executor.Now() + kPatience).ValueOrDie();
-  }
-
   static JoinRequest Request(Rank rank, int size, const std::string& job = "job") {
     JoinRequest request;
     request.job = job;
@@ -67,7 +38,7 @@ class MembershipTest : public ::testing::TestWithParam<std::string> {
     for (size_t i = 0; i < requests.size(); ++i) {
       threads.emplace_back([&, i] {
         AsioExecutor executor("p" + std::to_string(i));
-        auto store = Open(executor);
+        auto store = kind_.Open(executor);
         JoinRequest request = requests[i];
         request.deadline = executor.Now() + patience;
         auto joining = Spawn(executor, Join(store.get(), executor, request));
@@ -106,11 +77,7 @@ class MembershipTest : public ::testing::TestWithParam<std::string> {
     return worlds[0]->epoch;
   }
 
-  AsioExecutor server_executor_;
-  std::shared_ptr<MemoryStoreData> data_;
-  std::string directory_;
-  Options options_;
-  std::unique_ptr<StoreServer> server_;
+  AnyStore kind_{GetParam()};
 };
 
 TEST_P(MembershipTest, GivenRanksGetTheWholeTable) {
@@ -197,4 +164,4 @@ INSTANTIATE_TEST_SUITE_P(Stores, MembershipTest, ::testing::Values("memory", "di
                          [](const auto& which) { return which.param; });
 
 }  // namespace
-}  // namespace cylon
+}  // namespace cylon::testing

@@ -3,68 +3,33 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <filesystem>
+#include <array>
+#include <thread>
+#include <vector>
 
 #include "cylon/base/asio_executor.h"
 #include "cylon/base/co.h"
 #include "cylon/base/error.h"
-#include "cylon/base/random.h"
-#include "cylon/bootstrap/key_values.h"
 #include "cylon/bootstrap/store_server.h"
+#include "cylon/bootstrap/testing/any_store.h"
 
-namespace cylon {
+namespace cylon::testing {
 namespace {
 
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
-constexpr auto kPatience = std::chrono::seconds(60);
-const std::string kHexSecret(64, 'a');
-const std::string kSecret(32, '\xaa');
-
-/// Where a test's faces meet, whichever kind of store it is.
 class StoreTest : public ::testing::TestWithParam<std::string> {
  protected:
-  StoreTest() : server_executor_("server"), executor_("client") {
-    if (GetParam() == "memory") {
-      data_ = MakeMemoryStoreData();
-    } else if (GetParam() == "directory") {
-      directory_ = std::filesystem::temp_directory_path() / ("cylon-store-" + HexEncode(RandomBytes(8).ValueOrDie()));
-      options_.store = "file://" + directory_;
-    } else {
-      server_ = StoreServer::Start(server_executor_, {"127.0.0.1", 0}, kSecret).ValueOrDie();
-      options_.store = server_->address().ToString();
-      options_.secret = kHexSecret;
-    }
-    store_ = Open(executor_);
-  }
-  ~StoreTest() override {
-    store_.reset();
-    if (!directory_.empty()) {
-      std::filesystem::remove_all(directory_);
-    }
-  }
-
-  std::unique_ptr<Store> Open(AsioExecutor& executor) {
-    if (data_) {
-      return OpenMemoryStore(data_, executor);
-    }
-    return OpenStore(options_, executor, executor.Now() + kPatience).ValueOrDie();
-  }
+  std::unique_ptr<Store> Open(AsioExecutor& executor) { return kind_.Open(executor); }
   template <typename T>
   auto Await(const arrow::Future<T>& future) {
     return executor_.Await(future, executor_.Now() + kPatience);
   }
 
-  AsioExecutor server_executor_;
-  AsioExecutor executor_;
-  std::shared_ptr<MemoryStoreData> data_;
-  std::string directory_;
-  Options options_;
-  std::unique_ptr<StoreServer> server_;
-  std::unique_ptr<Store> store_;
+  AnyStore kind_{GetParam()};
+  AsioExecutor executor_{"client"};
+  std::unique_ptr<Store> store_ = Open(executor_);
 };
 
 TEST_P(StoreTest, KeepsWhatIsSet) {
@@ -299,4 +264,4 @@ TEST(StoreServerTest, WaitingGetsHaveALimit) {
 }
 
 }  // namespace
-}  // namespace cylon
+}  // namespace cylon::testing

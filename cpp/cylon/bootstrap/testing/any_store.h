@@ -1,0 +1,60 @@
+/// For tests: a store of each kind, which threads open for themselves.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "cylon/base/asio_executor.h"
+#include "cylon/base/random.h"
+#include "cylon/bootstrap/store.h"
+#include "cylon/bootstrap/store_server.h"
+
+namespace cylon::testing {
+
+/// So long may a wait of a test take.
+inline constexpr auto kPatience = std::chrono::seconds(60);
+
+/// The secret of a test's job, as options hold it and as bytes.
+inline const std::string kHexSecret(64, 'a');
+inline const std::string kSecret(32, '\xaa');
+
+/// One store of kind "memory", "directory" or "tcp", gone with this object.
+class AnyStore {
+ public:
+  explicit AnyStore(const std::string& kind) : server_executor_("server") {
+    if (kind == "memory") {
+      data_ = MakeMemoryStoreData();
+    } else if (kind == "directory") {
+      directory_ = std::filesystem::temp_directory_path() / ("cylon-store-" + HexEncode(RandomBytes(8).ValueOrDie()));
+      options_.store = "file://" + directory_;
+    } else {
+      server_ = StoreServer::Start(server_executor_, {"127.0.0.1", 0}, kSecret).ValueOrDie();
+      options_.store = server_->address().ToString();
+      options_.secret = kHexSecret;
+    }
+  }
+  ~AnyStore() {
+    if (!directory_.empty()) {
+      std::filesystem::remove_all(directory_);
+    }
+  }
+  AnyStore(const AnyStore&) = delete;
+  AnyStore& operator=(const AnyStore&) = delete;
+
+  std::unique_ptr<Store> Open(AsioExecutor& executor) {
+    if (data_) {
+      return OpenMemoryStore(data_, executor);
+    }
+    return OpenStore(options_, executor, executor.Now() + kPatience).ValueOrDie();
+  }
+
+ private:
+  AsioExecutor server_executor_;
+  std::shared_ptr<MemoryStoreData> data_;
+  std::string directory_;
+  Options options_;
+  std::unique_ptr<StoreServer> server_;
+};
+
+}  // namespace cylon::testing
