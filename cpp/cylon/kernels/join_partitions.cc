@@ -65,6 +65,10 @@ arrow::Status PartitionedJoin::Plan(const Table& left, const Table& right) {
   }
   bits_ = limits.bits >= 0 ? limits.bits : RadixBits(std::min(build.num_rows(), piece_rows_), carried_bytes);
   bits_ = options_.left_keys.empty() ? 0 : bits_;
+  if (bits_ == 0 && limits.wave_rows == 0) {
+    // One partition: what is dealt need not be more at a time than keeps all threads busy, and stays in the cache.
+    wave_rows_ = std::min(wave_rows_, kTaskRows * resources_->arena().threads());
+  }
 
   for (int i = 0; i < resources_->arena().threads(); ++i) {
     workers_.push_back(std::make_unique<Worker>(
