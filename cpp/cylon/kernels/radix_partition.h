@@ -5,7 +5,10 @@
 #include <arrow/api.h>
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -98,6 +101,13 @@ class RadixPartitions {
     int64_t length;
     int64_t first_row;  // in the table
   };
+  /// Gives consecutive values of a piece, from a row of it on; in `scratch` where they do not lie anywhere.
+  using Load = std::function<const void*(const Piece&, int64_t begin, int64_t rows, std::vector<uint64_t>* scratch)>;
+  /// An array that is still to be filled.
+  struct Task {
+    uint8_t* out;
+    Load load;
+  };
 
   RadixPartitions(std::shared_ptr<Resources> resources, std::shared_ptr<arrow::Schema> schema, RadixPlan plan)
       : resources_(std::move(resources)), schema_(std::move(schema)), plan_(std::move(plan)) {}
@@ -106,18 +116,18 @@ class RadixPartitions {
   arrow::Status FindPartitions(uint16_t* partition_of, uint64_t* hashes);
   arrow::Status FindPartitionsOf(const Piece& piece, uint64_t* counts, uint16_t* partition_of, uint64_t* hashes);
   void PlaceRanges();
-  arrow::Status DealKeys(const uint16_t* partition_of, const uint64_t* hashes);
-  arrow::Status DealColumn(int column, const uint16_t* partition_of);
-  arrow::Status DealValues(const CarriedColumn& carried, const std::vector<std::shared_ptr<arrow::ArrayData>>& sources,
-                           const uint16_t* partition_of, uint8_t* out);
+  /// Memory for an array of `width` bytes per row, to be filled by RunAllTasks.
+  arrow::Result<uint8_t*> AddTask(int width, Load load);
+  arrow::Status AddKeys(const uint64_t* hashes);
+  arrow::Status AddColumn(int column);
+  template <typename T, size_t N>
+  arrow::Status RunTasks(std::span<const Task> tasks, const uint16_t* partition_of);
+  template <typename T>
+  arrow::Status RunTasksOfWidth(const uint16_t* partition_of);
+  arrow::Status RunAllTasks(const uint16_t* partition_of);
   /// Whether the words of the key are the column's values, so that it need not be dealt again.
   bool AliasesWords(int column) const;
   std::string_view KeyBytes(uint32_t row, bool* null) const;
-  arrow::Result<uint8_t*> Allocate(int64_t width);
-  /// Deals values of type T: load(piece, row within it, count, scratch) gives a pointer to that many consecutive ones.
-  template <typename T, typename Load>
-  arrow::Status Deal(const uint16_t* partition_of, uint8_t* out, const Load& load);
-
   std::shared_ptr<Resources> resources_;
   std::shared_ptr<arrow::Schema> schema_;
   RadixPlan plan_;
@@ -132,7 +142,8 @@ class RadixPartitions {
   uint64_t* second_words_ = nullptr;
   uint32_t* row_numbers_ = nullptr;
   std::vector<CarriedColumn> columns_;
-  std::vector<KeyBatch> key_batches_;  // by piece; kHash
+  std::map<int, std::vector<Task>> tasks_;  // by width
+  std::vector<KeyBatch> key_batches_;       // by piece; kHash
   RowLocator piece_locator_;
 };
 
