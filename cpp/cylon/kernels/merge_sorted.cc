@@ -20,13 +20,10 @@ struct Cursor {
   size_t next_chunk = 0;
   std::shared_ptr<arrow::RecordBatch> batch;
   uint32_t batch_number = 0;  // among those that the rows to be given out lie in
-  SortKeys keys;
+  ByteKeys keys;
   int64_t row = 0;
 
-  std::string_view key() const {
-    return {reinterpret_cast<const char*>(keys.bytes.data()) + keys.offsets[row],
-            static_cast<size_t>(keys.offsets[row + 1] - keys.offsets[row])};
-  }
+  std::string_view key() const { return keys.key(row); }
 };
 
 class Merge {
@@ -91,8 +88,7 @@ class Merge {
       if (batch->num_rows() == 0) {
         continue;
       }
-      ARROW_RETURN_NOT_OK(
-          EncodeSortKeys(resources_->memory(), *batch, keys_, &cursor.keys.bytes, &cursor.keys.offsets));
+      ARROW_ASSIGN_OR_RAISE(cursor.keys, EncodeByteKeys(resources_->memory(), *batch, keys_));
       cursor.batch = std::move(batch);
       cursor.batch_number = static_cast<uint32_t>(batches_.size());
       batches_.push_back(cursor.batch);

@@ -20,9 +20,9 @@ struct SortKey {
 CYLON_EXPORT arrow::Status EncodeSortKeys(const arrow::RecordBatch& batch, const std::vector<SortKey>& keys,
                                           std::vector<uint8_t>* bytes, std::vector<int64_t>* offsets);
 
-/// Sorted, stable. Keys that each fit a word: LSD radix sort over the bits that vary, last key first; else a comparison
-/// sort of the encoded keys by their first 8 bytes. Larger than a quarter of the budget: sorted runs go to disk and are
-/// merged.
+/// Sorted; always stable, since that costs nothing here. What is sorted already comes back as it is. Else rows are dealt
+/// to partitions that fit the cache, by the leading bits of their keys, and ordered there by radix (SortRun). Larger
+/// than a quarter of the budget: sorted runs go to disk and are merged.
 CYLON_EXPORT arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, const Table& input,
                                             const std::vector<SortKey>& keys);
 

@@ -10,10 +10,6 @@ namespace cylon {
 
 namespace {
 
-constexpr uint64_t kSignBit = uint64_t{1} << 63;
-
-bool IsFloat(KeyKind kind) { return kind == KeyKind::kHalf || kind == KeyKind::kFloat || kind == KeyKind::kDouble; }
-
 /// Where a row stands among the values: the same for both directions.
 struct Places {
   uint8_t value;
@@ -40,42 +36,42 @@ arrow::Status CheckKey(const arrow::Schema& schema, const SortKey& key) {
   return arrow::Status::OK();
 }
 
-/// Words that compare unsigned as the values do; NaN and null are left as they are. The place of each row.
+CYLON_CLONES void FlipSigns(uint64_t* words, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    words[i] ^= kAscendingSign;
+  }
+}
+
+/// All bits of negative doubles, the sign of others: as numbers they then compare as the doubles do.
+CYLON_CLONES void FlipDoubles(uint64_t* words, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    words[i] ^= (uint64_t{0} - (words[i] >> 63)) | kAscendingSign;
+  }
+}
+
+/// Words that compare unsigned as the values do; NaN and null get 0. The place of each row.
 void OrderWords(const KeyColumn& column, const SortKey& key, uint64_t* words, uint8_t* places) {
   const int64_t count = column.length();
   const Places place = PlacesOf(key.nulls);
-  column.LoadWords(words);
+  LoadAscendingWords(column, words);
   std::fill(places, places + count, place.value);
+  const bool descending = key.order == SortOrder::kDescending;
   if (IsFloat(column.kind())) {
     for (int64_t i = 0; i < count; ++i) {
-      if (std::isnan(std::bit_cast<double>(words[i]))) {
-        places[i] = place.nan;
-        words[i] = 0;
-      } else {
-        words[i] ^= (words[i] & kSignBit) != 0 ? ~uint64_t{0} : kSignBit;
-      }
-    }
-  } else if (column.kind() == KeyKind::kSigned) {
-    for (int64_t i = 0; i < count; ++i) {
-      words[i] ^= kSignBit;
+      places[i] = words[i] == kAscendingNan ? place.nan : place.value;
     }
   }
-  if (key.order == SortOrder::kDescending) {
-    for (int64_t i = 0; i < count; ++i) {
-      words[i] = ~words[i];
-    }
-  }
-  if (IsFloat(column.kind())) {
-    for (int64_t i = 0; i < count; ++i) {
-      words[i] = places[i] == place.nan ? 0 : words[i];
-    }
+  for (int64_t i = 0; descending && i < count; ++i) {
+    words[i] = ~words[i];
   }
   if (column.may_have_nulls()) {
     for (int64_t i = 0; i < count; ++i) {
-      if (column.IsNull(i)) {
-        places[i] = place.null;
-        words[i] = 0;
-      }
+      places[i] = column.IsNull(i) ? place.null : places[i];
+    }
+  }
+  if (IsFloat(column.kind()) || column.may_have_nulls()) {
+    for (int64_t i = 0; i < count; ++i) {
+      words[i] = places[i] == place.value ? words[i] : 0;
     }
   }
 }
@@ -101,8 +97,17 @@ arrow::Result<bool> AreWordSortKeys(const arrow::Schema& schema, const std::vect
   return words;
 }
 
-arrow::Status EncodeWordSortKey(arrow::MemoryPool* pool, const arrow::RecordBatch& batch, const SortKey& key,
-                                SortKeys* out) {
+void LoadAscendingWords(const KeyColumn& column, uint64_t* out) {
+  column.LoadWords(out);
+  if (IsFloat(column.kind())) {
+    FlipDoubles(out, column.length());
+  } else if (column.kind() == KeyKind::kSigned) {
+    FlipSigns(out, column.length());
+  }
+}
+
+arrow::Status EncodeWordKey(arrow::MemoryPool* pool, const arrow::RecordBatch& batch, const SortKey& key,
+                            WordKeys* out) {
   ARROW_ASSIGN_OR_RAISE(const auto column,
                         KeyColumn::Make(pool, batch.column_data(key.column), batch.column_name(key.column)));
   out->words.resize(batch.num_rows());
@@ -111,8 +116,8 @@ arrow::Status EncodeWordSortKey(arrow::MemoryPool* pool, const arrow::RecordBatc
   return arrow::Status::OK();
 }
 
-arrow::Status EncodeSortKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& batch, const std::vector<SortKey>& keys,
-                             std::vector<uint8_t>* bytes, std::vector<int64_t>* offsets) {
+arrow::Result<ByteKeys> EncodeByteKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& batch,
+                                       const std::vector<SortKey>& keys) {
   const int64_t count = batch.num_rows();
   std::vector<KeyColumn> columns;
   int64_t fixed = static_cast<int64_t>(keys.size());
@@ -125,21 +130,29 @@ arrow::Status EncodeSortKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& 
     }
     columns.push_back(std::move(column));
   }
-  offsets->assign(count + 1, fixed);
+  ByteKeys result;
+  ARROW_ASSIGN_OR_RAISE(result.offsets, arrow::AllocateBuffer((count + 1) * 8, pool));
+  auto* offsets = result.offsets->mutable_data_as<int64_t>();
+  std::fill_n(offsets, count + 1, fixed);
   for (const auto& column : columns) {
     if (!column.is_fixed()) {
       column.VisitBytes([&](int64_t i, std::string_view text) {
-        (*offsets)[i] += static_cast<int64_t>(text.size()) + 2 + std::count(text.begin(), text.end(), '\0');
+        offsets[i] += static_cast<int64_t>(text.size()) + 2 + std::count(text.begin(), text.end(), '\0');
       });
     }
   }
   int64_t total = 0;
   for (int64_t i = 0; i < count; ++i) {
-    total += std::exchange((*offsets)[i], total);
+    total += std::exchange(offsets[i], total);
   }
-  (*offsets)[count] = total;
-  bytes->assign(total, 0);
-  std::vector<int64_t> cursor(offsets->begin(), offsets->end() - 1);
+  offsets[count] = total;
+  // Nulls leave their bytes as they are, so these are 0 from the start.
+  ARROW_ASSIGN_OR_RAISE(result.bytes, arrow::AllocateBuffer(total, pool));
+  uint8_t* bytes = result.bytes->mutable_data();
+  std::memset(bytes, 0, total);
+  ARROW_ASSIGN_OR_RAISE(auto cursors, arrow::AllocateBuffer(count * 8, pool));
+  auto* cursor = cursors->mutable_data_as<int64_t>();
+  std::copy_n(offsets, count, cursor);
   std::vector<uint64_t> words(count);
   std::vector<uint8_t> places(count);
   for (size_t k = 0; k < keys.size(); ++k) {
@@ -151,9 +164,9 @@ arrow::Status EncodeSortKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& 
       const int64_t width = WordBytes(column);
       // Of narrow integers the sign bit is not the word's first.
       const uint64_t sign =
-          column.kind() == KeyKind::kSigned && width < 8 ? kSignBit ^ (kSignBit >> (64 - 8 * width)) : 0;
+          column.kind() == KeyKind::kSigned && width < 8 ? kAscendingSign ^ (kAscendingSign >> (64 - 8 * width)) : 0;
       for (int64_t i = 0; i < count; ++i) {
-        uint8_t* out = bytes->data() + cursor[i];
+        uint8_t* out = bytes + cursor[i];
         out[0] = places[i];
         if (places[i] == place.value) {
           PutBigEndian(words[i] ^ sign, width, out + 1);
@@ -163,13 +176,13 @@ arrow::Status EncodeSortKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& 
       continue;
     }
     for (int64_t i = 0; i < count; ++i) {
-      (*bytes)[cursor[i]++] = column.IsNull(i) ? place.null : place.value;
+      bytes[cursor[i]++] = column.IsNull(i) ? place.null : place.value;
     }
     if (column.kind() == KeyKind::kNull) {
       continue;
     }
     column.VisitBytes([&](int64_t i, std::string_view text) {
-      uint8_t* out = bytes->data() + cursor[i];
+      uint8_t* out = bytes + cursor[i];
       if (column.kind() == KeyKind::kDecimal) {
         for (size_t b = 0; b < text.size(); ++b) {
           out[b] = static_cast<uint8_t>(text[text.size() - 1 - b]) ^ flip;
@@ -188,21 +201,25 @@ arrow::Status EncodeSortKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& 
         }
         *out++ = flip;
         *out++ = flip;
-        cursor[i] = out - bytes->data();
+        cursor[i] = out - bytes;
       }
     });
     if (column.is_fixed()) {
-      for (int64_t& position : cursor) {
-        position += column.width();
+      for (int64_t i = 0; i < count; ++i) {
+        cursor[i] += column.width();
       }
     }
   }
-  return arrow::Status::OK();
+  return result;
 }
 
 arrow::Status EncodeSortKeys(const arrow::RecordBatch& batch, const std::vector<SortKey>& keys,
                              std::vector<uint8_t>* bytes, std::vector<int64_t>* offsets) {
-  return EncodeSortKeys(arrow::default_memory_pool(), batch, keys, bytes, offsets);
+  ARROW_ASSIGN_OR_RAISE(const auto encoded, EncodeByteKeys(arrow::default_memory_pool(), batch, keys));
+  bytes->assign(encoded.bytes->data(), encoded.bytes->data() + encoded.bytes->size());
+  const auto* starts = encoded.offsets->data_as<int64_t>();
+  offsets->assign(starts, starts + batch.num_rows() + 1);
+  return arrow::Status::OK();
 }
 
 }  // namespace cylon

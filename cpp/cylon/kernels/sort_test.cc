@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <numeric>
+#include <random>
 
 #include "cylon/kernels/testing/compare_values.h"
 #include "cylon/kernels/testing/random_table.h"
@@ -157,6 +159,159 @@ TEST(SortTest, ManyRowsAreSortedSideBySide) {
       expected = threads == 1 ? rows : expected;
       EXPECT_TRUE(rows == expected);
     }
+  }
+}
+
+/// More rows than one partition takes, so that they are dealt; types of words, which are had back, carried or gathered.
+TEST(SortTest, DealtRowsOfEveryWordType) {
+  uint64_t seed = 300;
+  for (const auto& type : testing::KeyTypes()) {
+    ++seed;
+    auto resources = MakeResources({static_cast<int>(1 + seed % 3), int64_t{1} << 30});
+    RandomSpec spec;
+    spec.largest_chunk = 7000;
+    spec.columns = {{"key", type, 25, 0.1},
+                    {"number", arrow::int64(), 1 << 30, 0.1},
+                    {"small", arrow::float32(), 1 << 20, 0},
+                    {"text", arrow::utf8(), 1000, 0.1},
+                    {"flag", arrow::boolean(), 2, 0.1}};
+    const auto whole = testing::RandomTable(resources, seed, 20100, spec);
+    const auto table = whole.Slice(13, 20000).ValueOrDie();
+    const std::vector<SortKey> keys = {{0, seed % 2 == 0 ? SortOrder::kAscending : SortOrder::kDescending,
+                                        seed % 4 < 2 ? NullPlacement::kFirst : NullPlacement::kLast}};
+    const auto sorted = SortTable(resources, table, keys);
+    ASSERT_TRUE(sorted.ok()) << sorted.status().ToString();
+    ASSERT_TRUE(sorted->ToBatch().ValueOrDie()->ValidateFull().ok());
+    ExpectSorted(*sorted, NaiveSort(*table.ToBatch().ValueOrDie(), keys), type->ToString());
+    if (HasFatalFailure()) {
+      return;
+    }
+  }
+}
+
+std::shared_ptr<arrow::Array> Numbers(const std::vector<int64_t>& values) {
+  arrow::Int64Builder builder;
+  EXPECT_TRUE(builder.AppendValues(values).ok());
+  return builder.Finish().ValueOrDie();
+}
+
+/// Rows (key, second key, number of the row), sorted by both.
+void ExpectPairsSorted(const std::vector<int64_t>& first, const std::vector<int64_t>& second, SortOrder order) {
+  auto resources = MakeResources({2, int64_t{1} << 30, false, 5000});
+  std::vector<int64_t> rows(first.size());
+  std::iota(rows.begin(), rows.end(), 0);
+  const auto schema = arrow::schema({arrow::field("first", arrow::int64()), arrow::field("second", arrow::int64()),
+                                     arrow::field("row", arrow::int64())});
+  const auto batch = arrow::RecordBatch::Make(schema, static_cast<int64_t>(rows.size()),
+                                              {Numbers(first), Numbers(second), Numbers(rows)});
+  const auto table = Table::FromBatches(resources, schema, {batch}).ValueOrDie();
+  const auto sorted = SortTable(resources, table, {{0, order}, {1}}).ValueOrDie().ToBatch().ValueOrDie();
+  std::stable_sort(rows.begin(), rows.end(), [&](int64_t a, int64_t b) {
+    return first[a] != first[b] ? (first[a] < first[b]) == (order == SortOrder::kAscending) : second[a] < second[b];
+  });
+  ASSERT_EQ(sorted->num_rows(), static_cast<int64_t>(rows.size()));
+  const auto value = [&](int column, int64_t i) {
+    return static_cast<const arrow::Int64Array&>(*sorted->column(column)).Value(i);
+  };
+  for (int64_t i = 0; i < sorted->num_rows(); ++i) {
+    ASSERT_EQ(value(2, i), rows[i]) << "row " << i;
+    ASSERT_EQ(value(0, i), first[rows[i]]);
+    ASSERT_EQ(value(1, i), second[rows[i]]);
+  }
+}
+
+TEST(SortTest, SkewedKeysAndKeysWiderThanAWord) {
+  constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  std::mt19937_64 rng(3);
+  for (const int64_t count : {100, 50000}) {
+    std::vector<int64_t> narrow(count);
+    std::vector<int64_t> full(count);
+    std::vector<int64_t> sentinel(count);
+    std::vector<int64_t> heavy(count);
+    std::vector<int64_t> ends(count);
+    for (int64_t i = 0; i < count; ++i) {
+      narrow[i] = static_cast<int64_t>(rng() % 5) - 2;
+      full[i] = static_cast<int64_t>(rng());
+      sentinel[i] = i % 7 == 0 ? kMost : static_cast<int64_t>(rng() % 1000);
+      heavy[i] = i % 10 != 0 ? 42 : static_cast<int64_t>(rng());
+      ends[i] = i % 2 == 0 ? kLeast : kMost;
+    }
+    for (const auto order : {SortOrder::kAscending, SortOrder::kDescending}) {
+      ExpectPairsSorted(narrow, narrow, order);
+      ExpectPairsSorted(narrow, full, order);
+      ExpectPairsSorted(full, narrow, order);
+      ExpectPairsSorted(sentinel, full, order);
+      ExpectPairsSorted(heavy, sentinel, order);
+      ExpectPairsSorted(ends, heavy, order);
+      ExpectPairsSorted(ends, ends, order);
+      if (HasFatalFailure()) {
+        return;
+      }
+    }
+  }
+}
+
+/// Null has no code among the values where these take all 64 bits.
+TEST(SortTest, NullsBesideTheFullRange) {
+  auto resources = MakeResources();
+  const auto table = testing::RandomTable(
+      resources, 4, 20000,
+      RandomSpec{{{"filler", arrow::int64(), 1 << 30, 0}, {"number", arrow::int32(), 1 << 30, 0}}, 6000});
+  const auto batch = table.ToBatch().ValueOrDie();
+  arrow::Int64Builder builder;
+  for (int64_t i = 0; i < batch->num_rows(); ++i) {
+    const auto value = i % 3 == 0   ? std::numeric_limits<int64_t>::min() + i % 2
+                       : i % 3 == 1 ? std::numeric_limits<int64_t>::max() - i % 2
+                                    : i;
+    ASSERT_TRUE((i % 5 == 0 ? builder.AppendNull() : builder.Append(value)).ok());
+  }
+  const auto mixed =
+      batch->SetColumn(0, arrow::field("key", arrow::int64()), builder.Finish().ValueOrDie()).ValueOrDie();
+  const auto input = Table::FromBatches(resources, mixed->schema(), {mixed}).ValueOrDie();
+  for (const auto order : {SortOrder::kAscending, SortOrder::kDescending}) {
+    for (const auto nulls : {NullPlacement::kFirst, NullPlacement::kLast}) {
+      ExpectSorted(SortTable(resources, input, {{0, order, nulls}}).ValueOrDie(),
+                   NaiveSort(*mixed, {{0, order, nulls}}), "full range");
+    }
+  }
+}
+
+TEST(SortTest, TextsThatDifferLate) {
+  auto resources = MakeResources();
+  std::mt19937_64 rng(8);
+  arrow::StringBuilder texts;
+  std::vector<std::string> values;
+  for (int64_t i = 0; i < 20000; ++i) {
+    std::string text = "customer number " + std::string(rng() % 3 * 60, 'x') + std::to_string(rng() % 5000);
+    text.resize(text.size() + rng() % 2, '\0');
+    values.push_back(text);
+    ASSERT_TRUE(texts.Append(text).ok());
+  }
+  std::vector<int64_t> rows(values.size());
+  std::iota(rows.begin(), rows.end(), 0);
+  const auto schema = arrow::schema({arrow::field("text", arrow::utf8()), arrow::field("row", arrow::int64())});
+  const auto batch =
+      arrow::RecordBatch::Make(schema, static_cast<int64_t>(rows.size()), {texts.Finish().ValueOrDie(), Numbers(rows)});
+  const auto table = Table::FromBatches(resources, schema, {batch}).ValueOrDie();
+  const auto sorted = SortTable(resources, table, {{0}}).ValueOrDie().ToBatch().ValueOrDie();
+  std::stable_sort(rows.begin(), rows.end(), [&](int64_t a, int64_t b) { return values[a] < values[b]; });
+  for (int64_t i = 0; i < sorted->num_rows(); ++i) {
+    ASSERT_EQ(static_cast<const arrow::Int64Array&>(*sorted->column(1)).Value(i), rows[i]) << "row " << i;
+  }
+}
+
+TEST(SortTest, WhatIsSortedComesBackAsItIs) {
+  const auto spec = SpecFor({arrow::utf8(), arrow::float64(), arrow::int32()}, 50);
+  auto resources = MakeResources();
+  for (const auto& keys : {std::vector<SortKey>{{0}, {1}}, std::vector<SortKey>{{1, SortOrder::kDescending}},
+                           std::vector<SortKey>{{2, SortOrder::kAscending, NullPlacement::kFirst}, {1}}}) {
+    const auto once = SortTable(resources, testing::RandomTable(resources, 5, 9000, spec), keys).ValueOrDie();
+    const auto parts = Table::Concatenate({once.Slice(0, 5000).ValueOrDie(), once.Slice(5000, 4000).ValueOrDie()});
+    const auto twice = SortTable(resources, *parts, keys).ValueOrDie();
+    EXPECT_TRUE(twice.chunks() == parts->chunks());
+    const auto swapped = Table::Concatenate({once.Slice(4500, 4500).ValueOrDie(), once.Slice(0, 4500).ValueOrDie()});
+    EXPECT_FALSE(SortTable(resources, *swapped, keys).ValueOrDie().chunks() == swapped->chunks());
   }
 }
 
