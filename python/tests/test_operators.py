@@ -1,11 +1,11 @@
-"""Every operator against pandas, on generated tables, in every world."""
+"""Every operator against pandas, on generated tables, in every world; `property/` has every type of key."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pyarrow as pa
 import pytest
-from worlds import KEY_TYPES, World, pandas, parts, rows, table
+from worlds import World, pandas, parts, rows, table
 
 import pycylon as cy
 
@@ -41,15 +41,6 @@ def test_merge_gives_pandas_rows_in_every_world(world: World, how: str) -> None:
     expected = expected_merge(pandas(left), pandas(right), how, ["k", "j"])
     assert got[0].column_names == list(expected.columns)
     assert sorted(rows(got)) == sorted(rows(expected))
-
-
-@pytest.mark.parametrize("key", KEY_TYPES)
-@pytest.mark.parametrize("few", FEW, ids=str)
-def test_merge_matches_keys_of_every_type(few: World, key: str) -> None:
-    left, right = table(80, 21, key), table(50, 22, key).select(["k", "n"])
-    for how in ("inner", "outer"):
-        got = merged(left, right, few, how=how, on="k")
-        assert sorted(rows(got)) == sorted(rows(pandas(left).merge(pandas(right), how=how, on="k")))
 
 
 def test_merge_of_null_keys_can_be_switched_off(world: World) -> None:
@@ -106,14 +97,6 @@ def test_groups_are_those_of_pandas_and_sorted(world: World, dropna: bool) -> No
     assert rows(got) == rows(expected)
 
 
-@pytest.mark.parametrize("key", KEY_TYPES)
-@pytest.mark.parametrize("few", FEW, ids=str)
-def test_groups_by_keys_of_every_type(few: World, key: str) -> None:
-    whole = table(100, 62, key)
-    frame = pandas(whole)
-    assert rows(grouped(whole, few, ["k"])) == rows(expected_groups(frame, ["k"]))
-
-
 def sorted_parts(whole: pa.Table, world: World, **arguments: object) -> list[pa.Table]:
     split = parts(whole, world.ranks, 4)
     return world.run(
@@ -129,16 +112,6 @@ def test_sort_is_that_of_pandas(world: World, ascending: bool | list[bool], na_p
     got = sorted_parts(whole, world, by=by, ascending=ascending, na_position=na_position)
     expected = pandas(whole).sort_values(by, ascending=ascending, na_position=na_position, kind="stable")
     assert rows(got) == rows(expected)
-
-
-@pytest.mark.parametrize("key", KEY_TYPES)
-@pytest.mark.parametrize("few", FEW, ids=str)
-def test_sort_by_keys_of_every_type(few: World, key: str) -> None:
-    whole = table(90, 72, key)
-    for ascending in (True, False):
-        got = sorted_parts(whole, few, by="k", ascending=ascending)
-        expected = pandas(whole).sort_values("k", ascending=ascending, kind="stable")
-        assert rows(got) == rows(expected)
 
 
 def test_one_heavy_value_does_not_make_one_heavy_rank() -> None:
