@@ -4,7 +4,6 @@
 
 #include "cylon/exchange/chunking.h"
 #include "cylon/exchange/exchange.h"
-#include "cylon/kernels/hash.h"
 #include "cylon/kernels/partition.h"
 
 namespace cylon {
@@ -176,14 +175,9 @@ arrow::Result<Table> ShuffleTable(Context& context, const std::string& what, con
 arrow::Result<Table> ShuffleByHash(Context& context, const std::string& what, const Table& table,
                                    const std::vector<int>& keys) {
   const auto count = static_cast<uint32_t>(context.world_size());
-  std::vector<uint64_t> hashes;
   return ShuffleTable(context, what, table,
                       [&](const arrow::RecordBatch& batch, int64_t, std::vector<uint32_t>* destinations) {
-                        ARROW_RETURN_NOT_OK(HashRows(batch, keys, &hashes));
-                        destinations->resize(hashes.size());
-                        std::transform(hashes.begin(), hashes.end(), destinations->begin(),
-                                       [&](uint64_t hash) { return PartitionOf(hash, count); });
-                        return arrow::Status::OK();
+                        return HashDestinations(batch, keys, count, destinations);
                       });
 }
 

@@ -1,9 +1,14 @@
 // Cuts record batches into one batch per destination.
 #include "cylon/kernels/partition.h"
 
+#include <arrow/util/bit_util.h>
+
+#include <algorithm>
 #include <numeric>
 
 #include "cylon/kernels/gather.h"
+#include "cylon/kernels/hash.h"
+#include "cylon/kernels/hash_columns.h"
 
 namespace cylon {
 
@@ -108,6 +113,121 @@ bool IsLoose(const arrow::ArrayData& data) {
   return Loose(SizeOf(data.buffers[1]), data.length * data.type->byte_width());
 }
 
+struct Bytes16 {
+  uint64_t words[2];
+};
+
+/// Appends each row of a column to the one of many arrays that it belongs to.
+class Dealer {
+ public:
+  using Columns = std::vector<std::vector<std::shared_ptr<arrow::Array>>>;
+
+  /// Row i belongs to array destinations[i]; `sizes`: how many rows each gets.
+  Dealer(arrow::MemoryPool* pool, std::span<const uint32_t> destinations, const std::vector<int64_t>& sizes)
+      : pool_(pool), destinations_(destinations), sizes_(sizes) {}
+
+  arrow::Status Deal(const std::shared_ptr<arrow::ArrayData>& column, Columns* out) {
+    const auto& type = *column->type;
+    const bool plain = arrow::is_primitive(type.id()) || arrow::is_decimal(type.id());
+    const int width = plain && type.id() != arrow::Type::BOOL ? type.byte_width() : 0;
+    switch (width) {
+      case 1:
+        return DealFixed<uint8_t>(*column, out);
+      case 2:
+        return DealFixed<uint16_t>(*column, out);
+      case 4:
+        return DealFixed<uint32_t>(*column, out);
+      case 8:
+        return DealFixed<uint64_t>(*column, out);
+      case 16:
+        return DealFixed<Bytes16>(*column, out);
+      default:
+        return DealByRows(column, out);
+    }
+  }
+
+ private:
+  /// Values go where they belong in one pass over them: every destination is written from front to back, so that a line
+  /// for each stays in the first-level cache (up to some hundreds of destinations).
+  template <typename T>
+  arrow::Status DealFixed(const arrow::ArrayData& column, Columns* out) {
+    std::vector<std::shared_ptr<arrow::Buffer>> buffers(sizes_.size());
+    std::vector<T*> next(sizes_.size(), nullptr);
+    for (size_t k = 0; k < sizes_.size(); ++k) {
+      if (sizes_[k] > 0) {
+        ARROW_ASSIGN_OR_RAISE(buffers[k], arrow::AllocateBuffer(sizes_[k] * static_cast<int64_t>(sizeof(T)), pool_));
+        next[k] = buffers[k]->mutable_data_as<T>();
+      }
+    }
+    const T* values = column.GetValues<T>(1);
+    for (size_t i = 0; i < destinations_.size(); ++i) {
+      *next[destinations_[i]]++ = values[i];
+    }
+    std::vector<std::shared_ptr<arrow::Buffer>> bitmaps(sizes_.size());
+    std::vector<int64_t> nulls(sizes_.size(), 0);
+    if (column.GetNullCount() != 0) {
+      ARROW_RETURN_NOT_OK(DealBits(column, &bitmaps, &nulls));
+    }
+    for (size_t k = 0; k < sizes_.size(); ++k) {
+      if (sizes_[k] > 0) {
+        (*out)[k].push_back(
+            arrow::MakeArray(arrow::ArrayData::Make(column.type, sizes_[k], {bitmaps[k], buffers[k]}, nulls[k])));
+      }
+    }
+    return arrow::Status::OK();
+  }
+
+  arrow::Status DealBits(const arrow::ArrayData& column, std::vector<std::shared_ptr<arrow::Buffer>>* bitmaps,
+                         std::vector<int64_t>* nulls) {
+    std::vector<uint8_t*> bits(sizes_.size(), nullptr);
+    std::vector<int64_t> next(sizes_.size(), 0);
+    for (size_t k = 0; k < sizes_.size(); ++k) {
+      ARROW_ASSIGN_OR_RAISE((*bitmaps)[k], arrow::AllocateEmptyBitmap(sizes_[k], pool_));
+      bits[k] = (*bitmaps)[k]->mutable_data();
+    }
+    for (size_t i = 0; i < destinations_.size(); ++i) {
+      const uint32_t k = destinations_[i];
+      const int64_t place = next[k]++;
+      const bool valid = arrow::bit_util::GetBit(column.buffers[0]->data(), column.offset + static_cast<int64_t>(i));
+      bits[k][place >> 3] |= static_cast<uint8_t>(static_cast<unsigned>(valid) << (place & 7));
+      (*nulls)[k] += static_cast<int64_t>(!valid);
+    }
+    for (size_t k = 0; k < sizes_.size(); ++k) {
+      if ((*nulls)[k] == 0) {
+        (*bitmaps)[k] = nullptr;
+      }
+    }
+    return arrow::Status::OK();
+  }
+
+  /// Any type, through lists of row numbers, which are made when first needed.
+  arrow::Status DealByRows(const std::shared_ptr<arrow::ArrayData>& column, Columns* out) {
+    if (rows_.empty()) {
+      starts_.assign(sizes_.size() + 1, 0);
+      std::partial_sum(sizes_.begin(), sizes_.end(), starts_.begin() + 1);
+      rows_.resize(destinations_.size());
+      std::vector<int64_t> next(starts_.begin(), starts_.end() - 1);
+      for (size_t i = 0; i < destinations_.size(); ++i) {
+        rows_[next[destinations_[i]]++] = static_cast<int64_t>(i);
+      }
+    }
+    for (size_t k = 0; k < sizes_.size(); ++k) {
+      if (sizes_[k] > 0) {
+        const RowRefs refs{std::span(rows_).subspan(starts_[k], sizes_[k]), nullptr, false};
+        ARROW_ASSIGN_OR_RAISE(auto data, GatherArray(pool_, column->type, std::span(&column, 1), refs));
+        (*out)[k].push_back(arrow::MakeArray(data));
+      }
+    }
+    return arrow::Status::OK();
+  }
+
+  arrow::MemoryPool* pool_;
+  std::span<const uint32_t> destinations_;
+  const std::vector<int64_t>& sizes_;
+  std::vector<int64_t> starts_;  // in rows_, by destination
+  std::vector<int64_t> rows_;    // by destination, in order
+};
+
 }  // namespace
 
 arrow::Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> PartitionBatch(Resources& resources,
@@ -119,29 +239,50 @@ arrow::Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> PartitionBatch(R
     return arrow::Status::Invalid("a batch of ", num_rows, " rows was to be cut by ", destinations.size(),
                                   " destinations; give one for each row");
   }
-  // A stable counting sort of the row numbers by destination.
-  std::vector<int64_t> starts(count + 1, 0);
+  std::vector<int64_t> sizes(count, 0);
   for (uint32_t destination : destinations) {
     if (destination >= count) {
       return arrow::Status::Invalid("a row was to go to destination ", destination, " of ", count,
                                     "; destinations are numbered from 0");
     }
-    ++starts[destination + 1];
+    ++sizes[destination];
   }
-  std::partial_sum(starts.begin(), starts.end(), starts.begin());
-  std::vector<int64_t> rows(num_rows);
-  std::vector<int64_t> next(starts.begin(), starts.end() - 1);
-  for (int64_t i = 0; i < num_rows; ++i) {
-    rows[next[destinations[i]]++] = i;
+  std::vector<std::vector<std::shared_ptr<arrow::Array>>> columns(count);
+  Dealer dealer(resources.memory(), destinations, sizes);
+  for (const auto& column : batch.column_data()) {
+    ARROW_RETURN_NOT_OK(dealer.Deal(column, &columns));
   }
   std::vector<std::shared_ptr<arrow::RecordBatch>> result(count);
   for (uint32_t k = 0; k < count; ++k) {
-    if (starts[k] != starts[k + 1]) {
-      const std::span<const int64_t> chosen(rows.data() + starts[k], starts[k + 1] - starts[k]);
-      ARROW_ASSIGN_OR_RAISE(result[k], TakeRows(resources, batch, chosen));
+    if (sizes[k] != 0) {
+      result[k] = arrow::RecordBatch::Make(batch.schema(), sizes[k], std::move(columns[k]));
     }
   }
   return result;
+}
+
+arrow::Status HashDestinations(const arrow::RecordBatch& batch, const std::vector<int>& keys, uint32_t count,
+                               std::vector<uint32_t>* destinations) {
+  ARROW_ASSIGN_OR_RAISE(const auto columns, KeyColumn::MakeAll(arrow::default_memory_pool(), batch, keys));
+  destinations->resize(batch.num_rows());
+  uint32_t* out = destinations->data();
+  if (columns.size() == 1 && columns[0].is_word() && columns[0].data()->GetNullCount() == 0) {
+    // In blocks whose words stay in the first-level cache.
+    constexpr int64_t kBlockRows = 2048;
+    std::vector<uint64_t> words(std::min(kBlockRows, batch.num_rows()));
+    for (int64_t begin = 0; begin < batch.num_rows(); begin += kBlockRows) {
+      const int64_t rows = std::min(kBlockRows, batch.num_rows() - begin);
+      columns[0].Slice(begin, rows).LoadWords(words.data());
+      for (int64_t i = 0; i < rows; ++i) {
+        out[begin + i] = PartitionOf(HashOfWord(words[i]), count);
+      }
+    }
+    return arrow::Status::OK();
+  }
+  std::vector<uint64_t> hashes;
+  HashColumns(columns, batch.num_rows(), &hashes);
+  std::transform(hashes.begin(), hashes.end(), out, [&](uint64_t hash) { return PartitionOf(hash, count); });
+  return arrow::Status::OK();
 }
 
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> TakeRows(Resources& resources, const arrow::RecordBatch& batch,

@@ -17,6 +17,10 @@ namespace cylon {
 CYLON_EXPORT arrow::Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> PartitionBatch(
     Resources& resources, const arrow::RecordBatch& batch, std::span<const uint32_t> destinations, uint32_t count);
 
+/// Where the hash of `keys` sends each row of `batch` among `count` destinations: PartitionOf its HashRows.
+CYLON_EXPORT arrow::Status HashDestinations(const arrow::RecordBatch& batch, const std::vector<int>& keys,
+                                            uint32_t count, std::vector<uint32_t>* destinations);
+
 /// Rows `indices` of `batch`, in that order; an index of -1 gives a row of nulls (where the field is nullable). Every
 /// Arrow type, view and nested ones too; the result shares no buffers with `batch` except dictionaries.
 CYLON_EXPORT arrow::Result<std::shared_ptr<arrow::RecordBatch>> TakeRows(Resources& resources,

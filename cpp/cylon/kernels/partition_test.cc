@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "cylon/kernels/gather.h"
+#include "cylon/kernels/hash.h"
 #include "cylon/kernels/testing/random_table.h"
 
 namespace cylon {
@@ -105,6 +106,23 @@ TEST(TakeRowsTest, RowOutOfRangeIsAnErrorThatNamesIt) {
   const auto status = TakeRows(*resources, *batch, std::vector<int64_t>{4}).status();
   EXPECT_TRUE(status.IsIndexError());
   EXPECT_NE(status.message().find("row 4 was asked for of a batch of 4 rows"), std::string::npos);
+}
+
+TEST(HashDestinationsTest, EveryKeyTypeGoesWhereItsHashSaysWithAndWithoutNulls) {
+  for (double null_share : {0.0, 0.3}) {
+    std::mt19937_64 rng(21);
+    const auto batch = testing::RandomBatch(rng, SpecOfAllTypes(null_share), 3000);
+    for (int key = 0; key < static_cast<int>(testing::KeyTypes().size()); ++key) {
+      std::vector<uint64_t> hashes;
+      std::vector<uint32_t> destinations;
+      ASSERT_TRUE(HashRows(*batch, {key}, &hashes).ok());
+      ASSERT_TRUE(HashDestinations(*batch, {key}, 5, &destinations).ok());
+      ASSERT_EQ(destinations.size(), hashes.size());
+      for (size_t i = 0; i < hashes.size(); ++i) {
+        ASSERT_EQ(destinations[i], PartitionOf(hashes[i], 5)) << batch->column(key)->type()->ToString();
+      }
+    }
+  }
 }
 
 TEST(RowGathererTest, RowsOfSeveralBatchesMix) {
