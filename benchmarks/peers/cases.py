@@ -56,7 +56,67 @@ _PUBLISHED = [
     _group("group-many", "group-by, 0.6 groups a row", "pairs", 2),
 ]
 
-CASES = _PUBLISHED
+_QUESTION_ROWS = 10_000_000
+
+
+def _question(number: int, title: str, keys: str, aggregates: str, target: float) -> Case:
+    """A group-by of the G1 table; `aggregates` is like ``sum v1, mean v3``."""
+    pairs = [text.split() for text in aggregates.split(", ")]
+    wanted = [(f"{column}_{function}", function, column) for function, column in pairs]
+    arguments = {"table": "x", "keys": keys.split(), "aggregates": wanted}
+    return Case(f"g1-q{number}", title, "g1", "group_by", arguments, target, rows=_QUESTION_ROWS)
+
+
+def _join_question(number: int, right: str, on: str, how: str, target: float) -> Case:
+    arguments = {"left": "x", "right": right, "on": on, "how": how}
+    return Case(f"j1-q{number}", f"{how} join, {right} on {on}", "j1", "join", arguments, target, rows=_QUESTION_ROWS)
+
+
+# The ten group-bys and five joins of the public db-benchmark; their groups and tables are described in data.py. Targets
+# follow those above: by 100 groups, up to 100,000, and more.
+_QUESTIONS = [
+    _question(1, "sum v1 by id1", "id1", "sum v1", 1),
+    _question(2, "sum v1 by id1, id2", "id1 id2", "sum v1", 1.3),
+    _question(3, "sum v1, mean v3 by id3", "id3", "sum v1, mean v3", 1.3),
+    _question(4, "mean v1, v2, v3 by id4", "id4", "mean v1, mean v2, mean v3", 1),
+    _question(5, "sum v1, v2, v3 by id6", "id6", "sum v1, sum v2, sum v3", 1.3),
+    _question(6, "median v3, sd v3 by id4, id5", "id4 id5", "median v3, std v3", 1.3),
+    Case(
+        "g1-q7",
+        "max v1 - min v2 by id3",
+        "g1",
+        "group_range",
+        {"table": "x", "key": "id3", "high": "v1", "low": "v2"},
+        1.3,
+        rows=_QUESTION_ROWS,
+    ),
+    Case(
+        "g1-q8",
+        "largest two v3 by id6",
+        "g1",
+        "largest_two",
+        {"table": "x", "key": "id6", "value": "v3"},
+        1.3,
+        rows=_QUESTION_ROWS,
+    ),
+    Case(
+        "g1-q9",
+        "squared correlation of v1, v2 by id2, id4",
+        "g1",
+        "squared_correlation",
+        {"table": "x", "keys": ["id2", "id4"], "first": "v1", "second": "v2"},
+        1.3,
+        rows=_QUESTION_ROWS,
+    ),
+    _question(10, "sum v3, count by id1 to id6", "id1 id2 id3 id4 id5 id6", "sum v3, count v3", 2),
+    _join_question(1, "small", "id1", "inner", 2),
+    _join_question(2, "medium", "id2", "inner", 2),
+    _join_question(3, "medium", "id2", "left", 2),
+    _join_question(4, "medium", "id5", "inner", 2),
+    _join_question(5, "big", "id3", "inner", 2),
+]
+
+CASES = [*_PUBLISHED, *_QUESTIONS]
 
 
 def choose(only: str) -> list[Case]:

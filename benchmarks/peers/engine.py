@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-__all__ = ["Aggregate", "Engine", "sql_group_by", "sql_join"]
+__all__ = ["Aggregate", "Engine", "sql_group_by", "sql_group_range", "sql_join", "sql_squared_correlation"]
 
 Aggregate = Sequence[str]  # name of the result, function, column
 
@@ -70,6 +70,18 @@ class Engine(ABC):
     def group_by(self, table: str, keys: list[str], aggregates: list[Aggregate]) -> Any:
         """Keys and aggregates in any order: sum, mean, std (n - 1), min, max, count, median."""
 
+    @abstractmethod
+    def group_range(self, table: str, key: str, high: str, low: str) -> Any:
+        """Key, and by group ``range``: the largest value of one column less the smallest of another."""
+
+    @abstractmethod
+    def largest_two(self, table: str, key: str, value: str) -> Any:
+        """Key and value: the two largest values of each group."""
+
+    @abstractmethod
+    def squared_correlation(self, table: str, keys: list[str], first: str, second: str) -> Any:
+        """Keys, and by group ``r2``: the squared correlation of two columns."""
+
 
 def sql_join(names: dict[str, list[str]], left: str, right: str, on: str, how: str) -> str:
     """`Engine.join` in SQL."""
@@ -86,3 +98,14 @@ def sql_group_by(functions: dict[str, str], table: str, keys: list[str], aggrega
     """`Engine.group_by` in SQL; `functions` has the dialect's names where they differ."""
     wanted = [f"{functions.get(function, function)}({column}) AS {name}" for name, function, column in aggregates]
     return f"SELECT {', '.join([*keys, *wanted])} FROM {table} GROUP BY {', '.join(keys)}"
+
+
+def sql_group_range(table: str, key: str, high: str, low: str) -> str:
+    """`Engine.group_range` in SQL."""
+    return f"SELECT {key}, max({high}) - min({low}) AS range FROM {table} GROUP BY {key}"
+
+
+def sql_squared_correlation(table: str, keys: list[str], first: str, second: str) -> str:
+    """`Engine.squared_correlation` in SQL."""
+    listed = ", ".join(keys)
+    return f"SELECT {listed}, power(corr({first}, {second}), 2) AS r2 FROM {table} GROUP BY {listed}"

@@ -7,7 +7,7 @@ from typing import Any
 import datafusion
 import pyarrow as pa
 
-from peers.engine import Aggregate, Engine, sql_group_by, sql_join
+from peers.engine import Aggregate, Engine, sql_group_by, sql_group_range, sql_join, sql_squared_correlation
 
 _FUNCTIONS = {"mean": "avg", "std": "stddev"}
 
@@ -65,3 +65,13 @@ class DataFusion(Engine):
 
     def group_by(self, table: str, keys: list[str], aggregates: list[Aggregate]) -> Any:
         return self.run(sql_group_by(_FUNCTIONS, table, keys, aggregates))
+
+    def group_range(self, table: str, key: str, high: str, low: str) -> Any:
+        return self.run(sql_group_range(table, key, high, low))
+
+    def squared_correlation(self, table: str, keys: list[str], first: str, second: str) -> Any:
+        return self.run(sql_squared_correlation(table, keys, first, second))
+
+    def largest_two(self, table: str, key: str, value: str) -> Any:
+        numbered = f"row_number() OVER (PARTITION BY {key} ORDER BY {value} DESC) AS place"
+        return self.run(f"SELECT {key}, {value} FROM (SELECT {key}, {value}, {numbered} FROM {table}) WHERE place <= 2")

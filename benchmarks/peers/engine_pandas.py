@@ -61,3 +61,24 @@ class Pandas(Engine):
     def group_by(self, table: str, keys: list[str], aggregates: list[Aggregate]) -> Any:
         wanted = {name: (column, function) for name, function, column in aggregates}
         return self.tables[table].groupby(keys, sort=False, as_index=False, observed=True).agg(**wanted)
+
+    def group_range(self, table: str, key: str, high: str, low: str) -> Any:
+        out = self.group_by(table, [key], [("high", "max", high), ("low", "min", low)])
+        return out.assign(range=out["high"] - out["low"])[[key, "range"]]
+
+    def largest_two(self, table: str, key: str, value: str) -> Any:
+        ordered = self.tables[table][[key, value]].sort_values(value, ascending=False)
+        return ordered.groupby(key, sort=False, observed=True).head(2)
+
+    def squared_correlation(self, table: str, keys: list[str], first: str, second: str) -> Any:
+        # Its own corr() by group calls back into Python for each of them; sums take a fiftieth of the time.
+        whole = self.tables[table]
+        x, y = whole[first].astype("int64"), whole[second].astype("int64")
+        columns = {key: whole[key] for key in keys} | {"x": x, "y": y, "xx": x * x, "yy": y * y, "xy": x * y}
+        grouped = pd.DataFrame(columns).groupby(keys, sort=False, as_index=False, observed=True)
+        s = grouped.agg(
+            n=("x", "size"), x=("x", "sum"), y=("y", "sum"), xx=("xx", "sum"), yy=("yy", "sum"), xy=("xy", "sum")
+        )
+        above = (s["n"] * s["xy"] - s["x"] * s["y"]).astype("float64") ** 2
+        below = (s["n"] * s["xx"] - s["x"] ** 2).astype("float64") * (s["n"] * s["yy"] - s["y"] ** 2)
+        return s[keys].assign(r2=above / below)

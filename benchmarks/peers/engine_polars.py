@@ -60,3 +60,13 @@ class Polars(Engine):
     def group_by(self, table: str, keys: list[str], aggregates: list[Aggregate]) -> Any:
         wanted = [getattr(pl.col(column), function)().alias(name) for name, function, column in aggregates]
         return self.collect(self.tables[table].group_by(keys).agg(wanted))
+
+    def group_range(self, table: str, key: str, high: str, low: str) -> Any:
+        wanted = (pl.col(high).max() - pl.col(low).min()).alias("range")
+        return self.collect(self.tables[table].group_by(key).agg(wanted))
+
+    def largest_two(self, table: str, key: str, value: str) -> Any:
+        return self.collect(self.tables[table].group_by(key).agg(pl.col(value).top_k(2)).explode(value))
+
+    def squared_correlation(self, table: str, keys: list[str], first: str, second: str) -> Any:
+        return self.collect(self.tables[table].group_by(keys).agg((pl.corr(first, second) ** 2).alias("r2")))

@@ -56,3 +56,21 @@ class Pycylon(Engine):
     def group_by(self, table: str, keys: list[str], aggregates: list[Aggregate]) -> Any:
         wanted = {name: (column, function) for name, function, column in aggregates}
         return self.tables[table].groupby(keys, sort=False).agg(**wanted)
+
+    def group_range(self, table: str, key: str, high: str, low: str) -> Any:
+        out = self.group_by(table, [key], [("high", "max", high), ("low", "min", low)])
+        return out.assign(range=out["high"] - out["low"])[[key, "range"]]
+
+    def largest_two(self, table: str, key: str, value: str) -> Any:
+        ordered = self.tables[table][[key, value]].sort_values(value, ascending=False)
+        return ordered.groupby(key, sort=False).head(2)  # type: ignore[attr-defined]
+
+    def squared_correlation(self, table: str, keys: list[str], first: str, second: str) -> Any:
+        x, y = self.tables[table][first].astype("int64"), self.tables[table][second].astype("int64")
+        whole = self.tables[table][keys].assign(x=x, y=y, xx=x * x, yy=y * y, xy=x * y)
+        s = whole.groupby(keys, sort=False).agg(
+            n=("x", "size"), x=("x", "sum"), y=("y", "sum"), xx=("xx", "sum"), yy=("yy", "sum"), xy=("xy", "sum")
+        )
+        covariance = (s["n"] * s["xy"] - s["x"] * s["y"]).astype("float64")
+        variances = [(s["n"] * s[f"{v}{v}"] - s[v] * s[v]).astype("float64") for v in "xy"]
+        return s[keys].assign(r2=covariance * covariance / (variances[0] * variances[1]))
