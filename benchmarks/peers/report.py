@@ -22,15 +22,16 @@ class Verdict:
         self.threads = threads
         self.results = {result.engine: result for result in results}
         self.own = self.results.get("pycylon")
-        peers = [r for r in results if r.engine != "pycylon" and r.best is not None and not r.disagrees]
-        self.fastest = min(peers, key=lambda r: r.best or 0.0, default=None)
+        self.peers = [r for r in results if r.engine != "pycylon" and r.best is not None and not r.disagrees]
+        self.fastest = min(self.peers, key=lambda r: r.best or 0.0, default=None)
 
     def ratio(self, figure: str = "best") -> float | None:
-        """How many times as fast as the fastest peer; None where one of the two has no figure."""
-        if self.own is None or self.fastest is None:
+        """How many times as fast as the fastest peer by that figure (best, median, cpu); None without figures."""
+        others = [getattr(peer, figure) for peer in self.peers]
+        if self.own is None or self.own.best is None or self.own.disagrees or not others:
             return None
-        own, other = getattr(self.own, figure), getattr(self.fastest, figure)
-        return None if own is None or self.own.disagrees else other / own
+        own: float = getattr(self.own, figure)
+        return float(min(others)) / own
 
     @property
     def met(self) -> bool | None:
@@ -95,18 +96,20 @@ def markdown(found: list[Verdict], engines: list[str], header: dict[str, Any]) -
         f"{where['cpu']}, {where['cores']} cores, load {where['load_1_5_15'][0]:.1f} at the start and "
         f"{header['load_at_end']:.1f} at the end; {header['iterations']} iterations in turn after one of warm-up. "
         "Seconds: best (median). Ratio: the fastest peer's time over pycylon's, of best times (of medians).",
+        "CPU: the same of CPU seconds, over all threads, with the peer that needs least.",
         "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in header["versions"].items()) + ".",
     ]
     for threads in sorted({verdict.threads for verdict in found}):
         lines += ["", f"## {threads} thread{'s' if threads > 1 else ''}", ""]
-        lines.append("| case | " + " | ".join(engines) + " | fastest peer | ratio | target |")
-        lines.append("|---" * (len(engines) + 4) + "|")
+        lines.append("| case | " + " | ".join(engines) + " | fastest peer | ratio | CPU | target |")
+        lines.append("|---" * (len(engines) + 5) + "|")
         for verdict in (v for v in found if v.threads == threads):
             cells = [f"{verdict.case.name}: {verdict.case.title}"]
             cells += [_cell(verdict.results.get(engine)) for engine in engines]
             cells.append(verdict.fastest.engine if verdict.fastest else "-")
             cells.append(f"{_times(verdict.ratio())} ({_times(verdict.ratio('median'))})")
+            cells.append(_times(verdict.ratio("cpu")))
             target = verdict.case.target
             reached = {True: "met", False: "missed", None: ""}[verdict.met]
             cells.append("" if target is None else f"{target:g}x {reached}".strip())
