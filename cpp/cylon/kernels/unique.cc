@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "cylon/kernels/distinct.h"
 #include "cylon/kernels/gather.h"
 #include "cylon/kernels/row_key.h"
 #include "cylon/kernels/sort.h"
@@ -15,91 +16,47 @@ namespace {
 
 constexpr int kDeepestLevel = 4;
 
-/// Beside the row: 26 bytes of a slot that is five eighths full, the row that stands for the key, and whether it is
-/// alone.
-constexpr int64_t kStateBytesPerRow = 40;
+/// Beside the row: its partition, word, number and slot, and whether it is kept.
+constexpr int64_t kStateBytesPerRow = 2 + 8 + 4 + 8 + 1;
 
-/// Rows `chosen` (ascending, by their number in the table) of `input`, chunk by chunk.
-arrow::Status EmitRows(const std::shared_ptr<Resources>& resources, const Table& input,
-                       const std::vector<int64_t>& chosen, TableBuilder* out) {
-  size_t next = 0;
-  int64_t start = 0;
-  const int64_t piece = MorselRows(*resources, RowBytes(input));
+/// The rows of `input` whose byte in `kept` is not 0, in their order.
+arrow::Status EmitRows(const std::shared_ptr<Resources>& resources, const Table& input, const uint8_t* kept,
+                       TableBuilder* out) {
+  const int64_t piece_rows = MorselRows(*resources, RowBytes(input));
+  const int64_t wave = resources->arena().threads();
   for (const auto& chunk : input.chunks()) {
-    const int64_t end = start + chunk->num_rows();
-    std::vector<int64_t> rows;
-    while (next < chosen.size() && chosen[next] < end) {
-      rows.push_back(chosen[next++] - start);
-    }
-    start = end;
-    if (rows.empty()) {
-      continue;
-    }
-    ARROW_ASSIGN_OR_RAISE(const auto batch, chunk->Pin());
-    if (static_cast<int64_t>(rows.size()) == batch->num_rows()) {
+    const uint8_t* here = kept;
+    kept += chunk->num_rows();
+    if (std::all_of(here, kept, [](uint8_t byte) { return byte != 0; })) {
       ARROW_RETURN_NOT_OK(out->Append(chunk));
       continue;
     }
+    if (std::all_of(here, kept, [](uint8_t byte) { return byte == 0; })) {
+      continue;
+    }
+    ARROW_ASSIGN_OR_RAISE(const auto batch, chunk->Pin());
     ARROW_ASSIGN_OR_RAISE(const auto gatherer, RowGatherer::Make(resources->memory(), input.schema(), {batch}));
-    for (size_t begin = 0; begin < rows.size(); begin += piece) {
-      const size_t count = std::min<size_t>(piece, rows.size() - begin);
-      ARROW_ASSIGN_OR_RAISE(auto part, gatherer.Gather(RowRefs{std::span(rows).subspan(begin, count), nullptr, false}));
-      ARROW_RETURN_NOT_OK(out->Append(std::move(part)));
+    const int64_t pieces = (batch->num_rows() + piece_rows - 1) / piece_rows;
+    for (int64_t first = 0; first < pieces; first += wave) {
+      std::vector<std::shared_ptr<arrow::RecordBatch>> gathered(std::min(wave, pieces - first));
+      ARROW_RETURN_NOT_OK(resources->arena().ParallelFor(static_cast<int64_t>(gathered.size()), [&](int64_t i) {
+        const int64_t begin = (first + i) * piece_rows;
+        const int64_t end = std::min(begin + piece_rows, batch->num_rows());
+        // Without a branch on a byte that nobody can predict.
+        std::vector<int64_t> rows(end - begin);
+        size_t count = 0;
+        for (int64_t row = begin; row < end; ++row) {
+          rows[count] = row;
+          count += here[row] != 0 ? 1 : 0;
+        }
+        return gatherer.Gather(RowRefs{std::span(rows).first(count), nullptr, false}).Value(&gathered[i]);
+      }));
+      for (auto& piece : gathered) {
+        ARROW_RETURN_NOT_OK(out->Append(std::move(piece)));
+      }
     }
   }
   return arrow::Status::OK();
-}
-
-/// The rows to keep, while the table of keys fits into memory.
-arrow::Result<std::vector<int64_t>> ChooseRows(const std::shared_ptr<Resources>& resources, const Table& input,
-                                               const std::vector<int>& keys, Keep keep) {
-  ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*input.schema(), keys));
-  GroupMap map(resources->memory(), encoder);
-  std::vector<int64_t> row_of;    // by key: the row that stands for it
-  std::vector<uint8_t> repeated;  // by key
-  int64_t start = 0;
-  std::vector<std::pair<int64_t, KeyBatch>> encoded;
-  std::mutex mutex;
-  std::vector<uint32_t> numbers;
-  std::vector<uint32_t> added;
-  ARROW_RETURN_NOT_OK(ForEachMorsel(
-      *resources, input, MorselRows(*resources, RowBytes(input)),
-      [&](const std::shared_ptr<arrow::RecordBatch>& batch, int64_t index) {
-        ARROW_ASSIGN_OR_RAISE(auto morsel, encoder.Encode(resources->memory(), *batch));
-        std::lock_guard<std::mutex> lock(mutex);
-        encoded.emplace_back(index, std::move(morsel));
-        return arrow::Status::OK();
-      },
-      [&](int64_t index) {
-        const auto found =
-            std::find_if(encoded.begin(), encoded.end(), [&](const auto& entry) { return entry.first == index; });
-        const KeyBatch morsel = std::move(found->second);
-        encoded.erase(found);
-        numbers.resize(morsel.num_rows);
-        added.clear();
-        ARROW_RETURN_NOT_OK(map.FindOrInsert(morsel, nullptr, morsel.num_rows, numbers.data(), &added));
-        for (int64_t i = 0; i < morsel.num_rows; ++i) {
-          if (numbers[i] == row_of.size()) {
-            row_of.push_back(start + i);
-            repeated.push_back(0);
-          } else {
-            repeated[numbers[i]] = 1;
-            row_of[numbers[i]] = keep == Keep::kLast ? start + i : row_of[numbers[i]];
-          }
-        }
-        start += morsel.num_rows;
-        return arrow::Status::OK();
-      }));
-  std::vector<int64_t> chosen;
-  for (size_t k = 0; k < row_of.size(); ++k) {
-    if (keep != Keep::kNone || repeated[k] == 0) {
-      chosen.push_back(row_of[k]);
-    }
-  }
-  if (keep == Keep::kLast) {
-    std::sort(chosen.begin(), chosen.end());
-  }
-  return chosen;
 }
 
 /// Cuts the table by hash until the keys of a part fit, and appends each part's rows.
@@ -115,8 +72,8 @@ arrow::Status UniqueParts(const std::shared_ptr<Resources>& resources, const Tab
     }
     return arrow::Status::OK();
   }
-  ARROW_ASSIGN_OR_RAISE(const auto chosen, ChooseRows(resources, input, keys, keep));
-  return EmitRows(resources, input, chosen, out);
+  ARROW_ASSIGN_OR_RAISE(const auto kept, MarkDistinctRows(resources, input, keys, keep));
+  return EmitRows(resources, input, kept->data(), out);
 }
 
 }  // namespace
@@ -151,19 +108,17 @@ arrow::Result<Table> FilterRows(const std::shared_ptr<Resources>& resources, con
     return arrow::Status::Invalid("a mask of ", mask.length(), " values cannot filter a table of ", input.num_rows(),
                                   " rows; it needs one value for each row");
   }
-  std::vector<int64_t> chosen;
-  int64_t start = 0;
+  ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<arrow::Buffer> kept,
+                        arrow::AllocateBuffer(mask.length(), resources->memory()));
+  uint8_t* next = kept->mutable_data();
   for (const auto& chunk : mask.chunks()) {
     const auto& values = static_cast<const arrow::BooleanArray&>(*chunk);
     for (int64_t i = 0; i < values.length(); ++i) {
-      if (values.IsValid(i) && values.Value(i)) {
-        chosen.push_back(start + i);
-      }
+      *next++ = static_cast<uint8_t>(values.IsValid(i) && values.Value(i));
     }
-    start += values.length();
   }
   TableBuilder out(resources, input.schema());
-  ARROW_RETURN_NOT_OK(EmitRows(resources, input, chosen, &out));
+  ARROW_RETURN_NOT_OK(EmitRows(resources, input, kept->data(), &out));
   return out.Finish();
 }
 
