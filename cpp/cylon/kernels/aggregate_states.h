@@ -1,52 +1,78 @@
-/// The kinds of running state, and what they share.
+/// Running states of aggregates, one per group: what a group-by keeps while rows come.
 #pragma once
 
+#include <arrow/api.h>
+
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
-#include "cylon/kernels/aggregate_state.h"
+#include "cylon/kernels/aggregate_values.h"
+#include "cylon/kernels/group_by.h"
+#include "cylon/kernels/group_output.h"
 
-namespace cylon::aggregate {
+namespace cylon {
 
-/// How values lie in an AggregateInput.
+/// What is read out of states: one aggregate.
+struct AggregateOutput {
+  AggregateOp op;
+  int ddof = 1;
+};
+
+/// The states of all groups over one column (or over rows as such), which several aggregates may be read from. Not
+/// thread-safe.
+class GroupStates {
+ public:
+  virtual ~GroupStates() = default;
+
+  /// Room for groups 0 to count - 1: new ones start empty, those beyond are dropped.
+  virtual arrow::Status Resize(int64_t count) = 0;
+  /// Adds values; groups[i] is the group of row i of the block. Errors name the column.
+  virtual arrow::Status Update(const ValueBlock& values, const uint32_t* groups) = 0;
+  /// Adds states that AppendStates gave out, elsewhere or before: a block of each state column.
+  virtual arrow::Status Merge(std::span<const ValueBlock> states, const uint32_t* groups) = 0;
+  /// Adds the states of another of the same kind; groups[g] is the group here of its group g.
+  virtual arrow::Status MergeFrom(const GroupStates& other, const uint32_t* groups) = 0;
+
+  /// Writes the states of all groups to the end of their columns.
+  virtual arrow::Status AppendStates(std::span<OutputColumn> out) const = 0;
+  /// Writes one result of all groups to the end of its column.
+  virtual arrow::Status AppendResult(const AggregateOutput& output, OutputColumn* out) const = 0;
+  /// Bytes of memory per group, about.
+  virtual int64_t group_bytes() const = 0;
+};
+
+namespace aggregate {
+
+/// How the values of a column are added up.
 enum class Source : uint8_t { kNothing, kSigned, kUnsigned, kDouble, kDecimal128, kDecimal256 };
 
 /// A column of numbers. `scale` is of decimals.
 struct Operand {
-  Source source;
-  int scale;
+  Source source = Source::kNothing;
+  int scale = 0;
   std::string column_name;
 };
 
-/// `all_rows`: missing values count too.
-std::unique_ptr<AggregateState> MakeCount(bool all_rows);
-std::unique_ptr<AggregateState> MakeSum(const Operand& operand, const std::shared_ptr<arrow::DataType>& result);
-std::unique_ptr<AggregateState> MakeMean(const Operand& operand, const std::shared_ptr<arrow::DataType>& result);
-std::unique_ptr<AggregateState> MakeVariance(const Operand& operand, int ddof, bool root);
-std::unique_ptr<AggregateState> MakeExtreme(const std::shared_ptr<arrow::DataType>& type, bool largest);
+/// What of a column of numbers is wanted; counts are always kept.
+struct NumberNeeds {
+  bool sum = false;
+  bool moments = false;  ///< needs the sum
+  bool range = false;
+};
 
-/// function(row, group) for every row of `rows` whose value is there.
-template <typename Function>
-void ForEachValue(const AggregateInput& input, const GroupedRows& rows, const Function& function) {
-  const uint8_t* missing = input.missing.empty() ? nullptr : input.missing.data();
-  if (rows.rows == nullptr && missing == nullptr) {
-    for (int64_t i = 0; i < rows.count; ++i) {
-      function(i, rows.groups[i]);
-    }
-    return;
-  }
-  for (int64_t i = 0; i < rows.count; ++i) {
-    const int64_t row = rows.rows == nullptr ? i : rows.rows[i];
-    if (missing == nullptr || missing[row] == 0) {
-      function(row, rows.groups[i]);
-    }
-  }
-}
+/// Numbers of up to 64 bits. Decimals of more only where moments alone are wanted of them (as the nearest doubles).
+/// States: count; sum (decimal128, or two doubles); sum of squared distances from the mean; smallest and largest.
+std::unique_ptr<GroupStates> MakeNumbers(arrow::MemoryPool* pool, const Operand& operand, const NumberNeeds& needs);
+/// `all_rows`: missing values count too, and no column is read.
+std::unique_ptr<GroupStates> MakeCount(arrow::MemoryPool* pool, bool all_rows);
+/// Sums of decimals of 128 and 256 bits, with their count.
+std::unique_ptr<GroupStates> MakeDecimalSum(arrow::MemoryPool* pool, const Operand& operand);
+/// Smallest or largest of what is not a word: decimals of 128 and 256 bits, text and opaque bytes.
+std::unique_ptr<GroupStates> MakeExtreme(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type,
+                                         bool largest);
 
-/// Values of fixed width as an array; null where `present` is 0 (nullptr: nowhere).
-arrow::Result<std::shared_ptr<arrow::Array>> FixedArray(arrow::MemoryPool* pool,
-                                                        const std::shared_ptr<arrow::DataType>& type,
-                                                        const void* values, int64_t width, int64_t count,
-                                                        const std::vector<uint8_t>* present);
+}  // namespace aggregate
 
-}  // namespace cylon::aggregate
+}  // namespace cylon

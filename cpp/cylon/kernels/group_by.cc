@@ -1,4 +1,4 @@
-// One rank's group-by, in the two steps that a distributed one needs.
+// One rank's group-by.
 #include "cylon/kernels/group_by.h"
 
 #include <numeric>
@@ -9,26 +9,27 @@ namespace cylon {
 
 namespace {
 
-/// The plan of either step. Keys of the second step's input come first, then the states.
-arrow::Result<GroupingPlan> PlanFor(const arrow::Schema& input_schema, const GroupByKernelOptions& options,
-                                    bool merges) {
+/// The plan of a step. Keys of the second step's input come first, then the states.
+arrow::Result<GroupingPlan> PlanFor(const arrow::Schema& input_schema, const GroupByKernelOptions& options, bool merges,
+                                    bool finishes) {
   GroupingPlan plan;
   plan.merges = merges;
-  plan.finishes = merges;
-  plan.drop_null_keys = options.drop_null_keys;
+  plan.finishes = finishes;
+  plan.drop_null_keys = options.drop_null_keys && !merges;  // the first step has dropped them
   plan.keys = options.keys;
+  ARROW_ASSIGN_OR_RAISE(plan.aggregates, AggregatePlan::Make(input_schema, options.aggregates));
   auto column = static_cast<int>(options.keys.size());
-  for (const auto& spec : options.aggregates) {
-    ARROW_ASSIGN_OR_RAISE(auto aggregate, AggregatePlan::Make(input_schema, spec));
-    plan.inputs.emplace_back();
-    if (!merges && spec.op != AggregateOp::kSize) {
-      plan.inputs.back().push_back(spec.column);
+  for (const auto& states : plan.aggregates.states) {
+    auto& inputs = plan.inputs.emplace_back();
+    if (merges) {
+      inputs.resize(states.Fields().size());
+      std::iota(inputs.begin(), inputs.end(), column);
+      column += static_cast<int>(inputs.size());
+    } else if (states.column >= 0) {
+      inputs.push_back(states.column);
     }
-    for (size_t k = 0; merges && k < aggregate.states.size(); ++k) {
-      plan.inputs.back().push_back(column++);
-    }
-    plan.aggregates.push_back(std::move(aggregate));
   }
+  plan.SetOutput(input_schema);
   if (merges) {
     std::iota(plan.keys.begin(), plan.keys.end(), 0);
   }
@@ -37,16 +38,22 @@ arrow::Result<GroupingPlan> PlanFor(const arrow::Schema& input_schema, const Gro
 
 }  // namespace
 
+arrow::Result<Table> GroupByLocal(const std::shared_ptr<Resources>& resources, const Table& input,
+                                  const GroupByKernelOptions& options) {
+  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input.schema(), options, false, true));
+  return GroupRows(resources, input, plan);
+}
+
 arrow::Result<Table> GroupByPartial(const std::shared_ptr<Resources>& resources, const Table& input,
                                     const GroupByKernelOptions& options) {
-  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input.schema(), options, false));
+  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input.schema(), options, false, false));
   return GroupRows(resources, input, plan);
 }
 
 arrow::Result<Table> GroupByMerge(const std::shared_ptr<Resources>& resources, const Table& partials,
                                   const std::shared_ptr<arrow::Schema>& input_schema,
                                   const GroupByKernelOptions& options) {
-  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input_schema, options, true));
+  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input_schema, options, true, true));
   size_t columns = plan.keys.size();
   for (const auto& inputs : plan.inputs) {
     columns += inputs.size();
@@ -68,11 +75,14 @@ arrow::Result<std::shared_ptr<arrow::Schema>> GroupBySchema(const std::shared_pt
     }
     fields.push_back(input_schema->field(key));
   }
-  for (const auto& spec : options.aggregates) {
-    ARROW_ASSIGN_OR_RAISE(auto aggregate, AggregatePlan::Make(*input_schema, spec));
-    fields.push_back(aggregate.result);
-  }
+  ARROW_ASSIGN_OR_RAISE(const auto plan, AggregatePlan::Make(*input_schema, options.aggregates));
+  const auto results = plan.ResultFields();
+  fields.insert(fields.end(), results.begin(), results.end());
   return arrow::schema(std::move(fields));
+}
+
+arrow::Result<int64_t> EstimateGroups(const Table& input, const std::vector<int>& keys) {
+  return grouping::SampleGroups(input, keys);
 }
 
 }  // namespace cylon

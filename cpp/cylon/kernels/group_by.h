@@ -1,5 +1,7 @@
-/// One rank's group-by, in the two steps that a distributed one needs.
+/// One rank's group-by: at once, or in the two steps that a distributed one needs.
 #pragma once
+
+#include <string_view>
 
 #include "cylon/base/export.h"
 #include "cylon/kernels/types.h"
@@ -21,6 +23,9 @@ struct GroupByKernelOptions {
       true;  ///< leaves out rows with a null key, or with NaN in a float key column (missing, as in pandas)
 };
 
+/// The word for an operation, as users write it.
+CYLON_EXPORT std::string_view AggregateName(AggregateOp op);
+
 /// Null and NaN are missing values, as in pandas: skipped by every aggregate but size. What a group without values
 /// gives: 0 for sum and count, null for the others; var and std are also null where count <= ddof.
 ///   sum    int64 (bool, signed), uint64 (unsigned): Invalid where the result does not fit, never wrapped; double for
@@ -28,13 +33,17 @@ struct GroupByKernelOptions {
 ///   mean, var, std   double, of numbers and booleans
 ///   min, max         the type of the values (of a dictionary: its values' type), for every type that has an order
 ///   count, size      int64
-/// A group's rows are added in the order of the table, whatever the number of threads, so results are the same to the
-/// bit.
+/// How rows are put together does not depend on the number of threads, so results are the same to the bit. The order of
+/// the groups is unspecified. A group's key is that of its first row (which of -0.0 and 0.0, say).
 
-/// Step 1: partial states by group: the key columns, then the state columns of every aggregate (sum: the sum, for
-/// floats its compensation too; count; min; max; mean: count and sum; var, std: count, mean, sum of squared distances).
-/// Sums of integers travel in 128 bits, so that no order of merging overflows. Groups in the order of first appearance.
-/// TypeError names a column that cannot be aggregated so.
+/// Groups with their aggregates: key columns, then one column per aggregate. TypeError names a column that cannot be
+/// aggregated so.
+CYLON_EXPORT arrow::Result<Table> GroupByLocal(const std::shared_ptr<Resources>& resources, const Table& input,
+                                               const GroupByKernelOptions& options);
+
+/// Step 1: partial states by group: the key columns, then the columns of the states, each of which may serve several
+/// aggregates of one column (count; sum, for floats its compensation too; sum of squared distances from the mean; min
+/// and max). Sums of integers travel in 128 bits, so that no order of merging overflows.
 CYLON_EXPORT arrow::Result<Table> GroupByPartial(const std::shared_ptr<Resources>& resources, const Table& input,
                                                  const GroupByKernelOptions& options);
 /// Step 2: merges partial states (key columns first) and computes the results: key columns, then one column per
@@ -46,5 +55,8 @@ CYLON_EXPORT arrow::Result<Table> GroupByMerge(const std::shared_ptr<Resources>&
 /// aggregated so.
 CYLON_EXPORT arrow::Result<std::shared_ptr<arrow::Schema>> GroupBySchema(
     const std::shared_ptr<arrow::Schema>& input_schema, const GroupByKernelOptions& options);
+
+/// How many distinct keys `input` has, about, from a sample of its rows (those that are in memory, if any are).
+CYLON_EXPORT arrow::Result<int64_t> EstimateGroups(const Table& input, const std::vector<int>& keys);
 
 }  // namespace cylon

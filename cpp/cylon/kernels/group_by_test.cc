@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -28,22 +29,28 @@ bool IsMissing(const std::string& text) { return text == "null" || text == "nan"
 
 std::string Canonical(const std::string& text) { return text == "-0" ? "0" : text; }
 
+/// The key of a row as text; -0.0 is 0.0.
+std::string KeyText(const arrow::RecordBatch& batch, int keys, int64_t row) {
+  std::string key;
+  for (int k = 0; k < keys; ++k) {
+    key += Canonical(testing::ValueText(*batch.column(k), row)) + "|";
+  }
+  return key;
+}
+
 /// The rows of each group, groups in the order of first appearance.
 std::vector<std::vector<int64_t>> NaiveGroups(const arrow::RecordBatch& batch, int keys, bool drop_null_keys) {
   std::map<std::string, size_t> numbers;
   std::vector<std::vector<int64_t>> groups;
   for (int64_t i = 0; i < batch.num_rows(); ++i) {
-    std::string key;
     bool null = false;
     for (int k = 0; k < keys; ++k) {
-      const std::string text = testing::ValueText(*batch.column(k), i);
-      null = null || IsMissing(text);  // NaN keys are dropped with the null ones
-      key += Canonical(text) + "|";
+      null = null || IsMissing(testing::ValueText(*batch.column(k), i));  // NaN keys are dropped with the null ones
     }
     if (null && drop_null_keys) {
       continue;
     }
-    const auto [place, is_new] = numbers.emplace(key, groups.size());
+    const auto [place, is_new] = numbers.emplace(KeyText(batch, keys, i), groups.size());
     if (is_new) {
       groups.emplace_back();
     }
@@ -149,6 +156,40 @@ GroupByKernelOptions OptionsFor(const arrow::Schema& schema, int keys) {
   return options;
 }
 
+/// `result` has the groups of `reference`, in any order.
+void CheckGroups(const Table& result, const std::shared_ptr<arrow::Schema>& schema, const Table& reference,
+                 const GroupByKernelOptions& options) {
+  const auto keys = static_cast<int>(options.keys.size());
+  ASSERT_TRUE(result.schema()->Equals(*GroupBySchema(schema, options).ValueOrDie()));
+  const auto batch = reference.ToBatch().ValueOrDie();
+  const auto groups = NaiveGroups(*batch, keys, options.drop_null_keys);
+  const auto actual = result.ToBatch().ValueOrDie();
+  ASSERT_TRUE(actual->ValidateFull().ok());
+  ASSERT_EQ(actual->num_rows(), static_cast<int64_t>(groups.size()));
+  std::map<std::string, int64_t> places;  // groups come in any order
+  for (int64_t g = 0; g < actual->num_rows(); ++g) {
+    ASSERT_TRUE(places.emplace(KeyText(*actual, keys, g), g).second) << "a group came twice";
+  }
+  for (const auto& rows : groups) {
+    const auto found = places.find(KeyText(*batch, keys, rows[0]));
+    ASSERT_NE(found, places.end());
+    const int64_t g = found->second;
+    for (int k = 0; k < keys; ++k) {
+      ASSERT_EQ(testing::ValueText(*actual->column(k), g), testing::ValueText(*batch->column(k), rows[0]));
+    }
+    for (size_t a = 0; a < options.aggregates.size(); ++a) {
+      const auto& spec = options.aggregates[a];
+      const auto& values = *batch->column(std::max(spec.column, 0));
+      ExpectResult(testing::ValueText(*actual->column(keys + static_cast<int>(a)), g),
+                   NaiveAggregate(values, rows, spec.op, spec.ddof),
+                   values.type()->ToString() + " operation " + std::to_string(static_cast<int>(spec.op)));
+      if (::testing::Test::HasFatalFailure()) {
+        return;
+      }
+    }
+  }
+}
+
 /// `reference` has the rows of `table` outside its budget.
 void CheckGroupBy(const std::shared_ptr<Resources>& resources, const Table& table, const Table& reference, int keys,
                   bool drop_null_keys) {
@@ -164,29 +205,13 @@ void CheckGroupBy(const std::shared_ptr<Resources>& resources, const Table& tabl
     partials.push_back(*partial);
   }
   const auto all = Table::Concatenate(partials).ValueOrDie();
-  const auto result = GroupByMerge(resources, all, table.schema(), options);
-  ASSERT_TRUE(result.ok()) << result.status().ToString();
-  ASSERT_TRUE(result->schema()->Equals(*GroupBySchema(table.schema(), options).ValueOrDie()));
-  const auto batch = reference.ToBatch().ValueOrDie();
-  const auto groups = NaiveGroups(*batch, keys, drop_null_keys);
-  const auto actual = result->ToBatch().ValueOrDie();
-  ASSERT_TRUE(actual->ValidateFull().ok());
-  ASSERT_EQ(actual->num_rows(), static_cast<int64_t>(groups.size()));
-  for (size_t g = 0; g < groups.size(); ++g) {
-    for (int k = 0; k < keys; ++k) {
-      ASSERT_EQ(testing::ValueText(*actual->column(k), g), testing::ValueText(*batch->column(k), groups[g][0]));
-    }
-    for (size_t a = 0; a < options.aggregates.size(); ++a) {
-      const auto& spec = options.aggregates[a];
-      const auto& values = *batch->column(std::max(spec.column, 0));
-      ExpectResult(testing::ValueText(*actual->column(keys + static_cast<int>(a)), g),
-                   NaiveAggregate(values, groups[g], spec.op, spec.ddof),
-                   values.type()->ToString() + " operation " + std::to_string(static_cast<int>(spec.op)));
-      if (::testing::Test::HasFatalFailure()) {
-        return;
-      }
-    }
-  }
+  const auto merged = GroupByMerge(resources, all, table.schema(), options);
+  ASSERT_TRUE(merged.ok()) << merged.status().ToString();
+  CheckGroups(*merged, table.schema(), reference, options);
+  // And at once.
+  const auto at_once = GroupByLocal(resources, table, options);
+  ASSERT_TRUE(at_once.ok()) << at_once.status().ToString();
+  CheckGroups(*at_once, table.schema(), reference, options);
 }
 
 bool HasTextOfHalf(const arrow::DataType& type) { return type.id() == arrow::Type::HALF_FLOAT; }
@@ -239,7 +264,7 @@ TEST(GroupByTest, AnyBudgetAndThreadsGiveTheSameBits) {
   const auto reference = testing::RandomTable(MakeResources(), 3, 2000, spec);
   for (const bool spill_always : {false, true}) {
     for (const int threads : {1, 3}) {
-      auto resources = MakeResources({threads, 768 << 10, spill_always});
+      auto resources = MakeResources({threads, 400 << 10, spill_always});
       CheckGroupBy(resources, testing::RandomTable(resources, 3, 2000, spec), reference, 2, true);
       EXPECT_GT(resources->memory()->spilled_bytes() + static_cast<int64_t>(spill_always), 0);
       if (HasFatalFailure()) {
@@ -258,6 +283,56 @@ TEST(GroupByTest, AnyBudgetAndThreadsGiveTheSameBits) {
     const auto rows = RowsAsStrings(GroupByMerge(resources, partial, table.schema(), options).ValueOrDie());
     expected = threads == 1 ? rows : expected;
     EXPECT_TRUE(rows == expected);
+  }
+}
+
+TEST(GroupByTest, ManyGroupsOfEveryKindOfKeyAreDealtIntoPartitions) {
+  const std::vector<std::vector<RandomColumn>> key_columns = {
+      {RandomColumn{"k", arrow::int64(), 30000, 0.01}},
+      {RandomColumn{"k", arrow::float64(), 30000, 0.01}},
+      {RandomColumn{"k", arrow::utf8(), 30000, 0.01}},
+      {RandomColumn{"k", arrow::int32(), 30000, 0.0}, RandomColumn{"l", arrow::float32(), 3, 0.0}},
+      {RandomColumn{"k", arrow::int32(), 30000, 0.01}, RandomColumn{"l", arrow::float32(), 3, 0.1}}};
+  uint64_t seed = 500;
+  for (const auto& keys : key_columns) {
+    RandomSpec spec;
+    spec.largest_chunk = 9000;
+    spec.columns = keys;
+    spec.columns.push_back(RandomColumn{"i", arrow::int16(), 1000});
+    spec.columns.push_back(RandomColumn{"s", arrow::utf8(), 50});
+    const bool drop_null_keys = ++seed % 2 == 0;
+    const auto reference = testing::RandomTable(MakeResources(), seed, 36000, spec);
+    GroupByKernelOptions options;
+    options.drop_null_keys = drop_null_keys;
+    for (size_t k = 0; k < keys.size(); ++k) {
+      options.keys.push_back(static_cast<int>(k));
+    }
+    const int i = static_cast<int>(keys.size());
+    options.aggregates = {{i, AggregateOp::kMean, "mean"},
+                          {i, AggregateOp::kStd, "std"},
+                          {i, AggregateOp::kMin, "min"},
+                          {i + 1, AggregateOp::kMax, "max"},
+                          {i + 1, AggregateOp::kCount, "count"}};
+    std::vector<std::string> expected;
+    for (const int threads : {1, 3}) {
+      // All in memory.
+      auto resources = MakeResources({threads, int64_t{1} << 30, false, 3000});
+      const auto table = testing::RandomTable(resources, seed, 36000, spec);
+      const auto rows = RowsAsStrings(GroupByLocal(resources, table, options).ValueOrDie());
+      ASSERT_TRUE(threads == 1 || rows == expected);
+      expected = rows;
+    }
+    // Too much for half of the budget: parts on disk, one after the other.
+    auto small = MakeResources({1, 6 << 20, true, 3000});
+    const auto table = testing::RandomTable(small, seed, 36000, spec);
+    auto cut = RowsAsStrings(GroupByLocal(small, table, options).ValueOrDie());
+    std::sort(cut.begin(), cut.end());
+    std::sort(expected.begin(), expected.end());
+    EXPECT_TRUE(cut == expected);
+    CheckGroups(GroupByLocal(small, table, options).ValueOrDie(), table.schema(), reference, options);
+    if (HasFatalFailure()) {
+      return;
+    }
   }
 }
 

@@ -3,103 +3,98 @@
 
 #include <algorithm>
 
-#include "cylon/kernels/aggregate_state.h"
+#include "cylon/kernels/group_rows.h"
 #include "cylon/kernels/working_set.h"
 
 namespace cylon {
 
 namespace {
 
-struct States {
-  std::vector<AggregatePlan> plans;
-  std::vector<std::unique_ptr<AggregateState>> states;
+using grouping::StateSet;
 
-  static arrow::Result<States> Make(const arrow::Schema& schema, const std::vector<AggregateSpec>& aggregates) {
-    States result;
-    for (const auto& spec : aggregates) {
-      ARROW_ASSIGN_OR_RAISE(auto plan, AggregatePlan::Make(schema, spec));
-      result.states.push_back(plan.MakeState());
-      result.states.back()->Resize(1);
-      result.plans.push_back(std::move(plan));
+/// Rows that one thread adds up before they are merged with the others'. By no option and no number of threads, so that
+/// float sums have the same bits for any.
+constexpr int64_t kRangeRows = 1 << 18;
+
+arrow::Result<GroupingPlan> PlanFor(const arrow::Schema& input_schema, const std::vector<AggregateSpec>& aggregates,
+                                    bool merges) {
+  GroupingPlan plan;
+  plan.merges = merges;
+  plan.finishes = merges;
+  ARROW_ASSIGN_OR_RAISE(plan.aggregates, AggregatePlan::Make(input_schema, aggregates));
+  int column = 0;
+  for (const auto& states : plan.aggregates.states) {
+    auto& inputs = plan.inputs.emplace_back();
+    for (size_t k = 0; merges && k < states.Fields().size(); ++k) {
+      inputs.push_back(column++);
     }
-    return result;
+    if (!merges && states.column >= 0) {
+      inputs.push_back(states.column);
+    }
   }
-};
+  plan.SetOutput(input_schema);
+  return plan;
+}
+
+/// Adds all rows of `batch` to group 0.
+arrow::Status AddAll(Resources& resources, const arrow::RecordBatch& batch, StateSet* states) {
+  static constexpr uint32_t kFirstGroup[kValueBlockRows] = {};
+  ARROW_RETURN_NOT_OK(states->Open(resources.memory(), batch));
+  for (int64_t begin = 0; begin < batch.num_rows(); begin += kValueBlockRows) {
+    const int64_t count = std::min(kValueBlockRows, batch.num_rows() - begin);
+    ARROW_RETURN_NOT_OK(states->Add(begin, count, kFirstGroup, 1, {}));
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Result<std::shared_ptr<arrow::RecordBatch>> OneRow(Resources& resources, const GroupingPlan& plan,
+                                                          StateSet* states) {
+  ARROW_RETURN_NOT_OK(states->Resize(1));
+  auto columns = states->MakeColumns(resources.memory());
+  ARROW_RETURN_NOT_OK(states->Append(columns));
+  arrow::ArrayVector arrays;
+  for (auto& column : columns) {
+    ARROW_ASSIGN_OR_RAISE(auto array, column.Finish(1));
+    arrays.push_back(std::move(array));
+  }
+  return arrow::RecordBatch::Make(plan.output_schema, 1, std::move(arrays));
+}
 
 }  // namespace
 
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregatePartial(const std::shared_ptr<Resources>& resources,
                                                                     const Table& input,
                                                                     const std::vector<AggregateSpec>& aggregates) {
-  ARROW_ASSIGN_OR_RAISE(auto all, States::Make(*input.schema(), aggregates));
-  const int64_t morsel_rows = MorselRows(*resources, RowBytes(input));
-  std::vector<uint32_t> groups;
-  std::vector<int> columns;  // that are read, each once
-  for (const auto& plan : all.plans) {
-    if (plan.spec.op != AggregateOp::kSize &&
-        std::find(columns.begin(), columns.end(), plan.spec.column) == columns.end()) {
-      columns.push_back(plan.spec.column);
-    }
-  }
-  for (const auto& chunk : input.chunks()) {
-    ARROW_ASSIGN_OR_RAISE(const auto batch, chunk->Pin());
-    for (int64_t offset = 0; offset < batch->num_rows(); offset += morsel_rows) {
-      const auto morsel = batch->Slice(offset, morsel_rows);
-      groups.resize(std::max<size_t>(groups.size(), morsel->num_rows()), 0);
-      const GroupedRows rows{nullptr, groups.data(), morsel->num_rows()};
-      std::vector<AggregateInput> inputs(columns.size());
-      ARROW_RETURN_NOT_OK(resources->arena().ParallelFor(static_cast<int64_t>(columns.size()), [&](int64_t i) {
-        ARROW_ASSIGN_OR_RAISE(inputs[i], AggregateInput::Make(resources->memory(), morsel->column_data(columns[i]),
-                                                              morsel->column_name(columns[i])));
-        return arrow::Status::OK();
-      }));
-      // Aggregates side by side, each over the rows in their order: the same bits for any number of threads.
-      ARROW_RETURN_NOT_OK(resources->arena().ParallelFor(static_cast<int64_t>(all.states.size()), [&](int64_t i) {
-        const auto place = std::find(columns.begin(), columns.end(), all.plans[i].spec.column) - columns.begin();
-        static const AggregateInput kNoInput{};  // all that size looks at is how many rows there are
-        return all.states[i]->Update(all.plans[i].spec.op == AggregateOp::kSize ? kNoInput : inputs[place], rows);
-      }));
-    }
-  }
-  arrow::FieldVector fields;
-  arrow::ArrayVector arrays;
-  for (size_t i = 0; i < all.states.size(); ++i) {
-    ARROW_ASSIGN_OR_RAISE(auto columns, all.states[i]->StateArrays(resources->memory()));
-    arrays.insert(arrays.end(), columns.begin(), columns.end());
-    fields.insert(fields.end(), all.plans[i].states.begin(), all.plans[i].states.end());
-  }
-  return arrow::RecordBatch::Make(arrow::schema(std::move(fields)), 1, std::move(arrays));
+  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input.schema(), aggregates, false));
+  StateSet all(resources->memory(), plan);
+  ARROW_RETURN_NOT_OK(all.Resize(1));
+  const uint32_t first_group = 0;
+  std::vector<std::unique_ptr<StateSet>> wave(resources->arena().threads());
+  ARROW_RETURN_NOT_OK(ForEachMorsel(
+      *resources, input, kRangeRows,
+      [&](const std::shared_ptr<arrow::RecordBatch>& batch, int64_t index) {
+        auto& states = wave[index % static_cast<int64_t>(wave.size())];
+        states = std::make_unique<StateSet>(resources->memory(), plan);
+        return AddAll(*resources, *batch, states.get());
+      },
+      [&](int64_t index) { return all.MergeFrom(*wave[index % static_cast<int64_t>(wave.size())], &first_group, 1); }));
+  return OneRow(*resources, plan, &all);
 }
 
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateMerge(
     const std::shared_ptr<Resources>& resources, const std::vector<std::shared_ptr<arrow::RecordBatch>>& partials,
     const std::shared_ptr<arrow::Schema>& input_schema, const std::vector<AggregateSpec>& aggregates) {
-  ARROW_ASSIGN_OR_RAISE(auto all, States::Make(*input_schema, aggregates));
+  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input_schema, aggregates, true));
+  const auto columns = static_cast<int>(plan.aggregates.StateFields().size());
+  StateSet all(resources->memory(), plan);
   for (const auto& partial : partials) {
-    const std::vector<uint32_t> groups(partial->num_rows(), 0);
-    int column = 0;
-    for (size_t i = 0; i < all.states.size(); ++i) {
-      std::vector<AggregateInput> states;
-      for (size_t k = 0; k < all.plans[i].states.size(); ++k, ++column) {
-        if (column >= partial->num_columns()) {
-          return arrow::Status::Invalid("a partial state of aggregates has only ", partial->num_columns(),
-                                        " columns; it must come from AggregatePartial with the same aggregates");
-        }
-        ARROW_ASSIGN_OR_RAISE(auto state, AggregateInput::Make(resources->memory(), partial->column_data(column),
-                                                               partial->column_name(column)));
-        states.push_back(std::move(state));
-      }
-      ARROW_RETURN_NOT_OK(all.states[i]->Merge(states, GroupedRows{nullptr, groups.data(), partial->num_rows()}));
+    if (partial->num_columns() != columns) {
+      return arrow::Status::Invalid("a partial state of aggregates has ", partial->num_columns(), " columns; ", columns,
+                                    " were expected, as AggregatePartial gives them with the same aggregates");
     }
+    ARROW_RETURN_NOT_OK(AddAll(*resources, *partial, &all));
   }
-  arrow::FieldVector fields;
-  arrow::ArrayVector arrays;
-  for (size_t i = 0; i < all.states.size(); ++i) {
-    ARROW_ASSIGN_OR_RAISE(auto array, all.states[i]->Result(resources->memory()));
-    arrays.push_back(std::move(array));
-    fields.push_back(all.plans[i].result);
-  }
-  return arrow::RecordBatch::Make(arrow::schema(std::move(fields)), 1, std::move(arrays));
+  return OneRow(*resources, plan, &all);
 }
 
 }  // namespace cylon

@@ -1,6 +1,9 @@
-// Group-by: aggregate locally, bring the partial states of a group to one rank, merge them there.
+// Group-by: groups are made at each rank and their states brought together, or rows are, where few have a key in
+// common.
 #include "cylon/ops/group_by.h"
 
+#include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "cylon/exchange/exchange.h"
@@ -15,40 +18,19 @@ namespace {
 
 using internal::CollectiveOperator;
 
-const char* OpName(AggregateOp op) {
-  switch (op) {
-    case AggregateOp::kSum:
-      return "sum";
-    case AggregateOp::kCount:
-      return "count";
-    case AggregateOp::kSize:
-      return "size";
-    case AggregateOp::kMean:
-      return "mean";
-    case AggregateOp::kMin:
-      return "min";
-    case AggregateOp::kMax:
-      return "max";
-    case AggregateOp::kVar:
-      return "var";
-    case AggregateOp::kStd:
-      return "std";
-  }
-  return "unknown";
-}
-
 std::string ResultName(const Aggregate& aggregate) {
   if (!aggregate.name.empty()) {
     return aggregate.name;
   }
-  return aggregate.op == AggregateOp::kSize ? "size" : aggregate.column + "_" + OpName(aggregate.op);
+  return aggregate.op == AggregateOp::kSize ? "size"
+                                            : aggregate.column + "_" + std::string(AggregateName(aggregate.op));
 }
 
 std::string Describe(const std::vector<Aggregate>& aggregates) {
   std::string text;
   for (const auto& aggregate : aggregates) {
-    text += (text.empty() ? "" : ", ") + ResultName(aggregate) + " = " + OpName(aggregate.op) + "(" + aggregate.column +
-            ")";
+    text += (text.empty() ? "" : ", ") + ResultName(aggregate) + " = " + std::string(AggregateName(aggregate.op)) +
+            "(" + aggregate.column + ")";
     if (aggregate.op == AggregateOp::kVar || aggregate.op == AggregateOp::kStd) {
       text += " ddof " + std::to_string(aggregate.ddof);
     }
@@ -78,10 +60,14 @@ arrow::Result<std::vector<AggregateSpec>> FindAggregates(const Table& table, con
   return specs;
 }
 
+/// More groups than this share of the rows are not aggregated before they travel: the states are larger than the values
+/// that went into them, and making them costs more than it spares.
+constexpr double kDistinctShare = 0.5;
+
 /// What this rank knows before anything travels.
 struct Prepared {
   GroupByKernelOptions kernel;
-  Table partials;
+  int64_t groups = 0;  // about
 };
 
 arrow::Result<Prepared> Prepare(Context& context, const Table& table, const GroupByOptions& options) {
@@ -98,47 +84,79 @@ arrow::Result<Prepared> Prepare(Context& context, const Table& table, const Grou
   kernel.drop_null_keys = options.drop_null_keys;
   // Refuses what cannot be aggregated before any work is done.
   ARROW_RETURN_NOT_OK(GroupBySchema(table.schema(), kernel).status());
-  ARROW_ASSIGN_OR_RAISE(prepared.partials, GroupByPartial(context.resources(), table, kernel));
+  if (context.world_size() > 1) {
+    ARROW_ASSIGN_OR_RAISE(prepared.groups, EstimateGroups(table, kernel.keys));
+  }
   return prepared;
 }
 
-arrow::Result<Table> MergeGroups(CollectiveOperator& operation, const Table& table, const GroupByOptions& options,
-                                 const Prepared& prepared, Table partials) {
-  const auto& resources = operation.context().resources();
-  auto merged = GroupByMerge(resources, partials, table.schema(), prepared.kernel);
+/// The columns that `kernel` reads, and the options that read them there.
+std::pair<std::vector<int>, GroupByKernelOptions> Narrowed(const GroupByKernelOptions& kernel) {
+  std::vector<int> columns;
+  const auto place = [&](int column) {
+    const auto found = std::find(columns.begin(), columns.end(), column);
+    if (found != columns.end()) {
+      return static_cast<int>(found - columns.begin());
+    }
+    columns.push_back(column);
+    return static_cast<int>(columns.size()) - 1;
+  };
+  GroupByKernelOptions narrow = kernel;
+  std::transform(kernel.keys.begin(), kernel.keys.end(), narrow.keys.begin(), place);
+  for (auto& spec : narrow.aggregates) {
+    spec.column = spec.column < 0 ? spec.column : place(spec.column);
+  }
+  return {std::move(columns), std::move(narrow)};
+}
+
+/// Rows travel, and are grouped where they arrive.
+arrow::Result<Table> GroupTravelled(Context& context, const Table& table, const GroupByKernelOptions& kernel) {
+  const auto [columns, narrow] = Narrowed(kernel);
+  ARROW_ASSIGN_OR_RAISE(auto rows, table.SelectColumns(columns));
+  ARROW_ASSIGN_OR_RAISE(rows, ShuffleByHash(context, "GroupBy, rows", rows, narrow.keys));
+  return GroupByLocal(context.resources(), rows, narrow);
+}
+
+/// Groups are made here, and their states travel.
+arrow::Result<Table> GroupThenTravel(CollectiveOperator& operation, const Table& table,
+                                     const GroupByKernelOptions& kernel) {
+  Context& context = operation.context();
+  auto partials = GroupByPartial(context.resources(), table, kernel);
+  ARROW_RETURN_NOT_OK(operation.Begin("partial groups", partials.status()).status());
+  std::vector<int> keys(kernel.keys.size());
+  std::iota(keys.begin(), keys.end(), 0);  // partial states begin with the keys
+  ARROW_ASSIGN_OR_RAISE(auto arrived, ShuffleByHash(context, "GroupBy, partial groups", *partials, keys));
   partials = Table();
-  if (!options.sort) {
-    return operation.End(std::move(merged));
-  }
-  std::vector<SortKey> keys;
-  for (size_t i = 0; i < options.keys.size(); ++i) {
-    keys.push_back({static_cast<int>(i), SortOrder::kAscending, NullPlacement::kLast});
-  }
-  if (merged.ok()) {
-    merged = SortTable(resources, *merged, keys);
-  }
-  return internal::SortAcrossRanks(operation, "sorted by the keys", std::move(merged), keys);
+  return GroupByMerge(context.resources(), arrived, table.schema(), kernel);
 }
 
 }  // namespace
 
 arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupByOptions& options) {
   CollectiveOperator operation(context, "GroupBy");
-  auto prepared = Prepare(context, table, options);
+  const auto prepared = Prepare(context, table, options);
   const std::string details = "keys " + internal::OneLine(options.keys) +
                               (options.drop_null_keys ? "" : ", null keys too") + (options.sort ? ", sorted" : "") +
                               ", " + Describe(options.aggregates) + ", " + internal::OneLine(table.schema());
-  ARROW_RETURN_NOT_OK(operation.Begin(details, prepared.status()).status());
-  Table partials = std::move(prepared->partials);
-  prepared->partials = Table();
-  if (!operation.alone()) {
-    std::vector<int> keys(options.keys.size());
-    for (size_t i = 0; i < keys.size(); ++i) {
-      keys[i] = static_cast<int>(i);  // partial states begin with the keys
-    }
-    ARROW_ASSIGN_OR_RAISE(partials, ShuffleByHash(context, "GroupBy, partial groups", partials, keys));
+  ARROW_ASSIGN_OR_RAISE(const auto agreement,
+                        operation.Begin(details, prepared.status(),
+                                        {prepared.ok() ? table.num_rows() : 0, prepared.ok() ? prepared->groups : 0}));
+  const bool mostly_distinct =
+      static_cast<double>(agreement.Sum(1)) > static_cast<double>(agreement.Sum(0)) * kDistinctShare;
+  auto groups = operation.alone() ? GroupByLocal(context.resources(), table, prepared->kernel)
+                : mostly_distinct ? GroupTravelled(context, table, prepared->kernel)
+                                  : GroupThenTravel(operation, table, prepared->kernel);
+  if (!options.sort) {
+    return operation.End(std::move(groups));
   }
-  return MergeGroups(operation, table, options, *prepared, std::move(partials));
+  std::vector<SortKey> keys;
+  for (size_t i = 0; i < options.keys.size(); ++i) {
+    keys.push_back({static_cast<int>(i), SortOrder::kAscending, NullPlacement::kLast});
+  }
+  if (groups.ok()) {
+    groups = SortTable(context.resources(), *groups, keys);
+  }
+  return internal::SortAcrossRanks(operation, "sorted by the keys", std::move(groups), keys);
 }
 
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateAll(Context& context, const Table& table,

@@ -1,0 +1,55 @@
+/// Which states serve the aggregates that are asked for: the one table of what can be aggregated how.
+#pragma once
+
+#include <arrow/api.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cylon/kernels/aggregate_states.h"
+#include "cylon/kernels/group_by.h"
+
+namespace cylon {
+
+/// States over one column.
+struct StatesPlan {
+  enum class Kind : uint8_t { kRows, kCount, kNumbers, kDecimalSum, kSmallest, kLargest };
+
+  Kind kind = Kind::kRows;
+  int column = -1;                        ///< of the input; -1 for kRows
+  std::string column_name;                ///< for messages
+  std::shared_ptr<arrow::DataType> type;  ///< of its values, without dictionary or other encoding
+  aggregate::NumberNeeds needs;           ///< kNumbers
+
+  /// What they are when they travel.
+  arrow::FieldVector Fields() const;
+  std::unique_ptr<GroupStates> Make(arrow::MemoryPool* pool) const;
+};
+
+/// One aggregate: which states it is read from.
+struct ResultPlan {
+  size_t states = 0;
+  AggregateOutput output;
+  std::shared_ptr<arrow::Field> field;
+};
+
+/// Sum, mean, variance, smallest and largest of one column share one state, so that a row is added once for all.
+struct AggregatePlan {
+  std::vector<StatesPlan> states;
+  std::vector<ResultPlan> results;
+
+  /// TypeError names column, type and operation where they do not go together; IndexError a column that is not there.
+  static arrow::Result<AggregatePlan> Make(const arrow::Schema& input_schema,
+                                           const std::vector<AggregateSpec>& aggregates);
+  std::vector<std::unique_ptr<GroupStates>> MakeStates(arrow::MemoryPool* pool) const;
+  /// The columns that states travel in, one after another.
+  arrow::FieldVector StateFields() const;
+  arrow::FieldVector ResultFields() const;
+
+ private:
+  /// Counts of columns of which other states count too are read from those.
+  void ShareCounts();
+};
+
+}  // namespace cylon

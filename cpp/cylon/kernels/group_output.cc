@@ -1,0 +1,56 @@
+// Columns of a result that grow as groups come out.
+#include "cylon/kernels/group_output.h"
+
+#include <arrow/array/concatenate.h>
+#include <arrow/util/bit_util.h>
+
+#include <algorithm>
+
+namespace cylon {
+
+namespace {
+
+/// Bits of bytes that are 0 or not.
+arrow::Result<std::shared_ptr<arrow::Buffer>> PackBits(arrow::MemoryPool* pool, const uint8_t* bytes, int64_t count) {
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> bits, arrow::AllocateEmptyBitmap(count, pool));
+  uint8_t* out = bits->mutable_data();
+  for (int64_t i = 0; i < count / 8 * 8; i += 8) {
+    uint8_t packed = 0;
+    for (int k = 0; k < 8; ++k) {
+      packed |= static_cast<uint8_t>((bytes[i + k] != 0 ? 1u : 0u) << k);
+    }
+    out[i / 8] = packed;
+  }
+  for (int64_t i = count / 8 * 8; i < count; ++i) {
+    arrow::bit_util::SetBitTo(out, i, bytes[i] != 0);
+  }
+  return bits;
+}
+
+}  // namespace
+
+arrow::Result<std::shared_ptr<arrow::Array>> OutputColumn::Finish(int64_t count) {
+  if (!arrays_.empty()) {
+    return arrays_.size() == 1 ? arrays_[0] : arrow::Concatenate(arrays_, pool_);
+  }
+  if (!arrow::is_fixed_width(type_->id()) || count == 0) {
+    return arrow::MakeEmptyArray(type_, pool_);
+  }
+  std::shared_ptr<arrow::Buffer> bitmap;
+  int64_t null_count = 0;
+  if (valid_.length() > 0) {
+    null_count = std::count(valid_.data(), valid_.data() + count, uint8_t{0});
+  }
+  if (null_count > 0) {
+    ARROW_ASSIGN_OR_RAISE(bitmap, PackBits(pool_, valid_.data(), count));
+  }
+  std::shared_ptr<arrow::Buffer> values;
+  if (type_->id() == arrow::Type::BOOL) {
+    ARROW_ASSIGN_OR_RAISE(values, PackBits(pool_, values_.data(), count));
+  } else {
+    ARROW_ASSIGN_OR_RAISE(values, values_.Finish(/*shrink_to_fit=*/false));
+  }
+  return arrow::MakeArray(arrow::ArrayData::Make(type_, count, {std::move(bitmap), std::move(values)}, null_count));
+}
+
+}  // namespace cylon

@@ -1,0 +1,212 @@
+// What both ways of grouping share.
+#include "cylon/kernels/group_rows.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "cylon/kernels/partition.h"
+
+namespace cylon::grouping {
+
+arrow::Status StateSet::Open(arrow::MemoryPool* pool, const arrow::RecordBatch& batch) {
+  for (size_t s = 0; s < states_.size(); ++s) {
+    readers_[s].clear();
+    for (int column : plan_.inputs[s]) {
+      ARROW_ASSIGN_OR_RAISE(auto reader, ValueReader::Make(pool, batch.column_data(column), batch.column_name(column)));
+      readers_[s].push_back(std::move(reader));
+    }
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Status StateSet::Add(int64_t offset, int64_t count, const uint32_t* numbers, int64_t groups,
+                            const std::vector<uint8_t>& dropped) {
+  for (size_t s = 0; s < states_.size(); ++s) {
+    ARROW_RETURN_NOT_OK(states_[s]->Resize(groups));
+    blocks_.clear();
+    for (auto& reader : readers_[s]) {
+      blocks_.push_back(reader.Read(offset, count));
+    }
+    if (blocks_.empty()) {
+      blocks_.emplace_back().count = count;
+    }
+    if (plan_.merges) {
+      ARROW_RETURN_NOT_OK(states_[s]->Merge(blocks_, numbers));
+      continue;
+    }
+    if (!dropped.empty()) {
+      valid_.resize(count);
+      for (int64_t i = 0; i < count; ++i) {
+        valid_[i] = static_cast<uint8_t>(dropped[numbers[i]] == 0 && !blocks_[0].IsNull(i));
+      }
+      blocks_[0].valid = valid_.data();
+    }
+    ARROW_RETURN_NOT_OK(states_[s]->Update(blocks_[0], numbers));
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Status StateSet::Resize(int64_t groups) {
+  for (auto& states : states_) {
+    ARROW_RETURN_NOT_OK(states->Resize(groups));
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Status StateSet::MergeFrom(const StateSet& other, const uint32_t* numbers, int64_t groups) {
+  ARROW_RETURN_NOT_OK(Resize(groups));
+  for (size_t s = 0; s < states_.size(); ++s) {
+    ARROW_RETURN_NOT_OK(states_[s]->MergeFrom(*other.states_[s], numbers));
+  }
+  return arrow::Status::OK();
+}
+
+std::vector<OutputColumn> StateSet::MakeColumns(arrow::MemoryPool* pool) const {
+  std::vector<OutputColumn> columns;
+  for (const auto& field : plan_.finishes ? plan_.aggregates.ResultFields() : plan_.aggregates.StateFields()) {
+    columns.emplace_back(pool, field->type());
+  }
+  return columns;
+}
+
+arrow::Status StateSet::Append(std::span<OutputColumn> columns) const {
+  if (plan_.finishes) {
+    for (size_t i = 0; i < columns.size(); ++i) {
+      const auto& result = plan_.aggregates.results[i];
+      ARROW_RETURN_NOT_OK(states_[result.states]->AppendResult(result.output, &columns[i]));
+    }
+    return arrow::Status::OK();
+  }
+  size_t column = 0;
+  for (size_t s = 0; s < states_.size(); ++s) {
+    const size_t width = plan_.aggregates.states[s].Fields().size();
+    ARROW_RETURN_NOT_OK(states_[s]->AppendStates(columns.subspan(column, width)));
+    column += width;
+  }
+  return arrow::Status::OK();
+}
+
+int64_t StateSet::group_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& states : states_) {
+    bytes += states->group_bytes();
+  }
+  return bytes;
+}
+
+bool KeyIsItsWord(const arrow::DataType& type) {
+  switch (type.id()) {
+    case arrow::Type::NA:
+    case arrow::Type::HALF_FLOAT:
+    case arrow::Type::FLOAT:
+    case arrow::Type::DOUBLE:
+    case arrow::Type::INTERVAL_DAY_TIME:
+    case arrow::Type::INTERVAL_MONTH_DAY_NANO:
+      return false;
+    case arrow::Type::DECIMAL32:
+    case arrow::Type::DECIMAL64:
+      return true;
+    default:
+      return arrow::is_primitive(type.id());
+  }
+}
+
+bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys, KeyForm form) {
+  return form != KeyForm::kHash &&
+         std::all_of(keys.begin(), keys.end(), [&](int key) { return KeyIsItsWord(*schema.field(key)->type()); });
+}
+
+namespace {
+
+template <typename T>
+arrow::Status Narrow(const uint64_t* words, int64_t count, OutputColumn* out) {
+  ARROW_ASSIGN_OR_RAISE(T * values, out->Extend<T>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    values[i] = static_cast<T>(words[i]);
+  }
+  return arrow::Status::OK();
+}
+
+}  // namespace
+
+arrow::Status AppendWords(const uint64_t* words, int64_t count, OutputColumn* out) {
+  switch (out->type()->id() == arrow::Type::BOOL ? 1 : out->type()->byte_width()) {
+    case 1:
+      return Narrow<uint8_t>(words, count, out);
+    case 2:
+      return Narrow<uint16_t>(words, count, out);
+    case 4:
+      return Narrow<uint32_t>(words, count, out);
+    default:
+      return Narrow<uint64_t>(words, count, out);
+  }
+}
+
+arrow::Result<std::vector<uint8_t>> MissingKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& keys) {
+  std::vector<uint8_t> missing;
+  for (int k = 0; k < keys.num_columns(); ++k) {
+    ARROW_ASSIGN_OR_RAISE(auto reader, ValueReader::Make(pool, keys.column_data(k), keys.column_name(k)));
+    for (int64_t begin = 0; begin < keys.num_rows(); begin += kValueBlockRows) {
+      const auto block = reader.Read(begin, std::min(kValueBlockRows, keys.num_rows() - begin));
+      for (int64_t i = 0; i < block.count; ++i) {
+        if (block.IsNull(i) || (block.floats && std::isnan(std::bit_cast<double>(block.words[i])))) {
+          missing.resize(keys.num_rows(), 0);
+          missing[begin + i] = 1;
+        }
+      }
+    }
+  }
+  return missing;
+}
+
+namespace {
+
+arrow::Status AppendRange(const std::shared_ptr<Resources>& resources, const std::shared_ptr<arrow::Schema>& schema,
+                          const KeySource& keys, const arrow::ArrayVector& values, int64_t begin, int64_t count,
+                          const std::vector<uint8_t>& dropped, std::vector<std::shared_ptr<Chunk>>* out) {
+  auto key_arrays = keys(begin, count);
+  if (key_arrays.status().IsCapacityError() && count > 1) {
+    ARROW_RETURN_NOT_OK(AppendRange(resources, schema, keys, values, begin, count / 2, dropped, out));
+    return AppendRange(resources, schema, keys, values, begin + count / 2, count - count / 2, dropped, out);
+  }
+  ARROW_ASSIGN_OR_RAISE(auto arrays, std::move(key_arrays));
+  for (const auto& array : values) {
+    arrays.push_back(array->length() == count ? array : array->Slice(begin, count));
+  }
+  auto batch = arrow::RecordBatch::Make(schema, count, std::move(arrays));
+  if (!dropped.empty()) {
+    std::vector<int64_t> kept;
+    for (int64_t i = 0; i < count; ++i) {
+      if (dropped[begin + i] == 0) {
+        kept.push_back(i);
+      }
+    }
+    if (static_cast<int64_t>(kept.size()) < count) {
+      ARROW_ASSIGN_OR_RAISE(batch, TakeRows(*resources, *batch, kept));
+    }
+  }
+  if (batch->num_rows() > 0) {
+    ARROW_ASSIGN_OR_RAISE(auto chunk, Chunk::Make(resources, std::move(batch), /*owned=*/true));
+    out->push_back(std::move(chunk));
+  }
+  return arrow::Status::OK();
+}
+
+}  // namespace
+
+arrow::Status AppendGroups(const std::shared_ptr<Resources>& resources, const std::shared_ptr<arrow::Schema>& schema,
+                           const KeySource& keys, std::vector<OutputColumn>* columns, int64_t groups,
+                           const std::vector<uint8_t>& dropped, std::vector<std::shared_ptr<Chunk>>* out) {
+  if (groups == 0) {
+    return arrow::Status::OK();
+  }
+  arrow::ArrayVector values;
+  for (auto& column : *columns) {
+    ARROW_ASSIGN_OR_RAISE(auto array, column.Finish(groups));
+    values.push_back(std::move(array));
+  }
+  return AppendRange(resources, schema, keys, values, 0, groups, dropped, out);
+}
+
+}  // namespace cylon::grouping

@@ -1,0 +1,63 @@
+/// What both ways of grouping share: feeding rows to states, and writing groups out.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "cylon/kernels/grouping.h"
+
+namespace cylon::grouping {
+
+/// The states of some groups, and the readers of the columns that they take in.
+class StateSet {
+ public:
+  StateSet(arrow::MemoryPool* pool, const GroupingPlan& plan)
+      : plan_(plan), states_(plan.aggregates.MakeStates(pool)), readers_(states_.size()) {}
+
+  /// Reads columns of `batch` from now on.
+  arrow::Status Open(arrow::MemoryPool* pool, const arrow::RecordBatch& batch);
+  /// The readers of the columns of states number `states`, to be filled.
+  std::vector<ValueReader>& readers(size_t states) { return readers_[states]; }
+
+  /// Adds rows [offset, offset + count) of what is open, at most kValueBlockRows; `numbers` are their groups, of
+  /// `groups` in all. Values of groups that are `dropped` (by number; empty: none is) are not looked at, so that they
+  /// cannot overflow.
+  arrow::Status Add(int64_t offset, int64_t count, const uint32_t* numbers, int64_t groups,
+                    const std::vector<uint8_t>& dropped);
+  arrow::Status Resize(int64_t groups);
+  arrow::Status MergeFrom(const StateSet& other, const uint32_t* numbers, int64_t groups);
+
+  /// Columns for what comes out, as the plan says.
+  std::vector<OutputColumn> MakeColumns(arrow::MemoryPool* pool) const;
+  /// Writes all groups to the end of `columns`.
+  arrow::Status Append(std::span<OutputColumn> columns) const;
+  int64_t group_bytes() const;
+
+ private:
+  const GroupingPlan& plan_;
+  std::vector<std::unique_ptr<GroupStates>> states_;
+  std::vector<std::vector<ValueReader>> readers_;
+  std::vector<ValueBlock> blocks_;
+  std::vector<uint8_t> valid_;
+};
+
+/// Whether a key column of `type` can be written back from its words; floats (-0.0, NaN) and encoded ones cannot.
+bool KeyIsItsWord(const arrow::DataType& type);
+bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys, KeyForm form);
+
+/// Writes words as values of the column's type, of KeyIsItsWord.
+arrow::Status AppendWords(const uint64_t* words, int64_t count, OutputColumn* out);
+
+/// Bytes that are 1 for groups with a null or NaN among their keys; empty where none has.
+arrow::Result<std::vector<uint8_t>> MissingKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& keys);
+
+/// Key columns of groups [begin, begin + count); CapacityError asks for fewer.
+using KeySource = std::function<arrow::Result<arrow::ArrayVector>(int64_t begin, int64_t count)>;
+
+/// Groups as chunks of `schema`, without those that are `dropped`; as many chunks as the keys' offsets ask for.
+arrow::Status AppendGroups(const std::shared_ptr<Resources>& resources, const std::shared_ptr<arrow::Schema>& schema,
+                           const KeySource& keys, std::vector<OutputColumn>* columns, int64_t groups,
+                           const std::vector<uint8_t>& dropped, std::vector<std::shared_ptr<Chunk>>* out);
+
+}  // namespace cylon::grouping
