@@ -6,14 +6,18 @@
 #include <bit>
 #include <limits>
 
+#include "cylon/kernels/hash_columns.h"
 #include "cylon/kernels/radix_partition.h"
 
 namespace cylon {
 
 namespace {
 
-/// What a partition costs in the cache beside its words and row numbers: two slots of four bytes.
-constexpr int64_t kBytesPerRow = 8 + 4 + 8;
+/// Slots per row, at least: with 2, so many are taken by another key that the processor guesses wrong.
+constexpr int64_t kSlotsPerRow = 4;
+
+/// What a row costs in the cache: its word, its number and its slots.
+constexpr int64_t kBytesPerRow = 8 + 4 + 4 * kSlotsPerRow;
 
 /// The distinct keys of one partition after the other: open addressing with linear probing over row places.
 class DistinctTable {
@@ -24,24 +28,29 @@ class DistinctTable {
   void Mark(int64_t partition, uint8_t* kept) {
     first_ = rows_.begin(partition);
     const int64_t count = rows_.rows(partition);
-    const auto slots = std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(2 * count, 1)));
+    const auto slots = std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(kSlotsPerRow * count, 1)));
     slots_.assign(slots, kEmpty);
     mask_ = slots - 1;
+    const uint64_t* words = rows_.words() + first_;
+    const uint64_t* second = rows_.second_words() == nullptr ? nullptr : rows_.second_words() + first_;
+    const uint32_t* numbers = rows_.row_numbers() + first_;
     switch (rows_.form()) {
       case KeyForm::kWord:
-        Fill(count, kept, [words = rows_.words() + first_](uint32_t a, uint32_t b) { return words[a] == words[b]; });
+        FillByKeep(
+            count, kept, [words](uint32_t i) { return HashOfWord(words[i]); },
+            [words](uint32_t a, uint32_t b) { return words[a] == words[b]; });
         break;
       case KeyForm::kTwoWords:
-        Fill(count, kept,
-             [words = rows_.words() + first_, second = rows_.second_words() + first_](uint32_t a, uint32_t b) {
-               return words[a] == words[b] && second[a] == second[b];
-             });
+        FillByKeep(
+            count, kept, [words, second](uint32_t i) { return HashOfWords(words[i], second[i]); },
+            [words, second](uint32_t a, uint32_t b) { return words[a] == words[b] && second[a] == second[b]; });
         break;
       case KeyForm::kHash:
-        Fill(count, kept, [this, words = rows_.words() + first_](uint32_t a, uint32_t b) {
-          const uint32_t* numbers = rows_.row_numbers() + first_;
-          return words[a] == words[b] && rows_.SameKey(numbers[a], rows_, numbers[b]);
-        });
+        FillByKeep(
+            count, kept, [words](uint32_t i) { return words[i]; },
+            [this, words, numbers](uint32_t a, uint32_t b) {
+              return words[a] == words[b] && rows_.SameKey(numbers[a], rows_, numbers[b]);
+            });
         break;
     }
   }
@@ -49,23 +58,39 @@ class DistinctTable {
  private:
   static constexpr uint32_t kEmpty = std::numeric_limits<uint32_t>::max();
 
-  template <typename Same>
-  void Fill(int64_t count, uint8_t* kept, const Same& same) {
+  /// What is in `slot`, or `other` where it is empty; in arithmetic, since compilers make a branch of a choice.
+  static uint32_t InOr(uint32_t slot, uint32_t other) {
+    const uint32_t empty = 0u - static_cast<uint32_t>(slot == kEmpty);
+    return (slot & ~empty) | (other & empty);
+  }
+
+  template <typename Hash, typename Same>
+  void FillByKeep(int64_t count, uint8_t* kept, const Hash& hash, const Same& same) {
+    keep_ == Keep::kFirst  ? Fill<Keep::kFirst>(count, kept, hash, same)
+    : keep_ == Keep::kLast ? Fill<Keep::kLast>(count, kept, hash, same)
+                           : Fill<Keep::kNone>(count, kept, hash, same);
+  }
+
+  /// Whether a key is new is anybody's guess, so nothing branches on it; only a slot that another key has is rare.
+  template <Keep kKeep, typename Hash, typename Same>
+  void Fill(int64_t count, uint8_t* kept, const Hash& hash, const Same& same) {
     const uint32_t* numbers = rows_.row_numbers() + first_;
     uint32_t* const slots = slots_.data();
+    const uint64_t mask = mask_;
+    const int shift = rows_.bits();
     for (uint32_t i = 0; i < count; ++i) {
-      uint64_t slot = (rows_.HashAt(first_ + i) >> rows_.bits()) & mask_;
-      while (slots[slot] != kEmpty && !same(slots[slot], i)) {
-        slot = (slot + 1) & mask_;
+      uint64_t slot = (hash(i) >> shift) & mask;
+      uint32_t there = InOr(slots[slot], i);
+      while (!same(there, i)) [[unlikely]] {
+        slot = (slot + 1) & mask;
+        there = InOr(slots[slot], i);
       }
-      if (slots[slot] == kEmpty) {
-        slots[slot] = i;
-        kept[numbers[i]] = 1;
-      } else if (keep_ != Keep::kFirst) {
-        kept[numbers[slots[slot]]] = 0;
-        slots[slot] = keep_ == Keep::kLast ? i : slots[slot];
-        kept[numbers[i]] = keep_ == Keep::kLast ? 1 : 0;
+      const auto is_new = static_cast<uint8_t>(there == i);
+      if constexpr (kKeep != Keep::kFirst) {
+        kept[numbers[there]] = 0;
       }
+      kept[numbers[i]] = kKeep == Keep::kLast ? 1 : is_new;
+      slots[slot] = kKeep == Keep::kLast ? i : there;
     }
   }
 
