@@ -82,29 +82,24 @@ CYLON_CLONES void AddAll(NumberState<double, true, true, true>* states, const Va
   AddBlock(states, values, groups);
 }
 
-template <typename State>
-[[gnu::always_inline]] inline void FindVariances(const State* states, int64_t count, int ddof, double unit, bool root,
-                                                 double* out, uint8_t* valid) {
-  for (int64_t i = 0; i < count; ++i) {
-    const DoubleDouble squares = SquaresFromMean(states[i]);
-    const auto divisor = static_cast<double>(states[i].count - ddof);
-    const double variance = (squares.high + squares.low) / divisor;
-    valid[i] = static_cast<uint8_t>(states[i].count > ddof && states[i].count > 0);
-    out[i] = (root ? std::sqrt(variance) : variance) / unit;
-  }
-}
+/// Groups whose moments lie side by side while they are put into variances: 10 KiB.
+constexpr int64_t kMomentGroups = 256;
 
-CYLON_CLONES void Variances(const NumberState<int64_t, true, true, true>* states, int64_t count, int ddof, double unit,
-                            bool root, double* out, uint8_t* valid) {
-  FindVariances(states, count, ddof, unit, root, out, valid);
-}
-CYLON_CLONES void Variances(const NumberState<uint64_t, true, true, true>* states, int64_t count, int ddof, double unit,
-                            bool root, double* out, uint8_t* valid) {
-  FindVariances(states, count, ddof, unit, root, out, valid);
-}
-CYLON_CLONES void Variances(const NumberState<double, true, true, true>* states, int64_t count, int ddof, double unit,
-                            bool root, double* out, uint8_t* valid) {
-  FindVariances(states, count, ddof, unit, root, out, valid);
+/// Sums and squares of distances from the groups' shifts, column by column, for arithmetic on several at once.
+struct MomentColumns {
+  double counts[kMomentGroups];
+  double sums[kMomentGroups];
+  double sum_errors[kMomentGroups];
+  double squares[kMomentGroups];
+  double square_errors[kMomentGroups];
+};
+
+CYLON_CLONES void SquaresFromMeans(const MomentColumns& moments, int64_t count, double* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    const DoubleDouble squares = SquaresFromMean(moments.counts[i], {moments.sums[i], moments.sum_errors[i]},
+                                                 {moments.squares[i], moments.square_errors[i]});
+    out[i] = squares.high + squares.low;
+  }
 }
 
 /// Values of a wide decimal column as the nearest doubles.
@@ -380,7 +375,25 @@ class Numbers : public GroupStates {
       ARROW_ASSIGN_OR_RAISE(uint8_t* valid, out->ExtendValid(states_.size()));
       const bool root = output.op == AggregateOp::kStd;
       const double unit = std::is_same_v<T, double> ? 1.0 : std::pow(10.0, operand_.scale * (root ? 1 : 2));
-      Variances(states_.data(), states_.size(), output.ddof, unit, root, values, valid);
+      MomentColumns moments;
+      for (int64_t begin = 0; begin < states_.size(); begin += kMomentGroups) {
+        const int64_t count = std::min(kMomentGroups, states_.size() - begin);
+        for (int64_t i = 0; i < count; ++i) {
+          const State& state = states_[begin + i];
+          const DoubleDouble sum = SumFromShift(state.count, state.sum, state.moments.shift);
+          moments.counts[i] = static_cast<double>(state.count);
+          moments.sums[i] = sum.high;
+          moments.sum_errors[i] = sum.low;
+          moments.squares[i] = state.moments.squares;
+          moments.square_errors[i] = state.moments.squares_error;
+          valid[begin + i] = static_cast<uint8_t>(state.count > output.ddof && state.count > 0);
+        }
+        SquaresFromMeans(moments, count, values + begin);
+        for (int64_t i = begin; i < begin + count; ++i) {
+          const double variance = values[i] / (moments.counts[i - begin] - output.ddof);
+          values[i] = (root ? std::sqrt(variance) : variance) / unit;
+        }
+      }
     }
     return arrow::Status::OK();
   }

@@ -11,8 +11,12 @@ namespace cylon::grouping {
 
 namespace {
 
-/// Rows that one task takes on, at least: what it gives out is a chunk of about half a MiB per column.
-constexpr int64_t kTaskRows = 1 << 16;
+/// Rows that one task takes on, at least. What it gives out is a chunk of up to 2 MiB per column: buffers of a MiB and
+/// more are recycled by the rank's memory, smaller ones cost the first touch of their pages each time.
+constexpr int64_t kTaskRows = 1 << 18;
+
+/// Groups that room is made for, over those that the sample lets expect.
+constexpr double kReserved = 1.05;
 
 /// What all tasks share.
 class PartitionGrouping {
@@ -59,6 +63,8 @@ class PartitionTask {
     }
   }
 
+  /// Makes room for `groups`, about, in what comes out.
+  arrow::Status Start(int64_t groups);
   arrow::Status Run(int64_t partition);
   arrow::Status Finish(std::vector<std::shared_ptr<Chunk>>* out);
 
@@ -83,6 +89,15 @@ class PartitionTask {
   std::vector<uint8_t> task_dropped_;             // by group of this task; empty: none
   std::shared_ptr<arrow::RecordBatch> gathered_;  // of this partition
 };
+
+arrow::Status PartitionTask::Start(int64_t groups) {
+  for (auto* columns : {&columns_, &key_columns_}) {
+    for (auto& column : *columns) {
+      ARROW_RETURN_NOT_OK(column.Reserve(groups));
+    }
+  }
+  return arrow::Status::OK();
+}
 
 arrow::Result<ValueReader> PartitionTask::ReaderOf(int column, int64_t begin, int64_t rows) {
   const auto& name = all_.schema_.field(column)->name();
@@ -329,6 +344,11 @@ arrow::Result<Table> PartitionGrouping::Run(const Table& input, int64_t expected
   std::vector<std::vector<std::shared_ptr<Chunk>>> chunks(tasks);
   ARROW_RETURN_NOT_OK(resources_->arena().ParallelFor(tasks, [&](int64_t t) {
     PartitionTask task(*this);
+    // A little more than its share: partitions differ by the root of their size.
+    const int64_t task_rows = partitions_->begin(task_begins[t + 1]) - partitions_->begin(task_begins[t]);
+    const auto share = static_cast<double>(task_rows) / static_cast<double>(std::max<int64_t>(input.num_rows(), 1));
+    ARROW_RETURN_NOT_OK(task.Start(
+        std::min(task_rows, static_cast<int64_t>(share * static_cast<double>(expected_groups) * kReserved) + 64)));
     for (int64_t p = task_begins[t]; p < task_begins[t + 1]; ++p) {
       ARROW_RETURN_NOT_OK(task.Run(p));
     }

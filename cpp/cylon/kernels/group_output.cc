@@ -29,6 +29,14 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> PackBits(arrow::MemoryPool* pool, 
 
 }  // namespace
 
+arrow::Status OutputColumn::Reserve(int64_t count) {
+  if (!arrow::is_fixed_width(type_->id())) {
+    return arrow::Status::OK();
+  }
+  const int64_t width = type_->id() == arrow::Type::BOOL ? 1 : type_->byte_width();
+  return values_.Reserve(count * width);
+}
+
 arrow::Result<std::shared_ptr<arrow::Array>> OutputColumn::Finish(int64_t count) {
   if (!arrays_.empty()) {
     return arrays_.size() == 1 ? arrays_[0] : arrow::Concatenate(arrays_, pool_);

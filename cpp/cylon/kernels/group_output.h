@@ -18,6 +18,9 @@ class OutputColumn {
   const std::shared_ptr<arrow::DataType>& type() const { return type_; }
   arrow::MemoryPool* pool() const { return pool_; }
 
+  /// Memory for `count` values in all, where the type has a fixed width: what grows by doubling is copied as often.
+  arrow::Status Reserve(int64_t count);
+
   /// Room for `count` more values of the type's width (bool: a byte that is 0 or 1), all of which will be written.
   template <typename T>
   arrow::Result<T*> Extend(int64_t count) {

@@ -28,7 +28,7 @@ constexpr int64_t kFewGroups = 1 << 13;
 constexpr int64_t kFewRows = 1 << 15;
 
 /// Rows whose groups are in the hands of tasks at a time, about.
-constexpr int64_t kRowsUnderWay = 1 << 18;
+constexpr int64_t kRowsUnderWay = 1 << 19;
 
 /// Bytes that RadixPartitions takes per row: key, row number, hash and partition, and what it carries.
 int64_t DealtRowBytes(const Table& input, const GroupingPlan& plan, KeyForm form) {

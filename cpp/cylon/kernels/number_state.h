@@ -148,18 +148,20 @@ inline DoubleDouble SquareOver(const DoubleDouble& sum, double count) {
   return {quotient, rest / count};
 }
 
-/// The sum of squared distances from the mean.
+/// The sum of squared distances from the mean, of the sum and the sum of squares of distances from a shift.
+inline DoubleDouble SquaresFromMean(double count, const DoubleDouble& sum, const DoubleDouble& squares) {
+  const DoubleDouble excess = SquareOver(sum, count);
+  const DoubleDouble rest = TwoSum(squares.high, -excess.high);
+  const double low = rest.low + (squares.low - excess.low);
+  // Rounding may leave a little less than nothing; what is not a number stays so.
+  const bool negative = rest.high + low < 0;
+  return {negative ? 0.0 : rest.high, negative ? 0.0 : low};
+}
+
 template <typename State>
 inline DoubleDouble SquaresFromMean(const State& state) {
-  const DoubleDouble sum = SumFromShift(state.count, state.sum, state.moments.shift);
-  const DoubleDouble excess = SquareOver(sum, static_cast<double>(state.count));
-  const DoubleDouble high = TwoSum(state.moments.squares, -excess.high);
-  const double low = high.low + (state.moments.squares_error - excess.low);
-  if (!(high.high + low > 0)) {
-    // Rounding may leave a little less than nothing; what is not a number stays so.
-    return {std::isnan(high.high) ? high.high : 0.0, 0};
-  }
-  return {high.high, low};
+  return SquaresFromMean(static_cast<double>(state.count), SumFromShift(state.count, state.sum, state.moments.shift),
+                         {state.moments.squares, state.moments.squares_error});
 }
 
 }  // namespace cylon::aggregate
