@@ -51,10 +51,14 @@ def run_ranks(
 
     def run(context: _core.Context) -> bool:
         rank = context.rank
+        env = CylonEnv._of(context)
         try:
-            results[rank] = body(CylonEnv._of(context))
+            results[rank] = body(env)
         except BaseException as error:  # handed to the caller below
             errors[rank] = error
+        finally:
+            # The context ends with this call; a traceback keeps the environment, and debuggers print it.
+            env._context = None
         return rank not in errors
 
     texts = {name: str(int(v)) if isinstance(v, bool) else str(v) for name, v in options.items()}
