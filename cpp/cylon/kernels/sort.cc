@@ -112,8 +112,8 @@ arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, cons
   if (sorted) {
     return input;
   }
-  // Beside a row itself: its encoded key, which may be all of the row, and two entries.
-  const int64_t row_bytes = 2 * RowBytes(input) + 32;
+  // Beside a row itself: its words, its number and place in the order, a copy on the way, and one in the result.
+  const int64_t row_bytes = 2 * RowBytes(input) + (is_word ? 32 : 96);
   if (!TooLargeForMemory(*resources, input.num_rows() * row_bytes) && input.num_rows() <= kMostRunRows) {
     SortRun run(resources, input.schema(), keys);
     for (const auto& chunk : input.chunks()) {
@@ -124,10 +124,11 @@ arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, cons
     ARROW_RETURN_NOT_OK(run.SortInto(MorselRows(*resources, RowBytes(input)), &out));
     return out.Finish();
   }
-  // Runs of an eighth of the budget; in chunks so small that a merge can hold one of each of its inputs.
+  // Runs that take an eighth of the budget to sort; in chunks so small that a merge holds one of each of 64 runs in a
+  // quarter too.
   const int64_t limit = resources->memory()->limit();
   const int64_t run_rows = std::clamp<int64_t>(limit / 8 / row_bytes, 64, kMostRunRows);
-  const int64_t piece_rows = std::clamp<int64_t>(limit / 128 / row_bytes, 16, resources->options().morsel_rows);
+  const int64_t piece_rows = std::clamp<int64_t>(limit / 512 / RowBytes(input), 16, resources->options().morsel_rows);
   std::vector<Table> runs;
   const auto finish = [&](SortRun& run) -> arrow::Status {
     TableBuilder out(resources, input.schema());

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <functional>
 #include <mutex>
 #include <numeric>
 
@@ -310,27 +310,40 @@ class Sorting {
         begin = p;
       }
     }
-    std::vector<Batches> results(ends.size());
+    // What the first unfinished task makes goes out at once, and may spill; what later ones make waits for it.
+    std::vector<Batches> waiting(ends.size());
     std::vector<bool> done(ends.size(), false);
     size_t next = 0;
     std::mutex mutex;
     return resources_.arena().ParallelFor(static_cast<int64_t>(ends.size()), [&](int64_t t) -> arrow::Status {
-      ARROW_ASSIGN_OR_RAISE(auto batches, Emit(t == 0 ? 0 : ends[t - 1], ends[t], piece_rows));
-      std::lock_guard<std::mutex> lock(mutex);
-      results[t] = std::move(batches);
-      done[t] = true;
-      for (; next < done.size() && done[next]; ++next) {
-        for (auto& batch : results[next]) {
-          ARROW_RETURN_NOT_OK(out->Append(std::move(batch)));
+      const auto hand_over = [&](std::shared_ptr<arrow::RecordBatch> batch) -> arrow::Status {
+        std::lock_guard<std::mutex> lock(mutex);
+        if (next == static_cast<size_t>(t)) {
+          return out->Append(std::move(batch));
         }
-        results[next].clear();
+        waiting[t].push_back(std::move(batch));
+        return arrow::Status::OK();
+      };
+      ARROW_RETURN_NOT_OK(Emit(t == 0 ? 0 : ends[t - 1], ends[t], piece_rows, hand_over));
+      std::lock_guard<std::mutex> lock(mutex);
+      done[t] = true;
+      while (next < done.size() && done[next]) {
+        ++next;
+        for (size_t k = 0; next < waiting.size() && k < waiting[next].size(); ++k) {
+          ARROW_RETURN_NOT_OK(out->Append(std::move(waiting[next][k])));
+        }
+        if (next < waiting.size()) {
+          waiting[next].clear();
+        }
       }
       return arrow::Status::OK();
     });
   }
 
-  /// The rows of partitions [first, end), sorted.
-  arrow::Result<Batches> Emit(size_t first, size_t end, int64_t piece_rows) {
+  using HandOver = std::function<arrow::Status(std::shared_ptr<arrow::RecordBatch>)>;
+
+  /// Hands over the rows of partitions [first, end), sorted.
+  arrow::Status Emit(size_t first, size_t end, int64_t piece_rows, const HandOver& hand_over) {
     const int64_t start = dealt_.bounds[first];
     const int64_t count = dealt_.bounds[end] - start;
     ARROW_ASSIGN_OR_RAISE(auto order_buffer, arrow::AllocateBuffer(count * 4, pool()));
@@ -338,7 +351,6 @@ class Sorting {
     const auto* words = dealt_.words->data_as<uint64_t>();
     const auto* rows = dealt_.rows == nullptr ? nullptr : dealt_.rows->data_as<uint32_t>();
     WordSorter sorter(pool());
-    Batches batches;
     for (int64_t piece = 0; piece < count; piece += piece_rows) {
       const int64_t piece_end = std::min(piece + piece_rows, count);
       std::vector<std::shared_ptr<arrow::Buffer>> values(columns_.size());
@@ -372,9 +384,9 @@ class Sorting {
         }
         at += copied;
       }
-      ARROW_RETURN_NOT_OK(Finish({order + piece, static_cast<size_t>(piece_end - piece)}, 0, values, &batches));
+      ARROW_RETURN_NOT_OK(Finish({order + piece, static_cast<size_t>(piece_end - piece)}, 0, values, hand_over));
     }
-    return batches;
+    return arrow::Status::OK();
   }
 
   /// Values number `at` and following of a column in a piece.
@@ -399,7 +411,7 @@ class Sorting {
   /// Batches of a piece's rows `order`, of which `values` has those from number `at` on: two or more where the strings
   /// do not fit one array.
   arrow::Status Finish(std::span<const uint32_t> order, int64_t at,
-                       const std::vector<std::shared_ptr<arrow::Buffer>>& values, Batches* out) const {
+                       const std::vector<std::shared_ptr<arrow::Buffer>>& values, const HandOver& hand_over) const {
     const auto count = static_cast<int64_t>(order.size());
     std::vector<int64_t> rows;
     std::vector<uint32_t> sources;
@@ -416,14 +428,13 @@ class Sorting {
     for (int c = 0; c < schema_->num_fields(); ++c) {
       auto array = FinishColumn(c, order, at, values[c], refs);
       if (array.status().IsCapacityError() && count > 1) {
-        ARROW_RETURN_NOT_OK(Finish(order.first(count / 2), at, values, out));
-        return Finish(order.subspan(count / 2), at + count / 2, values, out);
+        ARROW_RETURN_NOT_OK(Finish(order.first(count / 2), at, values, hand_over));
+        return Finish(order.subspan(count / 2), at + count / 2, values, hand_over);
       }
       ARROW_RETURN_NOT_OK(array.status());
       arrays.push_back(*std::move(array));
     }
-    out->push_back(arrow::RecordBatch::Make(schema_, count, std::move(arrays)));
-    return arrow::Status::OK();
+    return hand_over(arrow::RecordBatch::Make(schema_, count, std::move(arrays)));
   }
 
   arrow::Result<std::shared_ptr<arrow::Array>> FinishColumn(int column, std::span<const uint32_t> order, int64_t at,
