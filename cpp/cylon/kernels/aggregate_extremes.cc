@@ -1,5 +1,7 @@
-// Smallest and largest values by group, of decimals of 128 and 256 bits, text and opaque bytes.
+// One value of each group: its smallest or largest (of decimals of 128 and 256 bits, text and opaque bytes), its first
+// or last (of any type that is not nested).
 #include <cstring>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,11 +12,12 @@ namespace cylon::aggregate {
 
 namespace {
 
-/// What all of them have in common: the state is the result so far, null where no value came.
+/// What all of them have in common: the state is the result so far, null where no value came. Rows come in the order of
+/// the table, and states in the order of the rows that they stand for, so that first and last need no row numbers.
 class Extreme : public GroupStates {
  public:
-  Extreme(arrow::MemoryPool* pool, std::shared_ptr<arrow::DataType> type, bool largest)
-      : type_(std::move(type)), largest_(largest), present_(pool) {}
+  Extreme(arrow::MemoryPool* pool, std::shared_ptr<arrow::DataType> type, Choice choice)
+      : type_(std::move(type)), choice_(choice), present_(pool) {}
 
   arrow::Status Resize(int64_t count) override { return present_.Resize(count); }
   arrow::Status Merge(std::span<const ValueBlock> states, const uint32_t* groups) override {
@@ -25,8 +28,27 @@ class Extreme : public GroupStates {
  protected:
   int64_t count() const { return present_.size(); }
 
+  /// Whether `value` takes the place of `current`, if there is one.
+  template <typename Value, typename Less>
+  bool Replaces(uint32_t group, const Value& value, const Value& current, const Less& less) const {
+    if (present_[group] == 0) {
+      return true;
+    }
+    switch (choice_) {
+      case Choice::kSmallest:
+        return less(value, current);
+      case Choice::kLargest:
+        return less(current, value);
+      case Choice::kFirst:
+        return false;
+      case Choice::kLast:
+        return true;
+    }
+    return false;
+  }
+
   std::shared_ptr<arrow::DataType> type_;
-  bool largest_;
+  Choice choice_;
   StateArray<uint8_t> present_;
 };
 
@@ -47,8 +69,8 @@ class NullExtreme : public Extreme {
 template <size_t kWords>
 class DecimalExtreme : public Extreme {
  public:
-  DecimalExtreme(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type, bool largest)
-      : Extreme(pool, type, largest), values_(pool) {}
+  DecimalExtreme(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type, Choice choice)
+      : Extreme(pool, type, choice), values_(pool) {}
 
   arrow::Status Resize(int64_t count) override {
     ARROW_RETURN_NOT_OK(Extreme::Resize(count));
@@ -89,7 +111,7 @@ class DecimalExtreme : public Extreme {
 
   void Take(uint32_t group, const Value& value) {
     Value& current = values_[group];
-    if (present_[group] == 0 || (largest_ ? Less(current, value) : Less(value, current))) {
+    if (Replaces(group, value, current, Less)) {
       current = value;
       present_[group] = 1;
     }
@@ -107,6 +129,47 @@ class DecimalExtreme : public Extreme {
   }
 
   StateArray<Value> values_;
+};
+
+/// First and last of what is a word: numbers, booleans, dates and times. Floats keep the bits that they came with.
+class WordChoice : public Extreme {
+ public:
+  WordChoice(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type, Choice choice)
+      : Extreme(pool, type, choice), values_(pool) {}
+
+  arrow::Status Resize(int64_t count) override {
+    ARROW_RETURN_NOT_OK(Extreme::Resize(count));
+    return values_.Resize(count);
+  }
+  arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
+    for (int64_t i = 0; i < values.count; ++i) {
+      const uint32_t group = groups[i];
+      if (!values.IsMissing(i) && (choice_ == Choice::kLast || present_[group] == 0)) {
+        values_[group] = values.words[i];
+        present_[group] = 1;
+      }
+    }
+    return arrow::Status::OK();
+  }
+  arrow::Status MergeFrom(const GroupStates& other, const uint32_t* groups) override {
+    const auto& from = static_cast<const WordChoice&>(other);
+    for (int64_t g = 0; g < from.count(); ++g) {
+      if (from.present_[g] != 0 && (choice_ == Choice::kLast || present_[groups[g]] == 0)) {
+        values_[groups[g]] = from.values_[g];
+        present_[groups[g]] = 1;
+      }
+    }
+    return arrow::Status::OK();
+  }
+  arrow::Status AppendResult(const AggregateOutput&, OutputColumn* out) const override {
+    ARROW_ASSIGN_OR_RAISE(uint8_t* valid, out->ExtendValid(count()));
+    std::copy(present_.data(), present_.data() + count(), valid);
+    return AppendWords(values_.data(), count(), out);
+  }
+  int64_t group_bytes() const override { return 9; }
+
+ private:
+  StateArray<uint64_t> values_;
 };
 
 /// Strings and binaries, in the order of their bytes (which is that of the code points in UTF-8).
@@ -158,7 +221,7 @@ class TextExtreme : public Extreme {
  private:
   void Take(uint32_t group, std::string_view value) {
     std::string& current = values_[group];
-    if (present_[group] == 0 || (largest_ ? current < value : value < current)) {
+    if (Replaces(group, value, std::string_view(current), std::less<std::string_view>())) {
       heap_bytes_ +=
           std::max<int64_t>(0, static_cast<int64_t>(value.size()) - static_cast<int64_t>(current.capacity()));
       current.assign(value);
@@ -184,18 +247,23 @@ class TextExtreme : public Extreme {
 
 }  // namespace
 
-std::unique_ptr<GroupStates> MakeExtreme(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type,
-                                         bool largest) {
+std::unique_ptr<GroupStates> MakeChoice(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type,
+                                        Choice choice) {
   switch (type->id()) {
     case arrow::Type::NA:
-      return std::make_unique<NullExtreme>(pool, type, largest);
+      return std::make_unique<NullExtreme>(pool, type, choice);
     case arrow::Type::DECIMAL128:
-      return std::make_unique<DecimalExtreme<2>>(pool, type, largest);
+      return std::make_unique<DecimalExtreme<2>>(pool, type, choice);
     case arrow::Type::DECIMAL256:
-      return std::make_unique<DecimalExtreme<4>>(pool, type, largest);
+      return std::make_unique<DecimalExtreme<4>>(pool, type, choice);
     default:
-      return std::make_unique<TextExtreme>(pool, type, largest);
+      break;
   }
+  const auto plain = KeyColumn::OfType(type, "");
+  if (plain.ok() && plain->is_word()) {
+    return std::make_unique<WordChoice>(pool, type, choice);
+  }
+  return std::make_unique<TextExtreme>(pool, type, choice);
 }
 
 }  // namespace cylon::aggregate

@@ -104,7 +104,7 @@ CYLON_CLONES void SquaresFromMeans(const MomentColumns& moments, int64_t count, 
 
 /// Values of a wide decimal column as the nearest doubles.
 template <typename Decimal>
-void DecimalsToDoubles(const ValueBlock& values, int scale, uint64_t* out) {
+void WideToDoubles(const ValueBlock& values, int scale, uint64_t* out) {
   for (int64_t i = 0; i < values.count; ++i) {
     out[i] = 0;
     if (!values.IsNull(i)) {
@@ -130,11 +130,7 @@ class Numbers : public GroupStates {
     ValueBlock numbers = values;
     if (operand_.source == Source::kDecimal128 || operand_.source == Source::kDecimal256) {
       converted_.resize(values.count);
-      if (operand_.source == Source::kDecimal128) {
-        DecimalsToDoubles<arrow::Decimal128>(values, operand_.scale, converted_.data());
-      } else {
-        DecimalsToDoubles<arrow::Decimal256>(values, operand_.scale, converted_.data());
-      }
+      DecimalsToDoubles(values, operand_, converted_.data());
       numbers.words = converted_.data();
     }
     if constexpr (kMoments) {
@@ -419,6 +415,14 @@ std::unique_ptr<GroupStates> MakeNumbersOf(arrow::MemoryPool* pool, const Operan
 }
 
 }  // namespace
+
+void DecimalsToDoubles(const ValueBlock& values, const Operand& operand, uint64_t* out) {
+  if (operand.source == Source::kDecimal128) {
+    WideToDoubles<arrow::Decimal128>(values, operand.scale, out);
+  } else {
+    WideToDoubles<arrow::Decimal256>(values, operand.scale, out);
+  }
+}
 
 std::unique_ptr<GroupStates> MakeNumbers(arrow::MemoryPool* pool, const Operand& operand, const NumberNeeds& needs) {
   switch (operand.source) {

@@ -143,6 +143,40 @@ arrow::Result<std::shared_ptr<arrow::DataType>> ResultType(const AggregateSpec& 
         return Refuse(spec, field, "values that have an order", "ask for count, or take a part of the column");
       }
       return plain;
+    case AggregateOp::kFirst:
+    case AggregateOp::kLast:
+      if (arrow::is_nested(plain->id())) {
+        return Refuse(spec, field, "values that are not nested",
+                      "take the parts of the column as columns of their own");
+      }
+      return plain;
+    case AggregateOp::kProd:
+      if (!adds_up || arrow::is_decimal(plain->id()) || plain->id() == arrow::Type::DURATION) {
+        return Refuse(spec, field, "integers, floats or booleans", "cast the column to float64 first");
+      }
+      return SumType(plain);
+    case AggregateOp::kAny:
+    case AggregateOp::kAll:
+      if (!adds_up || IsWideDecimal(*plain)) {
+        return Refuse(spec, field, "booleans or numbers of up to 64 bits", "compare the column with a value first");
+      }
+      return arrow::boolean();
+    case AggregateOp::kMedian:
+    case AggregateOp::kQuantile:
+      if (!adds_up || plain->id() == arrow::Type::DURATION) {
+        return Refuse(spec, field, "numbers or booleans", "cast the column to float64 first");
+      }
+      if (spec.op == AggregateOp::kQuantile && !(spec.quantile >= 0 && spec.quantile <= 1)) {
+        return arrow::Status::Invalid("quantile ", spec.quantile, " of column '", field.name(),
+                                      "' was asked for; it has to be between 0 and 1, 0.5 being the median");
+      }
+      return arrow::float64();
+    case AggregateOp::kNunique:
+      if (!KeyColumn::OfType(plain, field.name()).ok()) {
+        return Refuse(spec, field, "values that are not nested",
+                      "take the parts of the column as columns of their own");
+      }
+      return arrow::int64();
     case AggregateOp::kCount:
     case AggregateOp::kSize:
       return arrow::int64();
@@ -177,11 +211,37 @@ StatesPlan StatesFor(AggregateOp op, const std::shared_ptr<arrow::DataType>& pla
       plan.needs.sum = true;
       plan.needs.moments = true;
       break;
+    case AggregateOp::kFirst:
+      plan.kind = Kind::kFirst;
+      break;
+    case AggregateOp::kLast:
+      plan.kind = Kind::kLast;
+      break;
+    case AggregateOp::kProd:
+      plan.kind = Kind::kProduct;
+      break;
+    case AggregateOp::kAny:
+    case AggregateOp::kAll:
+      plan.kind = Kind::kTruth;
+      break;
+    case AggregateOp::kNunique:
+      plan.kind = Kind::kDistinct;
+      break;
+    case AggregateOp::kMedian:
+    case AggregateOp::kQuantile:
+      plan.kind = Kind::kQuantiles;
+      break;
     default:
       plan.kind = wide ? Kind::kDecimalSum : Kind::kNumbers;
       plan.needs.sum = true;
   }
   return plan;
+}
+
+/// Whether the result is never null.
+bool AlwaysHasValue(AggregateOp op) {
+  return op == AggregateOp::kSize || op == AggregateOp::kCount || op == AggregateOp::kNunique ||
+         op == AggregateOp::kAny || op == AggregateOp::kAll;
 }
 
 }  // namespace
@@ -204,6 +264,22 @@ std::string_view AggregateName(AggregateOp op) {
       return "var";
     case AggregateOp::kStd:
       return "std";
+    case AggregateOp::kProd:
+      return "prod";
+    case AggregateOp::kAny:
+      return "any";
+    case AggregateOp::kAll:
+      return "all";
+    case AggregateOp::kFirst:
+      return "first";
+    case AggregateOp::kLast:
+      return "last";
+    case AggregateOp::kNunique:
+      return "nunique";
+    case AggregateOp::kMedian:
+      return "median";
+    case AggregateOp::kQuantile:
+      return "quantile";
   }
   return "unknown";
 }
@@ -240,24 +316,57 @@ arrow::FieldVector StatesPlan::Fields() const {
       break;
     case Kind::kSmallest:
     case Kind::kLargest:
-      add("extreme", type, true);
+    case Kind::kFirst:
+    case Kind::kLast:
+      add("value", type, true);
+      break;
+    case Kind::kProduct:
+      if (SourceOf(*type) == Source::kDouble) {
+        add("product", arrow::float64());
+      } else {
+        add("size", arrow::uint64());
+        add("flags", arrow::uint8());
+      }
+      break;
+    case Kind::kTruth:
+      add("seen", arrow::uint8());
+      break;
+    case Kind::kDistinct:
+    case Kind::kQuantiles:
       break;
   }
   return fields;
 }
 
 std::unique_ptr<GroupStates> StatesPlan::Make(arrow::MemoryPool* pool) const {
+  using aggregate::Choice;
+  const auto operand = [&] { return Operand{*OrderSourceOf(*type), ScaleOf(*type), column_name}; };
   switch (kind) {
     case Kind::kRows:
     case Kind::kCount:
       return aggregate::MakeCount(pool, kind == Kind::kRows);
     case Kind::kNumbers:
-      return aggregate::MakeNumbers(pool, Operand{*OrderSourceOf(*type), ScaleOf(*type), column_name}, needs);
+      return aggregate::MakeNumbers(pool, operand(), needs);
     case Kind::kDecimalSum:
-      return aggregate::MakeDecimalSum(pool, Operand{*SourceOf(*type), ScaleOf(*type), column_name});
-    default:
-      return aggregate::MakeExtreme(pool, type, kind == Kind::kLargest);
+      return aggregate::MakeDecimalSum(pool, operand());
+    case Kind::kSmallest:
+      return aggregate::MakeChoice(pool, type, Choice::kSmallest);
+    case Kind::kLargest:
+      return aggregate::MakeChoice(pool, type, Choice::kLargest);
+    case Kind::kFirst:
+      return aggregate::MakeChoice(pool, type, Choice::kFirst);
+    case Kind::kLast:
+      return aggregate::MakeChoice(pool, type, Choice::kLast);
+    case Kind::kProduct:
+      return aggregate::MakeProduct(pool, operand());
+    case Kind::kTruth:
+      return aggregate::MakeTruth(pool);
+    case Kind::kDistinct:
+      return aggregate::MakeDistinct(pool);
+    case Kind::kQuantiles:
+      return aggregate::MakeQuantiles(pool, operand());
   }
+  return nullptr;
 }
 
 arrow::Result<AggregatePlan> AggregatePlan::Make(const arrow::Schema& input_schema,
@@ -292,8 +401,10 @@ arrow::Result<AggregatePlan> AggregatePlan::Make(const arrow::Schema& input_sche
       needs.moments = needs.moments || states.needs.moments;
       needs.range = needs.range || states.needs.range;
     }
-    const bool nullable = spec.op != AggregateOp::kSize && spec.op != AggregateOp::kCount;
-    plan.results.push_back({place, {spec.op, spec.ddof}, arrow::field(spec.name, std::move(result_type), nullable)});
+    const double quantile = spec.op == AggregateOp::kMedian ? 0.5 : spec.quantile;
+    plan.results.push_back({place,
+                            {spec.op, spec.ddof, quantile},
+                            arrow::field(spec.name, std::move(result_type), !AlwaysHasValue(spec.op))});
   }
   plan.ShareCounts();
   return plan;
@@ -326,6 +437,12 @@ std::vector<std::unique_ptr<GroupStates>> AggregatePlan::MakeStates(arrow::Memor
     made.push_back(plan.Make(pool));
   }
   return made;
+}
+
+bool AggregatePlan::needs_rows() const {
+  return std::any_of(states.begin(), states.end(), [](const StatesPlan& plan) {
+    return plan.kind == Kind::kDistinct || plan.kind == Kind::kQuantiles;
+  });
 }
 
 arrow::FieldVector AggregatePlan::StateFields() const {

@@ -14,7 +14,20 @@ namespace cylon {
 
 /// States over one column.
 struct StatesPlan {
-  enum class Kind : uint8_t { kRows, kCount, kNumbers, kDecimalSum, kSmallest, kLargest };
+  enum class Kind : uint8_t {
+    kRows,
+    kCount,
+    kNumbers,
+    kDecimalSum,
+    kSmallest,
+    kLargest,
+    kFirst,
+    kLast,
+    kProduct,
+    kTruth,
+    kDistinct,
+    kQuantiles
+  };
 
   Kind kind = Kind::kRows;
   int column = -1;                        ///< of the input; -1 for kRows
@@ -22,7 +35,7 @@ struct StatesPlan {
   std::shared_ptr<arrow::DataType> type;  ///< of its values, without dictionary or other encoding
   aggregate::NumberNeeds needs;           ///< kNumbers
 
-  /// What they are when they travel.
+  /// What they are when they travel; nothing of kDistinct and kQuantiles, which need the rows.
   arrow::FieldVector Fields() const;
   std::unique_ptr<GroupStates> Make(arrow::MemoryPool* pool) const;
 };
@@ -43,6 +56,8 @@ struct AggregatePlan {
   static arrow::Result<AggregatePlan> Make(const arrow::Schema& input_schema,
                                            const std::vector<AggregateSpec>& aggregates);
   std::vector<std::unique_ptr<GroupStates>> MakeStates(arrow::MemoryPool* pool) const;
+  /// Whether some states cannot travel, so that the rows of a group have to be brought together first.
+  bool needs_rows() const;
   /// The columns that states travel in, one after another.
   arrow::FieldVector StateFields() const;
   arrow::FieldVector ResultFields() const;

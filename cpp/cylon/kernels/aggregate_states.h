@@ -16,8 +16,9 @@ namespace cylon {
 
 /// What is read out of states: one aggregate.
 struct AggregateOutput {
-  AggregateOp op;
+  AggregateOp op = AggregateOp::kCount;
   int ddof = 1;
+  double quantile = 0.5;
 };
 
 /// The states of all groups over one column (or over rows as such), which several aggregates may be read from. Not
@@ -69,9 +70,22 @@ std::unique_ptr<GroupStates> MakeNumbers(arrow::MemoryPool* pool, const Operand&
 std::unique_ptr<GroupStates> MakeCount(arrow::MemoryPool* pool, bool all_rows);
 /// Sums of decimals of 128 and 256 bits, with their count.
 std::unique_ptr<GroupStates> MakeDecimalSum(arrow::MemoryPool* pool, const Operand& operand);
-/// Smallest or largest of what is not a word: decimals of 128 and 256 bits, text and opaque bytes.
-std::unique_ptr<GroupStates> MakeExtreme(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type,
-                                         bool largest);
+/// Which value of a group is kept.
+enum class Choice : uint8_t { kSmallest, kLargest, kFirst, kLast };
+/// Smallest and largest only of what is not a word: decimals of 128 and 256 bits, text and opaque bytes.
+std::unique_ptr<GroupStates> MakeChoice(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type,
+                                        Choice choice);
+/// Products of numbers of up to 64 bits.
+std::unique_ptr<GroupStates> MakeProduct(arrow::MemoryPool* pool, const Operand& operand);
+/// Whether any value, and whether every value, is other than zero.
+std::unique_ptr<GroupStates> MakeTruth(arrow::MemoryPool* pool);
+/// All values of a column, kept until their groups are complete: for quantiles of numbers. Have no states that travel.
+std::unique_ptr<GroupStates> MakeQuantiles(arrow::MemoryPool* pool, const Operand& operand);
+/// The same for numbers of distinct values, of any type that can be a key.
+std::unique_ptr<GroupStates> MakeDistinct(arrow::MemoryPool* pool);
+
+/// Values of a wide decimal column as the nearest doubles, in words; 0 for null.
+void DecimalsToDoubles(const ValueBlock& values, const Operand& operand, uint64_t* out);
 
 }  // namespace aggregate
 

@@ -1,8 +1,6 @@
 // Counts by group, and sums of decimals of 128 and 256 bits.
 #include <arrow/util/decimal.h>
 
-#include <bit>
-#include <cmath>
 #include <cstring>
 
 #include "cylon/kernels/aggregate_states.h"
@@ -27,8 +25,7 @@ class Count : public GroupStates {
       return arrow::Status::OK();
     }
     for (int64_t i = 0; i < values.count; ++i) {
-      const bool missing = values.IsNull(i) || (values.floats && std::isnan(std::bit_cast<double>(values.words[i])));
-      counts[groups[i]] += missing ? 0 : 1;
+      counts[groups[i]] += values.IsMissing(i) ? 0 : 1;
     }
     return arrow::Status::OK();
   }

@@ -3,6 +3,8 @@
 
 #include <arrow/api.h>
 
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -30,6 +32,7 @@ struct ValueBlock {
   bool floats = false;                ///< words are doubles, of which NaN is missing too
 
   bool IsNull(int64_t i) const { return valid != nullptr && valid[i] == 0; }
+  bool IsMissing(int64_t i) const { return IsNull(i) || (floats && std::isnan(std::bit_cast<double>(words[i]))); }
 };
 
 /// Reads a column block by block. What is encoded (dictionaries, run ends) is decoded once, when it is made.

@@ -18,6 +18,11 @@ arrow::Result<GroupingPlan> PlanFor(const arrow::Schema& input_schema, const Gro
   plan.drop_null_keys = options.drop_null_keys && !merges;  // the first step has dropped them
   plan.keys = options.keys;
   ARROW_ASSIGN_OR_RAISE(plan.aggregates, AggregatePlan::Make(input_schema, options.aggregates));
+  if ((merges || !finishes) && plan.aggregates.needs_rows()) {
+    return arrow::Status::Invalid(
+        "median, quantile and nunique have no partial states; bring the rows of a group together first, and use "
+        "GroupByLocal");
+  }
   auto column = static_cast<int>(options.keys.size());
   for (const auto& states : plan.aggregates.states) {
     auto& inputs = plan.inputs.emplace_back();
@@ -79,6 +84,12 @@ arrow::Result<std::shared_ptr<arrow::Schema>> GroupBySchema(const std::shared_pt
   const auto results = plan.ResultFields();
   fields.insert(fields.end(), results.begin(), results.end());
   return arrow::schema(std::move(fields));
+}
+
+arrow::Result<bool> GroupByNeedsRows(const std::shared_ptr<arrow::Schema>& input_schema,
+                                     const GroupByKernelOptions& options) {
+  ARROW_ASSIGN_OR_RAISE(const auto plan, AggregatePlan::Make(*input_schema, options.aggregates));
+  return plan.needs_rows();
 }
 
 arrow::Result<int64_t> EstimateGroups(const Table& input, const std::vector<int>& keys) {

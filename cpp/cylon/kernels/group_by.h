@@ -1,8 +1,6 @@
 /// One rank's group-by: at once, or in the two steps that a distributed one needs.
 #pragma once
 
-#include <string_view>
-
 #include "cylon/base/export.h"
 #include "cylon/kernels/types.h"
 #include "cylon/table/table.h"
@@ -12,8 +10,9 @@ namespace cylon {
 struct AggregateSpec {
   int column = -1;  ///< -1 for kSize
   AggregateOp op = AggregateOp::kCount;
-  std::string name;  ///< of the result column
-  int ddof = 1;      ///< var, std: divisor is count - ddof
+  std::string name;       ///< of the result column
+  int ddof = 1;           ///< var, std: divisor is count - ddof
+  double quantile = 0.5;  ///< of kQuantile, between 0 and 1
 };
 
 struct GroupByKernelOptions {
@@ -23,9 +22,6 @@ struct GroupByKernelOptions {
       true;  ///< leaves out rows with a null key, or with NaN in a float key column (missing, as in pandas)
 };
 
-/// The word for an operation, as users write it.
-CYLON_EXPORT std::string_view AggregateName(AggregateOp op);
-
 /// Null and NaN are missing values, as in pandas: skipped by every aggregate but size. What a group without values
 /// gives: 0 for sum and count, null for the others; var and std are also null where count <= ddof.
 ///   sum    int64 (bool, signed), uint64 (unsigned): Invalid where the result does not fit, never wrapped; double for
@@ -33,6 +29,12 @@ CYLON_EXPORT std::string_view AggregateName(AggregateOp op);
 ///   mean, var, std   double, of numbers and booleans
 ///   min, max         the type of the values (of a dictionary: its values' type), for every type that has an order
 ///   count, size      int64
+///   prod   as sum, of numbers and booleans without decimals; 1 for none; Invalid where an integer does not fit
+///   any, all         bool, of numbers and booleans: whether any, or every, value is other than zero
+///   first, last      the type of the values, of all that are not nested: the value of the first, last row that has one
+///   median, quantile double, of numbers and booleans: on the line between the two values next to place
+///                    (count - 1) * quantile of the sorted ones; Invalid where the quantile is not between 0 and 1
+///   nunique          int64, of types that can be keys: distinct values
 /// How rows are put together does not depend on the number of threads, so results are the same to the bit. The order of
 /// the groups is unspecified. A group's key is that of its first row (which of -0.0 and 0.0, say).
 
@@ -40,6 +42,11 @@ CYLON_EXPORT std::string_view AggregateName(AggregateOp op);
 /// aggregated so.
 CYLON_EXPORT arrow::Result<Table> GroupByLocal(const std::shared_ptr<Resources>& resources, const Table& input,
                                                const GroupByKernelOptions& options);
+
+/// Whether some aggregate (median, quantile, nunique) needs all rows of a group in one place: then the two steps below
+/// are Invalid, and the rows have to be brought together by their keys before GroupByLocal.
+CYLON_EXPORT arrow::Result<bool> GroupByNeedsRows(const std::shared_ptr<arrow::Schema>& input_schema,
+                                                  const GroupByKernelOptions& options);
 
 /// Step 1: partial states by group: the key columns, then the columns of the states, each of which may serve several
 /// aggregates of one column (count; sum, for floats its compensation too; sum of squared distances from the mean; min

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "cylon/kernels/scalar_aggregate.h"
 #include "cylon/kernels/testing/compare_values.h"
@@ -22,8 +23,17 @@ using testing::RandomSpec;
 using testing::RowsAsStrings;
 using testing::TestSetting;
 
-constexpr AggregateOp kAllOps[] = {AggregateOp::kSum, AggregateOp::kCount, AggregateOp::kSize, AggregateOp::kMean,
-                                   AggregateOp::kMin, AggregateOp::kMax,   AggregateOp::kVar,  AggregateOp::kStd};
+/// All but products, which overflow for most of the generated columns.
+constexpr AggregateOp kAllOps[] = {
+    AggregateOp::kSum,   AggregateOp::kCount, AggregateOp::kSize,    AggregateOp::kMean,   AggregateOp::kMin,
+    AggregateOp::kMax,   AggregateOp::kVar,   AggregateOp::kStd,     AggregateOp::kAny,    AggregateOp::kAll,
+    AggregateOp::kFirst, AggregateOp::kLast,  AggregateOp::kNunique, AggregateOp::kMedian, AggregateOp::kQuantile};
+
+constexpr double kTestQuantile = 0.375;
+
+bool NeedsRows(AggregateOp op) {
+  return op == AggregateOp::kNunique || op == AggregateOp::kMedian || op == AggregateOp::kQuantile;
+}
 
 bool IsMissing(const std::string& text) { return text == "null" || text == "nan"; }
 
@@ -88,6 +98,40 @@ std::string NaiveAggregate(const arrow::Array& values, const std::vector<int64_t
     }
     return Canonical(testing::ValueText(values, best));
   }
+  if (op == AggregateOp::kFirst || op == AggregateOp::kLast) {
+    return there.empty() ? "null"
+                         : Canonical(testing::ValueText(values, op == AggregateOp::kFirst ? there[0] : there.back()));
+  }
+  if (op == AggregateOp::kNunique) {
+    std::set<std::string> texts;
+    for (int64_t row : there) {
+      texts.insert(Canonical(testing::ValueText(values, row)));
+    }
+    return std::to_string(texts.size());
+  }
+  if (op == AggregateOp::kAny || op == AggregateOp::kAll) {
+    const auto is_true = [&](int64_t row) { return number(row) != 0; };
+    return (op == AggregateOp::kAny ? std::any_of(there.begin(), there.end(), is_true)
+                                    : std::all_of(there.begin(), there.end(), is_true))
+               ? "true"
+               : "false";
+  }
+  if (op == AggregateOp::kMedian || op == AggregateOp::kQuantile) {
+    if (there.empty()) {
+      return "null";
+    }
+    std::vector<long double> sorted;
+    for (int64_t row : there) {
+      sorted.push_back(number(row));
+    }
+    std::sort(sorted.begin(), sorted.end());
+    const long double place =
+        static_cast<long double>(sorted.size() - 1) * (op == AggregateOp::kMedian ? 0.5L : kTestQuantile);
+    const auto below = static_cast<size_t>(place);
+    const long double low = sorted[below];
+    const long double high = sorted[std::min(below + 1, sorted.size() - 1)];
+    return "~" + std::to_string(low == high ? low : low + (high - low) * (place - static_cast<long double>(below)));
+  }
   long double sum = 0;
   for (int64_t row : there) {
     sum += number(row);
@@ -135,6 +179,17 @@ bool HasNumbers(const arrow::DataType& type) {
          plain->id() == arrow::Type::BOOL || plain->id() == arrow::Type::NA;
 }
 
+bool HasWideDecimals(const arrow::DataType& type) {
+  return type.ToString().find("decimal128") != std::string::npos ||
+         type.ToString().find("decimal256") != std::string::npos;
+}
+
+/// Without what has no partial states.
+GroupByKernelOptions WithStates(GroupByKernelOptions options) {
+  std::erase_if(options.aggregates, [](const AggregateSpec& spec) { return NeedsRows(spec.op); });
+  return options;
+}
+
 /// Column 0 .. keys-1 are keys; every aggregate that fits on every further column.
 GroupByKernelOptions OptionsFor(const arrow::Schema& schema, int keys) {
   GroupByKernelOptions options;
@@ -143,13 +198,15 @@ GroupByKernelOptions OptionsFor(const arrow::Schema& schema, int keys) {
   }
   for (int c = keys; c < schema.num_fields(); ++c) {
     for (AggregateOp op : kAllOps) {
-      const bool number =
-          op == AggregateOp::kSum || op == AggregateOp::kMean || op == AggregateOp::kVar || op == AggregateOp::kStd;
+      const bool number = op == AggregateOp::kSum || op == AggregateOp::kMean || op == AggregateOp::kVar ||
+                          op == AggregateOp::kStd || op == AggregateOp::kMedian || op == AggregateOp::kQuantile;
+      const bool truth = op == AggregateOp::kAny || op == AggregateOp::kAll;
       // The generated uint64 columns hold the largest value, so that their sums overflow.
       const bool overflows = op == AggregateOp::kSum && schema.field(c)->type()->id() == arrow::Type::UINT64;
-      if (!overflows && (!number || HasNumbers(*schema.field(c)->type()))) {
-        options.aggregates.push_back(
-            {op == AggregateOp::kSize ? -1 : c, op, "a" + std::to_string(options.aggregates.size()), c % 2});
+      const bool numbers = HasNumbers(*schema.field(c)->type());
+      if (!overflows && (!number || numbers) && (!truth || (numbers && !HasWideDecimals(*schema.field(c)->type())))) {
+        options.aggregates.push_back({op == AggregateOp::kSize ? -1 : c, op,
+                                      "a" + std::to_string(options.aggregates.size()), c % 2, kTestQuantile});
       }
     }
   }
@@ -196,18 +253,19 @@ void CheckGroupBy(const std::shared_ptr<Resources>& resources, const Table& tabl
   auto options = OptionsFor(*table.schema(), keys);
   options.drop_null_keys = drop_null_keys;
   // In three parts, as three ranks would.
+  const auto with_states = WithStates(options);
   std::vector<Table> partials;
   for (int part = 0; part < 3; ++part) {
     const int64_t begin = table.num_rows() * part / 3;
     const auto slice = table.Slice(begin, table.num_rows() * (part + 1) / 3 - begin).ValueOrDie();
-    auto partial = GroupByPartial(resources, slice, options);
+    auto partial = GroupByPartial(resources, slice, with_states);
     ASSERT_TRUE(partial.ok()) << partial.status().ToString();
     partials.push_back(*partial);
   }
   const auto all = Table::Concatenate(partials).ValueOrDie();
-  const auto merged = GroupByMerge(resources, all, table.schema(), options);
+  const auto merged = GroupByMerge(resources, all, table.schema(), with_states);
   ASSERT_TRUE(merged.ok()) << merged.status().ToString();
-  CheckGroups(*merged, table.schema(), reference, options);
+  CheckGroups(*merged, table.schema(), reference, with_states);
   // And at once.
   const auto at_once = GroupByLocal(resources, table, options);
   ASSERT_TRUE(at_once.ok()) << at_once.status().ToString();
@@ -264,7 +322,7 @@ TEST(GroupByTest, AnyBudgetAndThreadsGiveTheSameBits) {
   const auto reference = testing::RandomTable(MakeResources(), 3, 2000, spec);
   for (const bool spill_always : {false, true}) {
     for (const int threads : {1, 3}) {
-      auto resources = MakeResources({threads, 400 << 10, spill_always});
+      auto resources = MakeResources({threads, 560 << 10, spill_always});
       CheckGroupBy(resources, testing::RandomTable(resources, 3, 2000, spec), reference, 2, true);
       EXPECT_GT(resources->memory()->spilled_bytes() + static_cast<int64_t>(spill_always), 0);
       if (HasFatalFailure()) {
@@ -278,7 +336,7 @@ TEST(GroupByTest, AnyBudgetAndThreadsGiveTheSameBits) {
   for (const int threads : {1, 3}) {
     auto resources = MakeResources({threads, int64_t{1} << 30, false, 3000});
     const auto table = testing::RandomTable(resources, 4, 40000, spec);
-    const auto options = OptionsFor(*table.schema(), 2);
+    const auto options = WithStates(OptionsFor(*table.schema(), 2));
     const auto partial = GroupByPartial(resources, table, options).ValueOrDie();
     const auto rows = RowsAsStrings(GroupByMerge(resources, partial, table.schema(), options).ValueOrDie());
     expected = threads == 1 ? rows : expected;
@@ -308,10 +366,10 @@ TEST(GroupByTest, ManyGroupsOfEveryKindOfKeyAreDealtIntoPartitions) {
       options.keys.push_back(static_cast<int>(k));
     }
     const int i = static_cast<int>(keys.size());
-    options.aggregates = {{i, AggregateOp::kMean, "mean"},
-                          {i, AggregateOp::kStd, "std"},
-                          {i, AggregateOp::kMin, "min"},
-                          {i + 1, AggregateOp::kMax, "max"},
+    options.aggregates = {{i, AggregateOp::kMedian, "median"},  {i + 1, AggregateOp::kNunique, "nunique"},
+                          {i + 1, AggregateOp::kLast, "last"},  {i, AggregateOp::kFirst, "first"},
+                          {i, AggregateOp::kMean, "mean"},      {i, AggregateOp::kStd, "std"},
+                          {i, AggregateOp::kMin, "min"},        {i + 1, AggregateOp::kMax, "max"},
                           {i + 1, AggregateOp::kCount, "count"}};
     std::vector<std::string> expected;
     for (const int threads : {1, 3}) {
@@ -339,7 +397,7 @@ TEST(GroupByTest, ManyGroupsOfEveryKindOfKeyAreDealtIntoPartitions) {
 TEST(GroupByTest, EmptyTableGivesNoGroups) {
   auto resources = MakeResources();
   const auto schema = arrow::schema({arrow::field("key", arrow::utf8()), arrow::field("value", arrow::int8())});
-  const auto options = OptionsFor(*schema, 1);
+  const auto options = WithStates(OptionsFor(*schema, 1));
   const auto partial = GroupByPartial(resources, Table::Empty(resources, schema), options).ValueOrDie();
   const auto result = GroupByMerge(resources, partial, schema, options).ValueOrDie();
   EXPECT_EQ(result.num_rows(), 0);
@@ -404,6 +462,121 @@ TEST(ScalarAggregateTest, NothingSumsToZeroAndHasNoMean) {
   }
 }
 
+GroupByKernelOptions OneGroup(AggregateOp op, double quantile = 0.5) {
+  GroupByKernelOptions options;
+  options.keys = {0};
+  options.aggregates = {{1, op, "result", 1, quantile}};
+  return options;
+}
+
+/// One aggregate of int64 values under one key, in two steps and at once.
+arrow::Result<std::string> Product(const std::vector<int64_t>& values) {
+  auto resources = MakeResources();
+  const auto schema = arrow::schema({arrow::field("k", arrow::int64()), arrow::field("x", arrow::int64())});
+  const auto keys = ArrayOf<arrow::Int64Builder, int64_t>(arrow::int64(), std::vector<int64_t>(values.size(), 7));
+  const auto array = ArrayOf<arrow::Int64Builder, int64_t>(arrow::int64(), values);
+  ARROW_ASSIGN_OR_RAISE(
+      const auto table,
+      Table::FromBatches(resources, schema,
+                         {arrow::RecordBatch::Make(schema, static_cast<int64_t>(values.size()), {keys, array})}));
+  const auto options = OneGroup(AggregateOp::kProd);
+  std::vector<Table> partials;
+  for (int64_t i = 0; i < table.num_rows(); ++i) {
+    ARROW_ASSIGN_OR_RAISE(const auto row, table.Slice(i, 1));
+    ARROW_ASSIGN_OR_RAISE(auto partial, GroupByPartial(resources, row, options));
+    partials.push_back(std::move(partial));
+  }
+  ARROW_ASSIGN_OR_RAISE(const auto all, Table::Concatenate(partials));
+  ARROW_ASSIGN_OR_RAISE(const auto merged, GroupByMerge(resources, all, schema, options));
+  ARROW_ASSIGN_OR_RAISE(const auto at_once, GroupByLocal(resources, table, options));
+  ARROW_ASSIGN_OR_RAISE(const auto merged_batch, merged.ToBatch());
+  ARROW_ASSIGN_OR_RAISE(const auto batch, at_once.ToBatch());
+  EXPECT_EQ(testing::ValueText(*merged_batch->column(1), 0), testing::ValueText(*batch->column(1), 0));
+  return testing::ValueText(*batch->column(1), 0);
+}
+
+TEST(GroupByTest, IntegerProductsAreExactOrAnError) {
+  const int64_t smallest = std::numeric_limits<int64_t>::min();
+  EXPECT_EQ(Product({-2, 3, 5}).ValueOrDie(), "-30");
+  EXPECT_EQ(Product({int64_t{1} << 62, -2}).ValueOrDie(), std::to_string(smallest));
+  // A zero makes it zero, wherever it comes.
+  EXPECT_EQ(Product({int64_t{1} << 62, 4, 4, 0, smallest, smallest}).ValueOrDie(), "0");
+  for (const auto& values :
+       {std::vector<int64_t>{int64_t{1} << 62, 2}, {smallest, -1}, {smallest, smallest, smallest}}) {
+    const auto status = Product(values).status();
+    EXPECT_TRUE(status.IsInvalid());
+    EXPECT_NE(status.message().find("the product of column 'x' does not fit int64; cast the column to float64"),
+              std::string::npos)
+        << status.message();
+  }
+}
+
+TEST(GroupByTest, AQuantileHasToLieBetweenZeroAndOne) {
+  const auto schema = arrow::schema({arrow::field("k", arrow::int64()), arrow::field("x", arrow::int64())});
+  for (const double quantile : {-0.001, 1.001, std::numeric_limits<double>::quiet_NaN()}) {
+    const auto status = GroupBySchema(schema, OneGroup(AggregateOp::kQuantile, quantile)).status();
+    EXPECT_TRUE(status.IsInvalid());
+    EXPECT_NE(status.message().find("it has to be between 0 and 1"), std::string::npos) << status.message();
+  }
+  EXPECT_TRUE(GroupBySchema(schema, OneGroup(AggregateOp::kQuantile, 0)).ok());
+  EXPECT_TRUE(GroupBySchema(schema, OneGroup(AggregateOp::kQuantile, 1)).ok());
+}
+
+TEST(GroupByTest, WhatATypeDoesNotSupportIsRefusedByName) {
+  const auto refusal = [](const std::shared_ptr<arrow::DataType>& type, AggregateOp op) {
+    const auto schema = arrow::schema({arrow::field("k", arrow::int64()), arrow::field("x", type)});
+    const auto status = GroupBySchema(schema, OneGroup(op)).status();
+    EXPECT_TRUE(status.IsTypeError()) << status.ToString();
+    return status.message();
+  };
+  EXPECT_NE(refusal(arrow::utf8(), AggregateOp::kMedian).find("column 'x' of type string has no median"),
+            std::string::npos);
+  EXPECT_NE(refusal(arrow::date32(), AggregateOp::kProd).find("has no prod; that needs integers, floats or booleans"),
+            std::string::npos);
+  EXPECT_NE(refusal(arrow::utf8(), AggregateOp::kAny).find("has no any"), std::string::npos);
+  EXPECT_NE(refusal(arrow::list(arrow::int8()), AggregateOp::kFirst).find("values that are not nested"),
+            std::string::npos);
+  EXPECT_NE(refusal(arrow::list(arrow::int8()), AggregateOp::kNunique).find("has no nunique"), std::string::npos);
+}
+
+TEST(GroupByTest, WhatNeedsAllRowsHasNoPartialStates) {
+  auto resources = MakeResources();
+  const auto schema = arrow::schema({arrow::field("k", arrow::int64()), arrow::field("x", arrow::int64())});
+  const auto options = OneGroup(AggregateOp::kMedian);
+  EXPECT_TRUE(GroupByNeedsRows(schema, options).ValueOrDie());
+  EXPECT_FALSE(GroupByNeedsRows(schema, OneGroup(AggregateOp::kFirst)).ValueOrDie());
+  const auto status = GroupByPartial(resources, Table::Empty(resources, schema), options).status();
+  EXPECT_TRUE(status.IsInvalid());
+  EXPECT_NE(status.message().find("bring the rows of a group together first"), std::string::npos) << status.message();
+}
+
+TEST(ScalarAggregateTest, VariancesOfSmallNoiseOnLargeNumbersAreExact) {
+  auto resources = MakeResources({1, int64_t{1} << 30, false, 1000});
+  for (const double base : {0.0, 1e9, -1e12}) {
+    // An outlier comes first, which is where distances are taken from.
+    for (const double first : {base, base + 1e6}) {
+      std::vector<double> values = {first};
+      for (int i = 0; i < 5000; ++i) {
+        values.push_back(base + static_cast<double>(i % 17) / 1024);
+      }
+      long double mean = 0;
+      for (const double value : values) {
+        mean += (static_cast<long double>(value) - base) / static_cast<long double>(values.size());
+      }
+      long double squares = 0;
+      for (const double value : values) {
+        const long double distance = static_cast<long double>(value) - base - mean;
+        squares += distance * distance;
+      }
+      const auto expected = static_cast<double>(squares / static_cast<long double>(values.size() - 1));
+      const auto table = OneColumn(resources, ArrayOf<arrow::DoubleBuilder, double>(arrow::float64(), values));
+      const auto row = AggregateLocal(resources, table, {{0, AggregateOp::kVar, "v"}}).ValueOrDie();
+      const double actual = static_cast<const arrow::DoubleArray&>(*row->column(0)).Value(0);
+      EXPECT_NEAR(actual / expected, 1.0, 1e-12) << base << " " << first;
+    }
+  }
+}
+
 TEST(ScalarAggregateTest, DurationsAddUpAndTimestampsDoNot) {
   auto resources = MakeResources();
   const auto type = arrow::duration(arrow::TimeUnit::SECOND);
@@ -430,7 +603,7 @@ TEST(ScalarAggregateTest, AgreesWithOneGroupOfEverything) {
     }
   }
   const auto table = testing::RandomTable(resources, 8, 300, spec);
-  const auto specs = OptionsFor(*table.schema(), 0).aggregates;
+  const auto specs = WithStates(OptionsFor(*table.schema(), 0)).aggregates;
   const auto partial = AggregatePartial(resources, table, specs).ValueOrDie();
   const auto result = AggregateMerge(resources, {partial}, table.schema(), specs).ValueOrDie();
   const auto batch = table.ToBatch().ValueOrDie();

@@ -3,8 +3,11 @@
 
 #include <arrow/array/concatenate.h>
 #include <arrow/util/bit_util.h>
+#include <arrow/util/float16.h>
 
 #include <algorithm>
+#include <bit>
+#include <type_traits>
 
 namespace cylon {
 
@@ -27,7 +30,43 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> PackBits(arrow::MemoryPool* pool, 
   return bits;
 }
 
+template <typename T>
+arrow::Status Narrow(const uint64_t* words, int64_t count, OutputColumn* out) {
+  ARROW_ASSIGN_OR_RAISE(T * values, out->Extend<T>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    if constexpr (std::is_same_v<T, float>) {
+      values[i] = static_cast<float>(std::bit_cast<double>(words[i]));
+    } else {
+      values[i] = static_cast<T>(words[i]);
+    }
+  }
+  return arrow::Status::OK();
+}
+
 }  // namespace
+
+arrow::Status AppendWords(const uint64_t* words, int64_t count, OutputColumn* out) {
+  if (out->type()->id() == arrow::Type::FLOAT) {
+    return Narrow<float>(words, count, out);
+  }
+  if (out->type()->id() == arrow::Type::HALF_FLOAT) {
+    ARROW_ASSIGN_OR_RAISE(uint16_t* values, out->Extend<uint16_t>(count));
+    for (int64_t i = 0; i < count; ++i) {
+      values[i] = arrow::util::Float16::FromDouble(std::bit_cast<double>(words[i])).bits();
+    }
+    return arrow::Status::OK();
+  }
+  switch (out->type()->id() == arrow::Type::BOOL ? 1 : out->type()->byte_width()) {
+    case 1:
+      return Narrow<uint8_t>(words, count, out);
+    case 2:
+      return Narrow<uint16_t>(words, count, out);
+    case 4:
+      return Narrow<uint32_t>(words, count, out);
+    default:
+      return Narrow<uint64_t>(words, count, out);
+  }
+}
 
 arrow::Status OutputColumn::Reserve(int64_t count) {
   if (!arrow::is_fixed_width(type_->id())) {

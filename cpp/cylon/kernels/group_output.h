@@ -50,4 +50,7 @@ class OutputColumn {
   arrow::ArrayVector arrays_;
 };
 
+/// Writes words (KeyColumn::LoadWords) as values of the column's type.
+arrow::Status AppendWords(const uint64_t* words, int64_t count, OutputColumn* out);
+
 }  // namespace cylon

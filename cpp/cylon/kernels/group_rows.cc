@@ -117,32 +117,6 @@ bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys
          std::all_of(keys.begin(), keys.end(), [&](int key) { return KeyIsItsWord(*schema.field(key)->type()); });
 }
 
-namespace {
-
-template <typename T>
-arrow::Status Narrow(const uint64_t* words, int64_t count, OutputColumn* out) {
-  ARROW_ASSIGN_OR_RAISE(T * values, out->Extend<T>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    values[i] = static_cast<T>(words[i]);
-  }
-  return arrow::Status::OK();
-}
-
-}  // namespace
-
-arrow::Status AppendWords(const uint64_t* words, int64_t count, OutputColumn* out) {
-  switch (out->type()->id() == arrow::Type::BOOL ? 1 : out->type()->byte_width()) {
-    case 1:
-      return Narrow<uint8_t>(words, count, out);
-    case 2:
-      return Narrow<uint16_t>(words, count, out);
-    case 4:
-      return Narrow<uint32_t>(words, count, out);
-    default:
-      return Narrow<uint64_t>(words, count, out);
-  }
-}
-
 arrow::Result<std::vector<uint8_t>> MissingKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& keys) {
   std::vector<uint8_t> missing;
   for (int k = 0; k < keys.num_columns(); ++k) {
@@ -150,7 +124,7 @@ arrow::Result<std::vector<uint8_t>> MissingKeys(arrow::MemoryPool* pool, const a
     for (int64_t begin = 0; begin < keys.num_rows(); begin += kValueBlockRows) {
       const auto block = reader.Read(begin, std::min(kValueBlockRows, keys.num_rows() - begin));
       for (int64_t i = 0; i < block.count; ++i) {
-        if (block.IsNull(i) || (block.floats && std::isnan(std::bit_cast<double>(block.words[i])))) {
+        if (block.IsMissing(i)) {
           missing.resize(keys.num_rows(), 0);
           missing[begin + i] = 1;
         }

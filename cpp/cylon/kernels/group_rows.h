@@ -46,9 +46,6 @@ class StateSet {
 bool KeyIsItsWord(const arrow::DataType& type);
 bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys, KeyForm form);
 
-/// Writes words as values of the column's type, of KeyIsItsWord.
-arrow::Status AppendWords(const uint64_t* words, int64_t count, OutputColumn* out);
-
 /// Bytes that are 1 for groups with a null or NaN among their keys; empty where none has.
 arrow::Result<std::vector<uint8_t>> MissingKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& keys);
 

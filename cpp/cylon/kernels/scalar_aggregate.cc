@@ -17,10 +17,10 @@ using grouping::StateSet;
 constexpr int64_t kRangeRows = 1 << 18;
 
 arrow::Result<GroupingPlan> PlanFor(const arrow::Schema& input_schema, const std::vector<AggregateSpec>& aggregates,
-                                    bool merges) {
+                                    bool merges, bool finishes) {
   GroupingPlan plan;
   plan.merges = merges;
-  plan.finishes = merges;
+  plan.finishes = finishes;
   ARROW_ASSIGN_OR_RAISE(plan.aggregates, AggregatePlan::Make(input_schema, aggregates));
   int column = 0;
   for (const auto& states : plan.aggregates.states) {
@@ -60,12 +60,8 @@ arrow::Result<std::shared_ptr<arrow::RecordBatch>> OneRow(Resources& resources, 
   return arrow::RecordBatch::Make(plan.output_schema, 1, std::move(arrays));
 }
 
-}  // namespace
-
-arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregatePartial(const std::shared_ptr<Resources>& resources,
-                                                                    const Table& input,
-                                                                    const std::vector<AggregateSpec>& aggregates) {
-  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input.schema(), aggregates, false));
+arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateRows(const std::shared_ptr<Resources>& resources,
+                                                                 const Table& input, const GroupingPlan& plan) {
   StateSet all(resources->memory(), plan);
   ARROW_RETURN_NOT_OK(all.Resize(1));
   const uint32_t first_group = 0;
@@ -81,10 +77,26 @@ arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregatePartial(const std::s
   return OneRow(*resources, plan, &all);
 }
 
+}  // namespace
+
+arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateLocal(const std::shared_ptr<Resources>& resources,
+                                                                  const Table& input,
+                                                                  const std::vector<AggregateSpec>& aggregates) {
+  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input.schema(), aggregates, false, true));
+  return AggregateRows(resources, input, plan);
+}
+
+arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregatePartial(const std::shared_ptr<Resources>& resources,
+                                                                    const Table& input,
+                                                                    const std::vector<AggregateSpec>& aggregates) {
+  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input.schema(), aggregates, false, false));
+  return AggregateRows(resources, input, plan);
+}
+
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateMerge(
     const std::shared_ptr<Resources>& resources, const std::vector<std::shared_ptr<arrow::RecordBatch>>& partials,
     const std::shared_ptr<arrow::Schema>& input_schema, const std::vector<AggregateSpec>& aggregates) {
-  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input_schema, aggregates, true));
+  ARROW_ASSIGN_OR_RAISE(const auto plan, PlanFor(*input_schema, aggregates, true, true));
   const auto columns = static_cast<int>(plan.aggregates.StateFields().size());
   StateSet all(resources->memory(), plan);
   for (const auto& partial : partials) {

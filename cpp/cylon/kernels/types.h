@@ -3,7 +3,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "cylon/base/export.h"
 
 namespace cylon {
 
@@ -12,7 +15,27 @@ enum class NullKeys : uint8_t { kMatch, kNeverMatch };
 
 enum class JoinType : uint8_t { kInner, kLeft, kRight, kFull, kSemi, kAnti };
 
-enum class AggregateOp : uint8_t { kSum, kCount, kSize, kMean, kMin, kMax, kVar, kStd };
+enum class AggregateOp : uint8_t {
+  kSum,
+  kCount,
+  kSize,
+  kMean,
+  kMin,
+  kMax,
+  kVar,
+  kStd,
+  kProd,
+  kAny,
+  kAll,
+  kFirst,
+  kLast,
+  kNunique,
+  kMedian,
+  kQuantile
+};
+
+/// The word for an operation, as users write it. Words end in a null character, as literals do.
+CYLON_EXPORT std::string_view AggregateName(AggregateOp op);
 
 enum class SortOrder : uint8_t { kAscending, kDescending };
 enum class NullPlacement : uint8_t { kFirst, kLast };

@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <numeric>
-#include <set>
 
 #include "cylon/exchange/exchange.h"
 #include "cylon/kernels/group_by.h"
-#include "cylon/kernels/scalar_aggregate.h"
+#include "cylon/ops/aggregates.h"
 #include "cylon/ops/collective_operator.h"
 #include "cylon/ops/sort_exchange.h"
 
@@ -18,48 +17,6 @@ namespace {
 
 using internal::CollectiveOperator;
 
-std::string ResultName(const Aggregate& aggregate) {
-  if (!aggregate.name.empty()) {
-    return aggregate.name;
-  }
-  return aggregate.op == AggregateOp::kSize ? "size"
-                                            : aggregate.column + "_" + std::string(AggregateName(aggregate.op));
-}
-
-std::string Describe(const std::vector<Aggregate>& aggregates) {
-  std::string text;
-  for (const auto& aggregate : aggregates) {
-    text += (text.empty() ? "" : ", ") + ResultName(aggregate) + " = " + std::string(AggregateName(aggregate.op)) +
-            "(" + aggregate.column + ")";
-    if (aggregate.op == AggregateOp::kVar || aggregate.op == AggregateOp::kStd) {
-      text += " ddof " + std::to_string(aggregate.ddof);
-    }
-  }
-  return text;
-}
-
-arrow::Result<std::vector<AggregateSpec>> FindAggregates(const Table& table, const std::vector<Aggregate>& aggregates,
-                                                         std::set<std::string> names) {
-  std::vector<AggregateSpec> specs;
-  for (const auto& aggregate : aggregates) {
-    AggregateSpec spec;
-    spec.op = aggregate.op;
-    spec.name = ResultName(aggregate);
-    spec.ddof = aggregate.ddof;
-    if (aggregate.op != AggregateOp::kSize) {
-      ARROW_ASSIGN_OR_RAISE(const auto index, internal::FindColumns(*table.schema(), {aggregate.column},
-                                                                    "aggregated column", "the table"));
-      spec.column = index[0];
-    }
-    if (!names.insert(spec.name).second) {
-      return arrow::Status::Invalid("the result would have two columns '", spec.name,
-                                    "'; names have to differ; name one of the aggregates otherwise");
-    }
-    specs.push_back(std::move(spec));
-  }
-  return specs;
-}
-
 /// More groups than this share of the rows are not aggregated before they travel: the states are larger than the values
 /// that went into them, and making them costs more than it spares.
 constexpr double kDistinctShare = 0.5;
@@ -67,7 +24,8 @@ constexpr double kDistinctShare = 0.5;
 /// What this rank knows before anything travels.
 struct Prepared {
   GroupByKernelOptions kernel;
-  int64_t groups = 0;  // about
+  bool needs_rows = false;  // some aggregate has no states that could travel
+  int64_t groups = 0;       // about
 };
 
 arrow::Result<Prepared> Prepare(Context& context, const Table& table, const GroupByOptions& options) {
@@ -79,11 +37,11 @@ arrow::Result<Prepared> Prepare(Context& context, const Table& table, const Grou
   auto& kernel = prepared.kernel;
   ARROW_ASSIGN_OR_RAISE(kernel.keys, internal::FindColumns(*table.schema(), options.keys, "group key", "the table"));
   ARROW_RETURN_NOT_OK(internal::CheckKeyTypes(*table.schema(), kernel.keys, "group key"));
-  ARROW_ASSIGN_OR_RAISE(kernel.aggregates,
-                        FindAggregates(table, options.aggregates, {options.keys.begin(), options.keys.end()}));
+  ARROW_ASSIGN_OR_RAISE(kernel.aggregates, internal::FindAggregates(*table.schema(), options.aggregates,
+                                                                    {options.keys.begin(), options.keys.end()}));
   kernel.drop_null_keys = options.drop_null_keys;
   // Refuses what cannot be aggregated before any work is done.
-  ARROW_RETURN_NOT_OK(GroupBySchema(table.schema(), kernel).status());
+  ARROW_ASSIGN_OR_RAISE(prepared.needs_rows, GroupByNeedsRows(table.schema(), kernel));
   if (context.world_size() > 1) {
     ARROW_ASSIGN_OR_RAISE(prepared.groups, EstimateGroups(table, kernel.keys));
   }
@@ -137,14 +95,14 @@ arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupBy
   const auto prepared = Prepare(context, table, options);
   const std::string details = "keys " + internal::OneLine(options.keys) +
                               (options.drop_null_keys ? "" : ", null keys too") + (options.sort ? ", sorted" : "") +
-                              ", " + Describe(options.aggregates) + ", " + internal::OneLine(table.schema());
+                              ", " + internal::Describe(options.aggregates) + ", " + internal::OneLine(table.schema());
   ARROW_ASSIGN_OR_RAISE(const auto agreement,
                         operation.Begin(details, prepared.status(),
                                         {prepared.ok() ? table.num_rows() : 0, prepared.ok() ? prepared->groups : 0}));
-  const bool mostly_distinct =
-      static_cast<double>(agreement.Sum(1)) > static_cast<double>(agreement.Sum(0)) * kDistinctShare;
+  const bool rows_travel = prepared->needs_rows || static_cast<double>(agreement.Sum(1)) >
+                                                       static_cast<double>(agreement.Sum(0)) * kDistinctShare;
   auto groups = operation.alone() ? GroupByLocal(context.resources(), table, prepared->kernel)
-                : mostly_distinct ? GroupTravelled(context, table, prepared->kernel)
+                : rows_travel     ? GroupTravelled(context, table, prepared->kernel)
                                   : GroupThenTravel(operation, table, prepared->kernel);
   if (!options.sort) {
     return operation.End(std::move(groups));
@@ -157,43 +115,6 @@ arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupBy
     groups = SortTable(context.resources(), *groups, keys);
   }
   return internal::SortAcrossRanks(operation, "sorted by the keys", std::move(groups), keys);
-}
-
-arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateAll(Context& context, const Table& table,
-                                                                const std::vector<Aggregate>& aggregates) {
-  CollectiveOperator operation(context, "AggregateAll");
-  const auto& resources = context.resources();
-  std::vector<AggregateSpec> specs;
-  const auto prepare = [&]() -> arrow::Result<Table> {
-    ARROW_RETURN_NOT_OK(internal::CheckTable(table));
-    ARROW_ASSIGN_OR_RAISE(specs, FindAggregates(table, aggregates, {}));
-    GroupByKernelOptions kernel;
-    kernel.aggregates = specs;
-    ARROW_RETURN_NOT_OK(GroupBySchema(table.schema(), kernel).status());
-    ARROW_ASSIGN_OR_RAISE(auto partial, AggregatePartial(resources, table, specs));
-    return Table::FromBatches(resources, partial->schema(), {partial});
-  };
-  auto partial = prepare();
-  ARROW_RETURN_NOT_OK(
-      operation.Begin(Describe(aggregates) + ", " + internal::OneLine(table.schema()), partial.status()).status());
-  Table all = *partial;
-  if (!operation.alone()) {
-    ARROW_ASSIGN_OR_RAISE(all, AllGatherTable(context, all));
-  }
-  const auto merge = [&]() -> arrow::Result<std::shared_ptr<arrow::RecordBatch>> {
-    // Merged row by row in the order of the ranks, so that every rank has the same bits.
-    std::vector<std::shared_ptr<arrow::RecordBatch>> rows;
-    ARROW_RETURN_NOT_OK(all.ForEachBatch([&](const std::shared_ptr<arrow::RecordBatch>& batch, int64_t) {
-      for (int64_t i = 0; i < batch->num_rows(); ++i) {
-        rows.push_back(batch->Slice(i, 1));
-      }
-      return arrow::Status::OK();
-    }));
-    return AggregateMerge(resources, rows, table.schema(), specs);
-  };
-  auto result = merge();
-  ARROW_RETURN_NOT_OK(operation.End(result.status()).status());
-  return result;
 }
 
 }  // namespace cylon

@@ -14,8 +14,9 @@ namespace cylon {
 struct Aggregate {
   std::string column;  ///< "" for kSize
   AggregateOp op = AggregateOp::kCount;
-  std::string name;  ///< of the result column; "": column_op
-  int ddof = 1;      ///< var and std divide by count - ddof
+  std::string name;       ///< of the result column; "": column_op
+  int ddof = 1;           ///< var and std divide by count - ddof
+  double quantile = 0.5;  ///< of kQuantile, between 0 and 1
 };
 
 struct GroupByOptions {
@@ -26,11 +27,15 @@ struct GroupByOptions {
 };
 
 /// Groups with their aggregates: key columns, then one column per aggregate. Collective. Aggregates locally before rows
-/// travel. Nulls (and NaN in float columns) do not count, as in pandas. KeyError, TypeError as in Join; Invalid when an
-/// integer sum overflows.
+/// travel, unless a sample says that most rows are groups of their own, or an aggregate needs all rows of a group at
+/// once (median, quantile, nunique). First and last go by the order (rank, row). Nulls (and NaN in float columns) do
+/// not count, as in pandas. KeyError, TypeError as in Join; Invalid when an integer sum or product overflows, or a
+/// quantile is not between 0 and 1.
 CYLON_EXPORT arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupByOptions& options);
 
-/// The same aggregates over all rows of the distributed table: one row, the same at every rank. Collective.
+/// The same aggregates over all rows of the distributed table: one row, the same at every rank. Collective. Quantiles
+/// sort the column over all ranks, and nunique brings equal values together, so that neither needs all of it at one
+/// rank.
 CYLON_EXPORT arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateAll(Context& context, const Table& table,
                                                                              const std::vector<Aggregate>& aggregates);
 

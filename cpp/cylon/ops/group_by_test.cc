@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
+#include <set>
 
 #include "cylon/ops/testing/worlds.h"
 
@@ -26,7 +28,9 @@ using testing::RowsOf;
 using testing::WorldCase;
 
 /// One aggregate of the values that are there, by definition.
-Cell NaiveAggregate(AggregateOp op, const std::vector<Cell>& cells, int ddof) {
+Cell NaiveAggregate(const Aggregate& aggregate, const std::vector<Cell>& cells) {
+  const AggregateOp op = aggregate.op;
+  const int ddof = aggregate.ddof;
   std::vector<Cell> values;
   for (const auto& cell : cells) {
     if (!cell.is_missing()) {
@@ -63,6 +67,36 @@ Cell NaiveAggregate(AggregateOp op, const std::vector<Cell>& cells, int ddof) {
       const long double variance = squares / (count - ddof);
       return NumberCell(op == AggregateOp::kVar ? variance : std::sqrt(variance));
     }
+    case AggregateOp::kProd: {
+      long double product = 1;
+      for (const auto& value : values) {
+        product *= value.number;
+      }
+      return NumberCell(product);
+    }
+    case AggregateOp::kAny:
+      return NumberCell(std::any_of(values.begin(), values.end(), [](const Cell& cell) { return cell.number != 0; }));
+    case AggregateOp::kAll:
+      return NumberCell(std::all_of(values.begin(), values.end(), [](const Cell& cell) { return cell.number != 0; }));
+    case AggregateOp::kFirst:
+      return values.empty() ? Cell() : values.front();
+    case AggregateOp::kLast:
+      return values.empty() ? Cell() : values.back();
+    case AggregateOp::kNunique:
+      return NumberCell(static_cast<long double>(std::set<Cell>(values.begin(), values.end()).size()));
+    case AggregateOp::kMedian:
+    case AggregateOp::kQuantile: {
+      if (values.empty()) {
+        return {};
+      }
+      std::sort(values.begin(), values.end());
+      const double place =
+          static_cast<double>(values.size() - 1) * (op == AggregateOp::kMedian ? 0.5 : aggregate.quantile);
+      const auto below = static_cast<size_t>(place);
+      const long double low = values[below].number;
+      const long double high = values[std::min(below + 1, values.size() - 1)].number;
+      return NumberCell(low == high ? low : low + (high - low) * (place - static_cast<long double>(below)));
+    }
   }
   return {};
 }
@@ -89,7 +123,7 @@ Row NaiveAggregates(const RandomInput& input, const Rows& rows, const std::vecto
     for (const auto& row : rows) {
       cells.push_back(aggregate.op == AggregateOp::kSize ? Cell() : row[ColumnOf(input, aggregate.column)]);
     }
-    out.push_back(NaiveAggregate(aggregate.op, cells, aggregate.ddof));
+    out.push_back(NaiveAggregate(aggregate, cells));
   }
   return out;
 }
@@ -128,7 +162,20 @@ const std::vector<Aggregate> kEverything = {
     {"f", AggregateOp::kMean, "", 1},    {"f", AggregateOp::kVar, "", 1},   {"f", AggregateOp::kStd, "", 0},
     {"f", AggregateOp::kMin, "", 1},     {"i", AggregateOp::kMax, "", 1},   {"s", AggregateOp::kMin, "", 1},
     {"s", AggregateOp::kMax, "last", 1}, {"s", AggregateOp::kCount, "", 1}, {"", AggregateOp::kSize, "", 1},
-    {"b", AggregateOp::kSum, "", 1}};
+    {"b", AggregateOp::kSum, "", 1},     {"b", AggregateOp::kProd, "", 1},  {"f", AggregateOp::kProd, "", 1},
+    {"b", AggregateOp::kAny, "", 1},     {"i", AggregateOp::kAll, "", 1},   {"s", AggregateOp::kFirst, "", 1},
+    {"i", AggregateOp::kFirst, "", 1},   {"f", AggregateOp::kLast, "", 1}};
+
+/// The same, and what needs all rows of a group at one rank.
+std::vector<Aggregate> WithRows() {
+  std::vector<Aggregate> all = kEverything;
+  all.insert(all.end(), {{"s", AggregateOp::kNunique, "", 1},
+                         {"f", AggregateOp::kNunique, "", 1},
+                         {"i", AggregateOp::kMedian, "", 1},
+                         {"f", AggregateOp::kQuantile, "low", 1, 0.1},
+                         {"i", AggregateOp::kQuantile, "high", 1, 0.875}});
+  return all;
+}
 
 /// Columns to aggregate, next to the keys; infinity and NaN among them.
 testing::RandomSpec WithValues(std::vector<testing::RandomColumn> keys) {
@@ -161,11 +208,16 @@ TEST_P(GroupByWorldTest, EveryKeyTypeGroupsAsTheNaiveGroupByDoes) {
                     {},
                     {1, 0}};
     group.options.keys = {"l", "k"};
-    group.options.aggregates = kEverything;
+    group.options.aggregates = i % 2 == 0 ? WithRows() : kEverything;
     group.options.drop_null_keys = i % 2 == 0;
     group.options.sort = i > 1;
     cases.push_back(std::move(group));
   }
+  // Mostly distinct keys, of which the rows travel instead of states.
+  GroupCase distinct{RandomInput(WithValues({{"key", arrow::int64(), 5000, 0.01}}), ++seed, world.ranks, 300), {}, {0}};
+  distinct.options.keys = {"key"};
+  distinct.options.aggregates = kEverything;
+  cases.push_back(std::move(distinct));
   std::vector<Gathered> results(cases.size(), Gathered(world.ranks));
   ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
     for (size_t i = 0; i < cases.size(); ++i) {
@@ -191,12 +243,12 @@ TEST_P(GroupByWorldTest, AggregatesOfAllRowsAreTheSameAtEveryRank) {
     std::vector<Rows> results(world.ranks);
     ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
       const auto part = input.Part(context.resources(), context.rank());
-      ARROW_ASSIGN_OR_RAISE(const auto row, AggregateAll(context, part, kEverything));
+      ARROW_ASSIGN_OR_RAISE(const auto row, AggregateAll(context, part, WithRows()));
       ARROW_ASSIGN_OR_RAISE(const auto table, Table::FromBatches(context.resources(), row->schema(), {row}));
       results[context.rank()] = RowsOf(table);
       return arrow::Status::OK();
     });
-    const Rows expected = {NaiveAggregates(input, input.Whole(testing::TestResources()), kEverything)};
+    const Rows expected = {NaiveAggregates(input, input.Whole(testing::TestResources()), WithRows())};
     for (int rank = 0; rank < world.ranks; ++rank) {
       ExpectNear(results[rank], expected, "rank " + std::to_string(rank) + ", seed " + std::to_string(seed));
       EXPECT_EQ(results[rank], results[0]);
@@ -240,9 +292,48 @@ TEST_F(GroupByTest, UnknownColumnsNameTheColumnsThereAre) {
   EXPECT_THAT(value.message(), HasSubstr("aggregated column 'z'"));
 }
 
+TEST_F(GroupByTest, AQuantileOutsideZeroToOneIsRefusedAtEveryRankBeforeRowsTravel) {
+  ASSERT_OK_AND_ASSIGN(auto context, Context::Local());
+  for (const double quantile : {-0.5, 1.5, std::nan("")}) {
+    const auto groups = GroupHere({{"k"}, {{"v", AggregateOp::kQuantile, "", 1, quantile}}}).status();
+    EXPECT_TRUE(groups.IsInvalid()) << groups.ToString();
+    EXPECT_THAT(groups.message(), HasSubstr("of column 'v' was asked for; it has to be between 0 and 1"));
+    const auto all = AggregateAll(*context, table_, {{"v", AggregateOp::kQuantile, "", 1, quantile}}).status();
+    EXPECT_THAT(all.message(), HasSubstr("it has to be between 0 and 1"));
+  }
+  std::vector<std::string> messages(3);
+  ExpectAllOk(MakeWorld({.ranks = 3}), [&](Context& world) -> arrow::Status {
+    const auto part = testing::IntTable(world.resources(), {"k", "v"}, {{1, 2}, {3, 4}});
+    messages[world.rank()] =
+        GroupBy(world, part, {{"k"}, {{"v", AggregateOp::kQuantile, "", 1, 2}}}).status().message();
+    return arrow::Status::OK();
+  });
+  for (const auto& message : messages) {
+    EXPECT_THAT(message, HasSubstr("between 0 and 1"));
+  }
+}
+
+TEST_F(GroupByTest, AnIntegerProductThatOverflowsIsAnError) {
+  const auto table = testing::IntTable(resources_, {"k", "v"}, {{1, 1}, {INT64_MAX, 2}});
+  ASSERT_OK_AND_ASSIGN(auto context, Context::Local());
+  const auto status = GroupBy(*context, table, {{"k"}, {{"v", AggregateOp::kProd, "", 1}}}).status();
+  EXPECT_TRUE(status.IsInvalid()) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("the product of column 'v' does not fit int64"));
+}
+
+TEST_F(GroupByTest, NestedKeysAreRefused) {
+  ASSERT_OK_AND_ASSIGN(auto context, Context::Local());
+  const auto table = Table::Empty(resources_, arrow::schema({arrow::field("k", arrow::list(arrow::int64()))}));
+  const auto status = GroupBy(*context, table, {{"k"}, {{"", AggregateOp::kSize, "", 1}}}).status();
+  EXPECT_TRUE(status.IsTypeError()) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("group key 'k' is list<item: int64>"));
+}
+
 TEST_F(GroupByTest, NamesThatClashAreRefused) {
   const auto status = GroupHere({{"k"}, {{"v", AggregateOp::kSum, "k", 1}}}).status();
   EXPECT_THAT(status.message(), HasSubstr("two columns 'k'"));
+  const auto twice = GroupHere({{"k"}, {{"v", AggregateOp::kMin, "a", 1}, {"v", AggregateOp::kMax, "a", 1}}}).status();
+  EXPECT_THAT(twice.message(), HasSubstr("two columns 'a'"));
 }
 
 TEST_F(GroupByTest, NoKeysAreRefused) {

@@ -24,24 +24,20 @@ T Choose(const char* argument, const std::string& choice, const std::vector<std:
 }
 
 AggregateOp ParseAggregate(const std::string& name) {
-  return Choose<AggregateOp>("aggregate", name,
-                             {{"sum", AggregateOp::kSum},
-                              {"count", AggregateOp::kCount},
-                              {"size", AggregateOp::kSize},
-                              {"mean", AggregateOp::kMean},
-                              {"min", AggregateOp::kMin},
-                              {"max", AggregateOp::kMax},
-                              {"var", AggregateOp::kVar},
-                              {"std", AggregateOp::kStd}});
+  std::vector<std::pair<const char*, AggregateOp>> names;
+  for (int op = 0; op <= static_cast<int>(AggregateOp::kQuantile); ++op) {
+    names.emplace_back(AggregateName(static_cast<AggregateOp>(op)).data(), static_cast<AggregateOp>(op));
+  }
+  return Choose<AggregateOp>("aggregate", name, names);
 }
 
-/// (column, operation, name of the result, ddof)
-using AggregateTuple = std::tuple<std::string, std::string, std::string, int>;
+/// (column, operation, name of the result, ddof, quantile)
+using AggregateTuple = std::tuple<std::string, std::string, std::string, int, double>;
 
 std::vector<Aggregate> ParseAggregates(const std::vector<AggregateTuple>& tuples) {
   std::vector<Aggregate> aggregates;
-  for (const auto& [column, op, name, ddof] : tuples) {
-    aggregates.push_back({column, ParseAggregate(op), name, ddof});
+  for (const auto& [column, op, name, ddof, quantile] : tuples) {
+    aggregates.push_back({column, ParseAggregate(op), name, ddof, quantile});
   }
   return aggregates;
 }

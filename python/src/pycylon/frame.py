@@ -355,9 +355,9 @@ class DataFrame:
         for label, functions in func.items():
             (column,) = self._labels([label])
             if isinstance(functions, str):
-                aggregates.append((column, functions, column, 1))
+                aggregates.append((column, functions, column, 1, 0.5))
             else:
-                aggregates.extend((column, name, f"{column}_{name}", 1) for name in functions)
+                aggregates.extend((column, name, f"{column}_{name}", 1, 0.5) for name in functions)
         table = _core.aggregate(self._context(env), self._table, aggregates)
         rows = pa.table(ArrowView(table)).to_pylist()
         result: dict[str, Any] = rows[0]

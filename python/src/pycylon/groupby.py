@@ -13,7 +13,27 @@ if TYPE_CHECKING:
 
 __all__ = ["GroupBy"]
 
-_OPERATIONS = ("sum", "count", "size", "mean", "min", "max", "var", "std")
+_OPERATIONS = (
+    "sum",
+    "count",
+    "size",
+    "mean",
+    "min",
+    "max",
+    "var",
+    "std",
+    "prod",
+    "any",
+    "all",
+    "first",
+    "last",
+    "nunique",
+    "median",
+    "quantile",
+)
+
+# Column, operation, name of the result, ddof, quantile.
+Aggregate = tuple[str, str, str, int, float]
 
 Functions = str | Sequence[str]
 
@@ -56,8 +76,9 @@ class GroupBy:
         Parameters
         ----------
         func : str, list of str, or dict of column to str or list of str
-            Of sum, count, size, mean, min, max, var, std. One function keeps the column's name; of a list, each makes a
-            column ``name_function``.
+            Of sum, count, size, mean, min, max, var, std, prod, any, all, first, last, nunique, median, quantile (0.5;
+            see `quantile` for others). One function keeps the column's name; of a list, each makes a column
+            ``name_function``.
         **named : (column, function)
             Output names: ``agg(worst=('delay', 'max'))``.
 
@@ -68,7 +89,7 @@ class GroupBy:
         TypeError
             For a column that cannot be aggregated so.
         ValueError
-            For an unknown function, or when an integer sum overflows.
+            For an unknown function, two columns of one name, or when an integer sum or product overflows.
 
         Examples
         --------
@@ -77,7 +98,7 @@ class GroupBy:
         >>> df.groupby('g').agg(total=('x', 'sum')).to_dict()
         {'g': ['a', 'b'], 'total': [4, 2]}
         """
-        aggregates: list[tuple[str, str, str, int]] = []
+        aggregates: list[Aggregate] = []
         if func is not None:
             columns = self._columns or [name for name in self._frame.columns if name not in self._keys]
             table: Mapping[str, Functions] = func if isinstance(func, Mapping) else dict.fromkeys(columns, func)
@@ -98,22 +119,22 @@ class GroupBy:
             raise ValueError("agg needs a function, a dict of them, or named pairs such as total=('x', 'sum')")
         return self._run(aggregates)
 
-    def _spec(self, column: str, function: str, name: str, ddof: int = 1) -> tuple[str, str, str, int]:
+    def _spec(self, column: str, function: str, name: str, ddof: int = 1, quantile: float = 0.5) -> Aggregate:
         if function not in _OPERATIONS:
             known = ", ".join(_OPERATIONS)
             if callable(function):
                 raise NotImplementedError(f"functions of one's own are not aggregated across ranks; use one of {known}")
             raise ValueError(f"aggregation {function!r} is not one of {known}")
-        return ("" if function == "size" else column, function, name, ddof)
+        return ("" if function == "size" else column, function, name, ddof, quantile)
 
-    def _run(self, aggregates: list[tuple[str, str, str, int]]) -> DataFrame:
+    def _run(self, aggregates: list[Aggregate]) -> DataFrame:
         context = self._frame._context(self._env)
         table = _core.group_by(context, self._frame._table, self._keys, aggregates, self._dropna, self._sort)
         return self._frame._result(table, self._env)
 
-    def _all(self, function: str, ddof: int = 1) -> DataFrame:
+    def _all(self, function: str, ddof: int = 1, quantile: float = 0.5) -> DataFrame:
         columns = self._columns or [name for name in self._frame.columns if name not in self._keys]
-        return self._run([self._spec(column, function, column, ddof) for column in columns])
+        return self._run([self._spec(column, function, column, ddof, quantile) for column in columns])
 
     def sum(self) -> DataFrame:
         """Sum of each column, by group. Collective when distributed."""
@@ -125,7 +146,7 @@ class GroupBy:
 
     def size(self) -> DataFrame:
         """Number of rows by group, as column ``size``. Collective when distributed."""
-        return self._run([("", "size", "size", 1)])
+        return self._run([("", "size", "size", 1, 0.5)])
 
     def mean(self) -> DataFrame:
         """Mean of each column, by group. Collective when distributed."""
@@ -146,3 +167,67 @@ class GroupBy:
     def std(self, ddof: int = 1) -> DataFrame:
         """Standard deviation of each column, by group. Collective when distributed."""
         return self._all("std", ddof)
+
+    def prod(self) -> DataFrame:
+        """Product of each column, by group; ValueError where an integer does not fit. Collective when distributed."""
+        return self._all("prod")
+
+    def any(self) -> DataFrame:
+        """Tell by group whether any value of each column is other than zero. Collective when distributed."""
+        return self._all("any")
+
+    def all(self) -> DataFrame:
+        """Tell by group whether every value of each column is other than zero. Collective when distributed."""
+        return self._all("all")
+
+    def first(self) -> DataFrame:
+        """First value of each column that is not missing, by group, in the order (rank, row).
+
+        Collective when distributed.
+        """
+        return self._all("first")
+
+    def last(self) -> DataFrame:
+        """Last value of each column that is not missing, by group, in the order (rank, row).
+
+        Collective when distributed.
+        """
+        return self._all("last")
+
+    def nunique(self) -> DataFrame:
+        """Count the distinct values of each column, by group; missing ones do not count. Collective when distributed.
+
+        The rows of a group travel to one rank.
+        """
+        return self._all("nunique")
+
+    def median(self) -> DataFrame:
+        """Median of each column, by group, exactly. Collective when distributed.
+
+        The rows of a group travel to one rank.
+        """
+        return self._all("median")
+
+    def quantile(self, q: float = 0.5) -> DataFrame:
+        """Quantile of each column, by group, exactly, on the line between the two nearest values.
+
+        Collective when distributed. The rows of a group travel to one rank.
+
+        Parameters
+        ----------
+        q : float
+            Between 0 (the smallest value) and 1 (the largest).
+
+        Raises
+        ------
+        ValueError
+            When `q` is not between 0 and 1.
+
+        Examples
+        --------
+        >>> import pycylon as cy
+        >>> df = cy.DataFrame({'g': ['a', 'a', 'a'], 'x': [1, 2, 10]})
+        >>> df.groupby('g').quantile(0.75).to_dict()
+        {'g': ['a'], 'x': [6.0]}
+        """
+        return self._all("quantile", quantile=q)

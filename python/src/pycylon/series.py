@@ -228,10 +228,10 @@ class Series:
 
     # Over all rows of all ranks.
 
-    def _reduce(self, operation: str, ddof: int = 1, env: CylonEnv | None = None) -> Any:
+    def _reduce(self, operation: str, ddof: int = 1, env: CylonEnv | None = None, quantile: float = 0.5) -> Any:
         env = env if env is not None else self._env
         context = env.context if env is not None else local_context()
-        table = _core.aggregate(context, self._table, [(self.name, operation, "value", ddof)])
+        table = _core.aggregate(context, self._table, [(self.name, operation, "value", ddof, quantile)])
         return pa.table(ArrowView(table)).column(0)[0].as_py()
 
     def sum(self, env: CylonEnv | None = None) -> Any:
@@ -261,6 +261,36 @@ class Series:
     def std(self, ddof: int = 1, env: CylonEnv | None = None) -> Any:
         """Standard deviation over all ranks. Collective when distributed."""
         return self._reduce("std", ddof, env)
+
+    def prod(self, env: CylonEnv | None = None) -> Any:
+        """Product over all ranks, 1 of nothing; ValueError where an integer overflows. Collective when distributed."""
+        return self._reduce("prod", env=env)
+
+    def any(self, env: CylonEnv | None = None) -> bool:
+        """Tell whether any value of any rank is other than zero. Collective when distributed."""
+        return bool(self._reduce("any", env=env))
+
+    def all(self, env: CylonEnv | None = None) -> bool:
+        """Tell whether every value of every rank is other than zero. Collective when distributed."""
+        return bool(self._reduce("all", env=env))
+
+    def nunique(self, env: CylonEnv | None = None) -> int:
+        """Count the distinct values over all ranks; missing ones do not count. Collective when distributed."""
+        return int(self._reduce("nunique", env=env))
+
+    def median(self, env: CylonEnv | None = None) -> Any:
+        """Median over all ranks, exactly. Collective when distributed: the column is sorted over all ranks."""
+        return self._reduce("median", env=env)
+
+    def quantile(self, q: float = 0.5, env: CylonEnv | None = None) -> Any:
+        """Quantile over all ranks, exactly, on the line between the two nearest values. Collective when distributed.
+
+        Raises
+        ------
+        ValueError
+            When `q` is not between 0 and 1.
+        """
+        return self._reduce("quantile", env=env, quantile=q)
 
 
 def _operand(value: object) -> object:
