@@ -111,6 +111,26 @@ def test_reductions_of_a_column_are_those_of_pandas(few: World) -> None:
         assert got[6] == math.prod(int(v) + 1 for v in frame["j"])
 
 
+def test_reproducible_sums_have_the_same_bits_on_any_number_of_ranks() -> None:
+    rng = np.random.default_rng(78)
+    whole = pa.table({"k": rng.integers(0, 20, 3000), "x": rng.normal(size=3000) * 10.0 ** rng.integers(-12, 12, 3000)})
+    seen = set()
+    for few in RANKS:
+        split = parts(whole.take(rng.permutation(3000)), few.ranks, 3)
+
+        def body(env: cy.CylonEnv, split: list[pa.Table] = split) -> tuple[pa.Table, list[float]]:
+            frame = cy.DataFrame(split[env.rank], env=env)
+            groups = frame.groupby("k", reproducible=True).agg({"x": ["sum", "mean", "var", "std"]})
+            x = frame["x"]
+            return groups.gather().to_arrow(), [x.sum(reproducible=True), x.var(reproducible=True)]
+
+        seen.update(str((groups.to_pydict(), reductions)) for groups, reductions in few.run(body))
+    assert len(seen) == 1
+    sums = pandas(whole).groupby("k")["x"].apply(math.fsum)
+    got = cy.DataFrame(whole).groupby("k", reproducible=True)["x"].sum().to_pandas()
+    assert list(got["x"]) == list(sums)
+
+
 def test_nothing_has_no_median_and_multiplies_to_one() -> None:
     empty = cy.DataFrame({"x": pa.array([], pa.float64())})["x"]
     assert empty.median() is None

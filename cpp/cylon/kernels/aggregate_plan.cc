@@ -310,6 +310,13 @@ arrow::FieldVector StatesPlan::Fields() const {
         add("max", type, true);
       }
       break;
+    case Kind::kExactNumbers:
+      add("count", arrow::int64());
+      add("sum", arrow::fixed_size_binary(aggregate::ExactSumBytes()));
+      if (needs.moments) {
+        add("squares", arrow::fixed_size_binary(aggregate::ExactSumBytes()));
+      }
+      break;
     case Kind::kDecimalSum:
       add("count", arrow::int64());
       add("sum", SumType(type));
@@ -347,6 +354,8 @@ std::unique_ptr<GroupStates> StatesPlan::Make(arrow::MemoryPool* pool) const {
       return aggregate::MakeCount(pool, kind == Kind::kRows);
     case Kind::kNumbers:
       return aggregate::MakeNumbers(pool, operand(), needs);
+    case Kind::kExactNumbers:
+      return aggregate::MakeExactNumbers(pool, operand(), needs);
     case Kind::kDecimalSum:
       return aggregate::MakeDecimalSum(pool, operand());
     case Kind::kSmallest:
@@ -384,6 +393,11 @@ arrow::Result<AggregatePlan> AggregatePlan::Make(const arrow::Schema& input_sche
       const auto plain = PlainType(field.type());
       ARROW_ASSIGN_OR_RAISE(result_type, ResultType(spec, field, plain));
       states = StatesFor(spec.op, plain);
+      // Sums of integers and decimals are exact anyway.
+      const bool rounds = states.needs.moments || SourceOf(*plain) == Source::kDouble;
+      if (spec.reproducible && states.kind == Kind::kNumbers && states.needs.sum && rounds) {
+        states.kind = Kind::kExactNumbers;
+      }
       states.column = spec.column;
       states.column_name = field.name();
     }
@@ -416,7 +430,8 @@ void AggregatePlan::ShareCounts() {
       continue;
     }
     const auto counting = std::find_if(states.begin(), states.end(), [&](const StatesPlan& other) {
-      return other.column == states[i].column && (other.kind == Kind::kNumbers || other.kind == Kind::kDecimalSum);
+      return other.column == states[i].column &&
+             (other.kind == Kind::kNumbers || other.kind == Kind::kExactNumbers || other.kind == Kind::kDecimalSum);
     });
     if (counting == states.end()) {
       continue;

@@ -18,6 +18,7 @@ struct StatesPlan {
     kRows,
     kCount,
     kNumbers,
+    kExactNumbers,
     kDecimalSum,
     kSmallest,
     kLargest,
@@ -33,7 +34,7 @@ struct StatesPlan {
   int column = -1;                        ///< of the input; -1 for kRows
   std::string column_name;                ///< for messages
   std::shared_ptr<arrow::DataType> type;  ///< of its values, without dictionary or other encoding
-  aggregate::NumberNeeds needs;           ///< kNumbers
+  aggregate::NumberNeeds needs;           ///< kNumbers, kExactNumbers
 
   /// What they are when they travel; nothing of kDistinct and kQuantiles, which need the rows.
   arrow::FieldVector Fields() const;

@@ -66,6 +66,11 @@ struct NumberNeeds {
 /// Numbers of up to 64 bits. Decimals of more only where moments alone are wanted of them (as the nearest doubles).
 /// States: count; sum (decimal128, or two doubles); sum of squared distances from the mean; smallest and largest.
 std::unique_ptr<GroupStates> MakeNumbers(arrow::MemoryPool* pool, const Operand& operand, const NumberNeeds& needs);
+/// Sums and moments of the same numbers (no range) without rounding on the way: the same bits for any order of the
+/// rows. States: count; exact sum; exact sum of squares.
+std::unique_ptr<GroupStates> MakeExactNumbers(arrow::MemoryPool* pool, const Operand& operand,
+                                              const NumberNeeds& needs);
+int32_t ExactSumBytes();
 /// `all_rows`: missing values count too, and no column is read.
 std::unique_ptr<GroupStates> MakeCount(arrow::MemoryPool* pool, bool all_rows);
 /// Sums of decimals of 128 and 256 bits, with their count.

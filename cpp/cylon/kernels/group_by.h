@@ -10,9 +10,11 @@ namespace cylon {
 struct AggregateSpec {
   int column = -1;  ///< -1 for kSize
   AggregateOp op = AggregateOp::kCount;
-  std::string name;       ///< of the result column
-  int ddof = 1;           ///< var, std: divisor is count - ddof
-  double quantile = 0.5;  ///< of kQuantile, between 0 and 1
+  std::string name;           ///< of the result column
+  int ddof = 1;               ///< var, std: divisor is count - ddof
+  double quantile = 0.5;      ///< of kQuantile, between 0 and 1
+  bool reproducible = false;  ///< sum, mean, var and std of floats (var and std of integers): added without rounding
+                              ///< (ExactSum), so that the bits do not depend on the order of the rows or the ranks
 };
 
 struct GroupByKernelOptions {

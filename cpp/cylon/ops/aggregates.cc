@@ -27,6 +27,7 @@ arrow::Result<std::vector<AggregateSpec>> FindAggregates(const arrow::Schema& sc
     spec.name = ResultName(aggregate);
     spec.ddof = aggregate.ddof;
     spec.quantile = aggregate.quantile;
+    spec.reproducible = aggregate.reproducible;
     if (aggregate.op != AggregateOp::kSize) {
       ARROW_ASSIGN_OR_RAISE(const auto index,
                             FindColumns(schema, {aggregate.column}, "aggregated column", "the table"));
@@ -49,6 +50,7 @@ std::string Describe(const std::vector<Aggregate>& aggregates) {
     if (aggregate.op == AggregateOp::kVar || aggregate.op == AggregateOp::kStd) {
       text += " ddof " + std::to_string(aggregate.ddof);
     }
+    text += aggregate.reproducible ? " reproducible" : "";
     if (aggregate.op == AggregateOp::kQuantile) {
       text += " " + std::to_string(aggregate.quantile);
     }

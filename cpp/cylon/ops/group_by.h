@@ -14,9 +14,11 @@ namespace cylon {
 struct Aggregate {
   std::string column;  ///< "" for kSize
   AggregateOp op = AggregateOp::kCount;
-  std::string name;       ///< of the result column; "": column_op
-  int ddof = 1;           ///< var and std divide by count - ddof
-  double quantile = 0.5;  ///< of kQuantile, between 0 and 1
+  std::string name;           ///< of the result column; "": column_op
+  int ddof = 1;               ///< var and std divide by count - ddof
+  double quantile = 0.5;      ///< of kQuantile, between 0 and 1
+  bool reproducible = false;  ///< sum, mean, var, std: the same bits on any number of ranks and threads, and for any
+                              ///< order of the rows; about 0.6 KiB (var, std: 1.2) per group instead of 64 bytes
 };
 
 struct GroupByOptions {

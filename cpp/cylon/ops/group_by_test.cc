@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "cylon/exchange/exchange.h"
 #include "cylon/ops/testing/worlds.h"
 
 namespace cylon {
@@ -253,6 +254,70 @@ TEST_P(GroupByWorldTest, AggregatesOfAllRowsAreTheSameAtEveryRank) {
       ExpectNear(results[rank], expected, "rank " + std::to_string(rank) + ", seed " + std::to_string(seed));
       EXPECT_EQ(results[rank], results[0]);
     }
+  }
+}
+
+TEST_P(GroupByWorldTest, ReproducibleSumsHaveTheBitsOfOneRankInAnyOrder) {
+  const WorldCase world = GetParam();
+  // Values of all sizes, which a plain sum gives other bits for in any other order.
+  std::vector<int64_t> keys;
+  std::vector<double> values;
+  for (int i = 0; i < 600; ++i) {
+    keys.push_back(i % 7);
+    values.push_back(std::ldexp(std::sin(i), i * 37 % 120 - 60));
+  }
+  const std::vector<Aggregate> aggregates = {{"v", AggregateOp::kSum, "", 1, 0.5, true},
+                                             {"v", AggregateOp::kMean, "", 1, 0.5, true},
+                                             {"v", AggregateOp::kVar, "", 1, 0.5, true},
+                                             {"k", AggregateOp::kStd, "", 0, 0.5, true}};
+  const auto table_of = [&](const std::shared_ptr<Resources>& resources, int64_t begin, int64_t end, bool backwards) {
+    arrow::Int64Builder key_builder;
+    arrow::DoubleBuilder value_builder;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row = backwards ? static_cast<int64_t>(keys.size()) - 1 - i : i;
+      ARROW_CHECK_OK(key_builder.Append(keys[row]));
+      ARROW_CHECK_OK(value_builder.Append(values[row]));
+    }
+    const auto schema = arrow::schema({arrow::field("k", arrow::int64()), arrow::field("v", arrow::float64())});
+    const auto batch = arrow::RecordBatch::Make(
+        schema, end - begin, {key_builder.Finish().ValueOrDie(), value_builder.Finish().ValueOrDie()});
+    return Table::FromBatches(resources, schema, {batch}).ValueOrDie();
+  };
+  const auto bits_of = [](const Table& table) {
+    std::vector<std::string> bits;
+    const auto batch = table.ToBatch().ValueOrDie();
+    for (const auto& column : batch->columns()) {
+      for (int64_t i = 0; i < batch->num_rows(); ++i) {
+        const auto& data = *column->data();
+        bits.push_back(std::to_string(data.GetValues<uint64_t>(1)[i]));
+      }
+    }
+    return bits;
+  };
+  ASSERT_OK_AND_ASSIGN(auto alone, Context::Local());
+  const auto rows = static_cast<int64_t>(keys.size());
+  const auto whole = table_of(alone->resources(), 0, rows, false);
+  ASSERT_OK_AND_ASSIGN(const auto groups, GroupBy(*alone, whole, {{"k"}, aggregates, true, /*sort=*/true}));
+  ASSERT_OK_AND_ASSIGN(const auto row, AggregateAll(*alone, whole, aggregates));
+  const auto expected = bits_of(groups);
+  ASSERT_OK_AND_ASSIGN(const auto row_table, Table::FromBatches(alone->resources(), row->schema(), {row}));
+  const auto expected_row = bits_of(row_table);
+  std::vector<std::vector<std::string>> group_bits(world.ranks);
+  std::vector<std::vector<std::string>> row_bits(world.ranks);
+  ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
+    const auto part = table_of(context.resources(), rows * context.rank() / world.ranks,
+                               rows * (context.rank() + 1) / world.ranks, /*backwards=*/true);
+    ARROW_ASSIGN_OR_RAISE(const auto some, GroupBy(context, part, {{"k"}, aggregates, true, /*sort=*/true}));
+    ARROW_ASSIGN_OR_RAISE(const auto all, AllGatherTable(context, some));
+    group_bits[context.rank()] = bits_of(all);
+    ARROW_ASSIGN_OR_RAISE(const auto one, AggregateAll(context, part, aggregates));
+    ARROW_ASSIGN_OR_RAISE(const auto one_table, Table::FromBatches(context.resources(), one->schema(), {one}));
+    row_bits[context.rank()] = bits_of(one_table);
+    return arrow::Status::OK();
+  });
+  for (int rank = 0; rank < world.ranks; ++rank) {
+    EXPECT_EQ(group_bits[rank], expected);
+    EXPECT_EQ(row_bits[rank], expected_row);
   }
 }
 

@@ -31,13 +31,13 @@ AggregateOp ParseAggregate(const std::string& name) {
   return Choose<AggregateOp>("aggregate", name, names);
 }
 
-/// (column, operation, name of the result, ddof, quantile)
-using AggregateTuple = std::tuple<std::string, std::string, std::string, int, double>;
+/// (column, operation, name of the result, ddof, quantile, reproducible)
+using AggregateTuple = std::tuple<std::string, std::string, std::string, int, double, bool>;
 
 std::vector<Aggregate> ParseAggregates(const std::vector<AggregateTuple>& tuples) {
   std::vector<Aggregate> aggregates;
-  for (const auto& [column, op, name, ddof, quantile] : tuples) {
-    aggregates.push_back({column, ParseAggregate(op), name, ddof, quantile});
+  for (const auto& [column, op, name, ddof, quantile, reproducible] : tuples) {
+    aggregates.push_back({column, ParseAggregate(op), name, ddof, quantile, reproducible});
   }
   return aggregates;
 }

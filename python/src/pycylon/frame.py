@@ -331,7 +331,12 @@ class DataFrame:
         return self._result(table, env)
 
     def groupby(
-        self, by: Label | Sequence[Label], sort: bool = True, dropna: bool = True, env: CylonEnv | None = None
+        self,
+        by: Label | Sequence[Label],
+        sort: bool = True,
+        dropna: bool = True,
+        reproducible: bool = False,
+        env: CylonEnv | None = None,
     ) -> GroupBy:
         """Group rows by the values of columns; aggregate with the result. Not collective itself.
 
@@ -342,9 +347,12 @@ class DataFrame:
             The result is in global order of the keys.
         dropna : bool
             Rows with a null key are left out.
+        reproducible : bool
+            Sums, means and variances of floats have the same bits on any number of ranks and threads, and for any order
+            of the rows: they are added without rounding, at several times the cost.
         env : CylonEnv, optional
         """
-        return GroupBy(self, self._labels(by), sort, dropna, env)
+        return GroupBy(self, self._labels(by), sort, dropna, env, reproducible=reproducible)
 
     def agg(self, func: Mapping[str, str | Sequence[str]], env: CylonEnv | None = None) -> dict[str, Any]:
         """Aggregate over all rows of all ranks; a dict with key ``column`` or ``column_function``.
@@ -355,9 +363,9 @@ class DataFrame:
         for label, functions in func.items():
             (column,) = self._labels([label])
             if isinstance(functions, str):
-                aggregates.append((column, functions, column, 1, 0.5))
+                aggregates.append((column, functions, column, 1, 0.5, False))
             else:
-                aggregates.extend((column, name, f"{column}_{name}", 1, 0.5) for name in functions)
+                aggregates.extend((column, name, f"{column}_{name}", 1, 0.5, False) for name in functions)
         table = _core.aggregate(self._context(env), self._table, aggregates)
         rows = pa.table(ArrowView(table)).to_pylist()
         result: dict[str, Any] = rows[0]

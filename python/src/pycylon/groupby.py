@@ -32,8 +32,8 @@ _OPERATIONS = (
     "quantile",
 )
 
-# Column, operation, name of the result, ddof, quantile.
-Aggregate = tuple[str, str, str, int, float]
+# Column, operation, name of the result, ddof, quantile, reproducible.
+Aggregate = tuple[str, str, str, int, float, bool]
 
 Functions = str | Sequence[str]
 
@@ -54,6 +54,7 @@ class GroupBy:
         env: CylonEnv | None,
         columns: list[str] | None = None,
         single: bool = False,
+        reproducible: bool = False,
     ) -> None:
         self._frame = frame
         self._keys = keys
@@ -62,11 +63,12 @@ class GroupBy:
         self._env = env
         self._columns = columns
         self._single = single
+        self._reproducible = reproducible
 
     def __getitem__(self, columns: str | list[str]) -> GroupBy:
         single = isinstance(columns, str)
         chosen = self._frame._labels([columns] if isinstance(columns, str) else columns)
-        return GroupBy(self._frame, self._keys, self._sort, self._dropna, self._env, chosen, single)
+        return GroupBy(self._frame, self._keys, self._sort, self._dropna, self._env, chosen, single, self._reproducible)
 
     def agg(
         self, func: Functions | Mapping[str, Functions] | None = None, /, **named: tuple[str, str] | str
@@ -125,7 +127,7 @@ class GroupBy:
             if callable(function):
                 raise NotImplementedError(f"functions of one's own are not aggregated across ranks; use one of {known}")
             raise ValueError(f"aggregation {function!r} is not one of {known}")
-        return ("" if function == "size" else column, function, name, ddof, quantile)
+        return ("" if function == "size" else column, function, name, ddof, quantile, self._reproducible)
 
     def _run(self, aggregates: list[Aggregate]) -> DataFrame:
         context = self._frame._context(self._env)
@@ -146,7 +148,7 @@ class GroupBy:
 
     def size(self) -> DataFrame:
         """Number of rows by group, as column ``size``. Collective when distributed."""
-        return self._run([("", "size", "size", 1, 0.5)])
+        return self._run([("", "size", "size", 1, 0.5, False)])
 
     def mean(self) -> DataFrame:
         """Mean of each column, by group. Collective when distributed."""

@@ -228,23 +228,33 @@ class Series:
 
     # Over all rows of all ranks.
 
-    def _reduce(self, operation: str, ddof: int = 1, env: CylonEnv | None = None, quantile: float = 0.5) -> Any:
+    def _reduce(
+        self,
+        operation: str,
+        ddof: int = 1,
+        env: CylonEnv | None = None,
+        quantile: float = 0.5,
+        reproducible: bool = False,
+    ) -> Any:
         env = env if env is not None else self._env
         context = env.context if env is not None else local_context()
-        table = _core.aggregate(context, self._table, [(self.name, operation, "value", ddof, quantile)])
+        table = _core.aggregate(context, self._table, [(self.name, operation, "value", ddof, quantile, reproducible)])
         return pa.table(ArrowView(table)).column(0)[0].as_py()
 
-    def sum(self, env: CylonEnv | None = None) -> Any:
-        """Sum over all ranks; 0 where there is no value. Collective when distributed."""
-        return self._reduce("sum", env=env)
+    def sum(self, reproducible: bool = False, env: CylonEnv | None = None) -> Any:
+        """Sum over all ranks; 0 where there is no value. Collective when distributed.
+
+        ``reproducible`` gives the same bits for floats on any number of ranks, and for any order of the rows.
+        """
+        return self._reduce("sum", env=env, reproducible=reproducible)
 
     def count(self, env: CylonEnv | None = None) -> int:
         """Number of values that are not missing, over all ranks. Collective when distributed."""
         return int(self._reduce("count", env=env))
 
-    def mean(self, env: CylonEnv | None = None) -> Any:
-        """Mean over all ranks; None where there is no value. Collective when distributed."""
-        return self._reduce("mean", env=env)
+    def mean(self, reproducible: bool = False, env: CylonEnv | None = None) -> Any:
+        """Mean over all ranks; None of nothing; `reproducible` as in `sum`. Collective when distributed."""
+        return self._reduce("mean", env=env, reproducible=reproducible)
 
     def min(self, env: CylonEnv | None = None) -> Any:
         """Smallest value over all ranks. Collective when distributed."""
@@ -254,13 +264,13 @@ class Series:
         """Largest value over all ranks. Collective when distributed."""
         return self._reduce("max", env=env)
 
-    def var(self, ddof: int = 1, env: CylonEnv | None = None) -> Any:
-        """Variance over all ranks, divided by count - `ddof`. Collective when distributed."""
-        return self._reduce("var", ddof, env)
+    def var(self, ddof: int = 1, reproducible: bool = False, env: CylonEnv | None = None) -> Any:
+        """Variance, divided by count - `ddof`; `reproducible` as in `sum`. Collective when distributed."""
+        return self._reduce("var", ddof, env, reproducible=reproducible)
 
-    def std(self, ddof: int = 1, env: CylonEnv | None = None) -> Any:
-        """Standard deviation over all ranks. Collective when distributed."""
-        return self._reduce("std", ddof, env)
+    def std(self, ddof: int = 1, reproducible: bool = False, env: CylonEnv | None = None) -> Any:
+        """Square root of the variance; `ddof` and `reproducible` as in `var`. Collective when distributed."""
+        return self._reduce("std", ddof, env, reproducible=reproducible)
 
     def prod(self, env: CylonEnv | None = None) -> Any:
         """Product over all ranks, 1 of nothing; ValueError where an integer overflows. Collective when distributed."""

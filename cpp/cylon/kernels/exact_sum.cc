@@ -1,0 +1,71 @@
+// Variances out of exact sums, by the arithmetic of long integers.
+#include "cylon/kernels/exact_sum.h"
+
+namespace cylon::aggregate {
+
+namespace {
+
+using Limbs = std::vector<uint32_t>;  // of 32 bits, the lowest first
+
+Limbs Product(const Limbs& a, const Limbs& b) {
+  Limbs out(a.size() + b.size(), 0);
+  for (size_t i = 0; i < a.size(); ++i) {
+    uint64_t carry = 0;
+    for (size_t k = 0; k < b.size(); ++k) {
+      carry += static_cast<uint64_t>(a[i]) * b[k] + out[i + k];
+      out[i + k] = static_cast<uint32_t>(carry);
+      carry >>= 32;
+    }
+    out[i + b.size()] = static_cast<uint32_t>(carry);
+  }
+  return out;
+}
+
+Limbs ShiftedLeft(const Limbs& a, int bits) {
+  Limbs out(static_cast<size_t>(bits / 32), 0);
+  uint64_t carry = 0;
+  for (const uint32_t limb : a) {
+    carry |= static_cast<uint64_t>(limb) << bits % 32;
+    out.push_back(static_cast<uint32_t>(carry));
+    carry >>= 32;
+  }
+  out.push_back(static_cast<uint32_t>(carry));
+  return out;
+}
+
+/// a - b; nothing where that is less than nothing.
+Limbs Difference(Limbs a, const Limbs& b) {
+  a.resize(std::max(a.size(), b.size()), 0);
+  int64_t borrow = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    borrow += static_cast<int64_t>(a[i]) - (i < b.size() ? b[i] : 0);
+    a[i] = static_cast<uint32_t>(borrow);
+    borrow >>= 32;
+  }
+  if (borrow < 0) {
+    return {};
+  }
+  while (!a.empty() && a.back() == 0) {
+    a.pop_back();
+  }
+  return a;
+}
+
+}  // namespace
+
+double ExactSquares(int64_t count, const ExactSum& sum, const ExactSum& squares) {
+  if (!sum.finite()) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  if (!squares.finite()) {
+    return std::numeric_limits<double>::infinity();
+  }
+  bool negative;
+  const Limbs total = sum.Size(&negative);
+  const Limbs counts = {static_cast<uint32_t>(count), static_cast<uint32_t>(static_cast<uint64_t>(count) >> 32)};
+  // Both in units of 2^-2148, the square of what a limb of a sum counts.
+  const Limbs larger = ShiftedLeft(Product(squares.Size(&negative), counts), 1074);
+  return ExactSum::RoundLimbs(Difference(larger, Product(total, total)), -2148);
+}
+
+}  // namespace cylon::aggregate
