@@ -60,12 +60,16 @@ double ExactSquares(int64_t count, const ExactSum& sum, const ExactSum& squares)
   if (!squares.finite()) {
     return std::numeric_limits<double>::infinity();
   }
-  bool negative;
-  const Limbs total = sum.Size(&negative);
+  const ExactSum::Size total = sum.FindSize();
+  const ExactSum::Size squared = squares.FindSize();
   const Limbs counts = {static_cast<uint32_t>(count), static_cast<uint32_t>(static_cast<uint64_t>(count) >> 32)};
-  // Both in units of 2^-2148, the square of what a limb of a sum counts.
-  const Limbs larger = ShiftedLeft(Product(squares.Size(&negative), counts), 1074);
-  return ExactSum::RoundLimbs(Difference(larger, Product(total, total)), -2148);
+  // Both in units of the smaller exponent.
+  const int larger_exponent = squared.exponent;
+  const int smaller_exponent = 2 * total.exponent;
+  const int exponent = std::min(larger_exponent, smaller_exponent);
+  const Limbs larger = ShiftedLeft(Product(squared.limbs, counts), larger_exponent - exponent);
+  const Limbs smaller = ShiftedLeft(Product(total.limbs, total.limbs), smaller_exponent - exponent);
+  return ExactSum::RoundLimbs(Difference(larger, smaller), exponent);
 }
 
 }  // namespace cylon::aggregate

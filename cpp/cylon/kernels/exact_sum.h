@@ -27,7 +27,7 @@ class ExactSum {
     const auto exponent = static_cast<int>(bits >> 52 & 0x7FF);
     const bool negative = bits >> 63 != 0;
     if (exponent == 0x7FF) [[unlikely]] {
-      flags_ |= negative ? kNegativeInfinity : kPositiveInfinity;
+      flags_ = static_cast<uint16_t>(flags_ | (negative ? kNegativeInfinity : kPositiveInfinity));
       return;
     }
     const uint64_t fraction = bits & ((uint64_t{1} << 52) - 1);
@@ -38,12 +38,14 @@ class ExactSum {
     const auto high = static_cast<int64_t>(mantissa >> (32 - shift));
     chunks_[place / 32] += negative ? -low : low;
     chunks_[place / 32 + 1] += negative ? -high : high;
+    Use(place / 32, place / 32 + 1);
     CountAdd();
   }
 
   /// Adds an integer of up to 128 bits.
   void AddInteger(Uint128 size, bool negative) {
     constexpr int kOne = 1074;  // the bit that stands for 1
+    Use(kOne / 32, kOne / 32 + 3);
     for (int i = kOne / 32; size != 0; ++i, size >>= 32) {
       const int64_t part = static_cast<int64_t>(static_cast<uint32_t>(size)) << kOne % 32;
       chunks_[i] += negative ? -part : part;
@@ -55,10 +57,11 @@ class ExactSum {
     ExactSum more = other;
     more.PassCarries();
     PassCarries();
-    for (int i = 0; i < kChunks; ++i) {
+    for (int i = more.first_; i <= more.last_; ++i) {
       chunks_[i] += more.chunks_[i];
     }
-    flags_ |= more.flags_;
+    Use(more.first_, more.last_);
+    flags_ = static_cast<uint16_t>(flags_ | more.flags_);
     CountAdd();
   }
 
@@ -70,30 +73,44 @@ class ExactSum {
              : flags_ == kNegativeInfinity ? -infinity
                                            : std::numeric_limits<double>::quiet_NaN();
     }
-    bool negative;
-    const auto size = Size(&negative);
-    const double rounded = RoundLimbs(size, -1074);
-    return negative ? -rounded : rounded;
+    const Size size = FindSize();
+    const double rounded = RoundLimbs(size.limbs, size.exponent);
+    return size.negative ? -rounded : rounded;
   }
 
   bool finite() const { return flags_ == 0; }
 
-  /// The number without its sign, times 2^1074, in limbs of 32 bits, the lowest first; no zeros at the end.
-  std::vector<uint32_t> Size(bool* negative) const {
+  /// The number as a sign and a long integer: limbs of 32 bits, the lowest first, times 2^exponent. No zeros at the
+  /// end.
+  struct Size {
+    std::vector<uint32_t> limbs;
+    int exponent = 0;
+    bool negative = false;
+  };
+  Size FindSize() const {
     ExactSum sum = *this;
     sum.PassCarries();
-    *negative = sum.chunks_[kChunks - 1] < 0;
-    if (*negative) {
-      for (int64_t& chunk : sum.chunks_) {
-        chunk = -chunk;
+    Size size;
+    size.negative = sum.first_ <= sum.last_ && sum.chunks_[sum.last_] < 0;
+    if (size.negative) {
+      for (int i = sum.first_; i <= sum.last_; ++i) {
+        sum.chunks_[i] = -sum.chunks_[i];
       }
       sum.PassCarries();
     }
-    std::vector<uint32_t> limbs(sum.chunks_, sum.chunks_ + kChunks);
-    while (!limbs.empty() && limbs.back() == 0) {
-      limbs.pop_back();
+    int first = sum.first_;
+    int last = sum.last_;
+    while (last >= first && sum.chunks_[last] == 0) {
+      --last;
     }
-    return limbs;
+    while (first < last && sum.chunks_[first] == 0) {
+      ++first;
+    }
+    size.exponent = 32 * first - 1074;
+    if (first <= last) {
+      size.limbs.assign(sum.chunks_ + first, sum.chunks_ + last + 1);
+    }
+    return size;
   }
 
   /// The double that is nearest to limbs * 2^exponent.
@@ -126,18 +143,29 @@ class ExactSum {
       PassCarries();
     }
   }
+  void Use(int first, int last) {
+    first_ = std::min(first_, static_cast<uint8_t>(first));
+    last_ = std::max(last_, static_cast<uint8_t>(last));
+  }
+  /// Leaves 32 bits in every chunk, of which only the last may be negative.
   void PassCarries() {
-    for (int i = 0; i + 1 < kChunks; ++i) {
+    for (int i = first_; i <= last_ && i + 1 < kChunks; ++i) {
       const int64_t carry = chunks_[i] >> 32;
+      if (i == last_ && (carry == 0 || carry == -1)) {
+        break;
+      }
       chunks_[i] -= carry * (int64_t{1} << 32);
       chunks_[i + 1] += carry;
+      last_ = std::max(last_, static_cast<uint8_t>(i + 1));
     }
     adds_ = 1;
   }
 
   int64_t chunks_[kChunks] = {};
   uint32_t adds_ = 0;
-  uint32_t flags_ = 0;
+  uint16_t flags_ = 0;
+  uint8_t first_ = kChunks - 1;  // of the chunks that were used
+  uint8_t last_ = 0;
 };
 
 /// The sum of squared distances from the mean, times `count`: count * squares - sum * sum, without rounding until the
