@@ -149,10 +149,20 @@ def test_unknown_columns_are_named() -> None:
 
 def test_arguments_that_make_no_sense() -> None:
     frame = cy.DataFrame({"a": [1], "b": ["x"]})
-    with pytest.raises(ValueError, match="how='cross'"):
-        frame.merge(frame, how="cross")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="algorithm='sort'"):
-        frame.merge(frame, algorithm="sort")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="how='asof' is not one of 'inner'.*'cross'"):
+        frame.merge(frame, how="asof")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="algorithm='loop' is not one of 'auto', 'hash', 'sort'"):
+        frame.merge(frame, algorithm="loop")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a cross join was given the keys a; .*; leave the keys out, or choose"):
+        frame.merge(frame, how="cross", on="a")
+    with pytest.raises(ValueError, match="condition='=<' is not one of '=='.*'<='"):
+        frame.merge(frame, on="a", condition=("a", "=<", "a"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="is not .left column, comparison, right column.*write for example"):
+        frame.merge(frame, on="a", condition=("a", "<"))  # type: ignore[arg-type]
+    with pytest.raises(KeyError, match=r"z.*a.*b"):
+        frame.merge(frame, on="a", condition=("a", "<", "z"))
+    with pytest.raises(TypeError, match="the join condition 'a' < 'b' compares int64 with string; .*; cast one side"):
+        frame.merge(frame, on="a", condition=("a", "<", "b"))
     with pytest.raises(TypeError, match="int64.*string|string.*int64"):
         frame.merge(frame, left_on="a", right_on="b")
     with pytest.raises(TypeError, match="'b'"):

@@ -43,6 +43,48 @@ def test_merge_gives_pandas_rows_in_every_world(world: World, how: str) -> None:
     assert sorted(rows(got)) == sorted(rows(expected))
 
 
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("few", FEW, ids=str)
+def test_merge_by_sorting_gives_pandas_rows(few: World, how: str) -> None:
+    left, right = table(120, 11), table(60, 12).select(["k", "j", "s"])
+    got = merged(left, right, few, how=how, on=["k", "j"], algorithm="sort")
+    expected = expected_merge(pandas(left), pandas(right), how, ["k", "j"])
+    assert sorted(rows(got)) == sorted(rows(expected))
+
+
+def test_cross_merge_pairs_every_row(world: World) -> None:
+    left, right = table(30, 21), table(20, 22).select(["k", "s"])
+    got = merged(left, right, world, how="cross")
+    expected = pandas(left).merge(pandas(right), how="cross")
+    assert got[0].column_names == list(expected.columns)
+    assert sorted(rows(got)) == sorted(rows(expected))
+
+
+def conditional(left: pd.DataFrame, right: pd.DataFrame, how: str) -> pd.DataFrame:
+    """Left and right merged on j where x < y, by pandas: pairs first, then the rows that no pair has."""
+    lefts, rights = left.assign(row=range(len(left))), right.assign(other=range(len(right)))
+    pairs = lefts.merge(rights, on="j")
+    pairs = pairs[pairs["x"] < pairs["y"]]
+    if how in ("semi", "anti"):
+        return left[lefts["row"].isin(pairs["row"]) == (how == "semi")]
+    unmatched = [pairs]
+    if how in ("left", "outer"):
+        unmatched.append(lefts[~lefts["row"].isin(pairs["row"])])
+    if how in ("right", "outer"):
+        unmatched.append(rights[~rights["other"].isin(pairs["other"])])
+    return pd.concat(unmatched)[[*left.columns, "y"]]
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("few", FEW, ids=str)
+def test_merge_with_a_condition_gives_what_pairs_and_filter_give(few: World, how: str) -> None:
+    left = table(80, 61).select(["j", "x"])
+    right = table(50, 62).select(["j", "x"]).rename_columns(["j", "y"])
+    got = merged(left, right, few, how=how, on="j", condition=("x", "<", "y"))
+    expected = conditional(pandas(left), pandas(right), how)
+    assert sorted(rows(got)) == sorted(rows(expected))
+
+
 def test_merge_of_null_keys_can_be_switched_off(world: World) -> None:
     left, right = table(60, 31), table(40, 32).select(["k", "s"])
     got = merged(left, right, world, on="k", null_keys="never")

@@ -48,13 +48,17 @@ CYLON_EXPORT arrow::Result<ExchangeStats> Exchange(Context& context, const std::
                                                    const std::shared_ptr<arrow::Schema>& schema,
                                                    const ExchangeSource& source, const ExchangeTarget& target);
 
+/// Destinations beside ranks: the number of ranks, and one of these.
+inline constexpr uint32_t kEverywhere = 0;  ///< the row goes to every rank
+inline constexpr uint32_t kNowhere = 1;     ///< the row is left out
+
 /// Destination of each row of a batch; index of the batch within the table, its rows before it.
 using Partitioner = std::function<arrow::Status(const arrow::RecordBatch& batch, int64_t rows_before,
                                                 std::vector<uint32_t>* destinations)>;
 
 /// All collective, results ordered by (source rank, row). On one rank none of them touches a network.
 
-/// Every row to the rank that `partitioner` names.
+/// Every row to where `partitioner` says.
 CYLON_EXPORT arrow::Result<Table> ShuffleTable(Context& context, const std::string& what, const Table& table,
                                                const Partitioner& partitioner);
 /// Rows to the rank that the hash of `keys` names.

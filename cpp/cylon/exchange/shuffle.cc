@@ -70,11 +70,17 @@ class Partitioning {
     }
     ARROW_RETURN_NOT_OK(partitioner_(*morsel, rows_before_, &destinations_));
     rows_before_ += rows;
-    ARROW_RETURN_NOT_OK(CheckDestinations(rows));
-    ARROW_ASSIGN_OR_RAISE(auto parts,
-                          PartitionBatch(*resources_, *morsel, destinations_, static_cast<uint32_t>(size_)));
+    ARROW_ASSIGN_OR_RAISE(const uint32_t furthest, CheckDestinations(rows));
+    const auto everywhere = static_cast<uint32_t>(size_) + kEverywhere;
+    if (furthest > everywhere) {
+      ARROW_ASSIGN_OR_RAISE(morsel, LeaveOut(*morsel));
+    }
+    ARROW_ASSIGN_OR_RAISE(auto parts, PartitionBatch(*resources_, *morsel, destinations_, everywhere + 1));
     std::vector<Outgoing> out;
     for (Rank to = 0; to < size_; ++to) {
+      if (parts[everywhere] != nullptr) {
+        out.push_back(Outgoing{to, parts[everywhere]});
+      }
       if (parts[to] != nullptr) {
         out.push_back(Outgoing{to, std::move(parts[to])});
       }
@@ -83,17 +89,32 @@ class Partitioning {
   }
 
  private:
-  arrow::Status CheckDestinations(int64_t rows) const {
+  /// The largest of them.
+  arrow::Result<uint32_t> CheckDestinations(int64_t rows) const {
     if (static_cast<int64_t>(destinations_.size()) != rows) {
       return arrow::Status::Invalid("the partitioner of '", what_, "' gave ", destinations_.size(),
                                     " destinations for ", rows, " rows; expected one for each row");
     }
     const auto worst = std::max_element(destinations_.begin(), destinations_.end());
-    if (worst != destinations_.end() && *worst >= static_cast<uint32_t>(size_)) {
+    if (worst != destinations_.end() && *worst > static_cast<uint32_t>(size_) + kNowhere) {
       return arrow::Status::Invalid("the partitioner of '", what_, "' sent a row to rank ", *worst, ", expected 0 to ",
                                     size_ - 1, "; correct the partitioner");
     }
-    return arrow::Status::OK();
+    return worst == destinations_.end() ? 0 : *worst;
+  }
+
+  /// `morsel` without the rows that go nowhere; their destinations go too.
+  arrow::Result<std::shared_ptr<arrow::RecordBatch>> LeaveOut(const arrow::RecordBatch& morsel) {
+    const auto nowhere = static_cast<uint32_t>(size_) + kNowhere;
+    std::vector<int64_t> kept;
+    for (size_t i = 0; i < destinations_.size(); ++i) {
+      if (destinations_[i] != nowhere) {
+        destinations_[kept.size()] = destinations_[i];
+        kept.push_back(static_cast<int64_t>(i));
+      }
+    }
+    destinations_.resize(kept.size());
+    return TakeRows(*resources_, morsel, kept);
   }
 
   const std::shared_ptr<Resources> resources_;

@@ -110,12 +110,8 @@ arrow::Result<SideRows> SideRows::Make(const std::shared_ptr<Resources>& resourc
 }
 
 JoinBatch::JoinBatch(std::shared_ptr<Resources> resources, std::shared_ptr<arrow::Schema> schema,
-                     std::vector<JoinColumn> columns, const std::array<SidePlan, 2>& plans, int64_t most_rows,
-                     Sink sink)
-    : resources_(std::move(resources)),
-      schema_(std::move(schema)),
-      most_rows_(std::max<int64_t>(1, most_rows)),
-      sink_(std::move(sink)) {
+                     std::vector<JoinColumn> columns, const std::array<SidePlan, 2>& plans, int64_t most_rows)
+    : resources_(std::move(resources)), schema_(std::move(schema)), most_rows_(std::max<int64_t>(1, most_rows)) {
   for (size_t i = 0; i < columns.size(); ++i) {
     Column column;
     column.what = columns[i];
@@ -149,17 +145,20 @@ arrow::Status JoinBatch::Reserve() {
     } else {
       ARROW_RETURN_NOT_OK(column.values->Resize(room_ * column.width));
     }
+    if (column.valid != nullptr) {
+      ARROW_RETURN_NOT_OK(column.valid->Resize(room_));
+    }
   }
   return arrow::Status::OK();
 }
 
-arrow::Status JoinBatch::Append(const std::array<JoinRows, 2>& rows, int64_t count) {
+arrow::Status JoinBatch::Append(const std::array<JoinRows, 2>& rows, int64_t count, const Sink& sink) {
   std::array<JoinRows, 2> rest = rows;
   while (count > 0) {
     if (rows_ == room_) {
       if (rows_ == most_rows_) {
         was_full_ = true;
-        ARROW_RETURN_NOT_OK(Finish());
+        ARROW_RETURN_NOT_OK(Finish(sink));
       }
       ARROW_RETURN_NOT_OK(Reserve());
     }
@@ -214,7 +213,7 @@ arrow::Status JoinBatch::AppendCarried(Column* column, const std::array<JoinRows
 /// Without `valid` all rows are valid where there are places, and none where there are not.
 arrow::Status JoinBatch::MarkValid(Column* column, const uint8_t* valid, const uint32_t* places, int64_t count) {
   if (column->valid == nullptr) {
-    ARROW_ASSIGN_OR_RAISE(column->valid, arrow::AllocateBuffer(most_rows_, resources_->memory()));
+    ARROW_ASSIGN_OR_RAISE(column->valid, arrow::AllocateResizableBuffer(room_, resources_->memory()));
     std::memset(column->valid->mutable_data(), 1, rows_);
   }
   uint8_t* out = column->valid->mutable_data() + rows_;
@@ -249,7 +248,7 @@ arrow::Result<std::shared_ptr<arrow::Array>> JoinBatch::TakeCarried(Column* colu
       arrow::ArrayData::Make(column->type, rows_, {null_count == 0 ? nullptr : bitmap, values}, null_count));
 }
 
-arrow::Status JoinBatch::Finish() {
+arrow::Status JoinBatch::Finish(const Sink& sink) {
   if (rows_ == 0) {
     sides_ = {nullptr, nullptr};
     return arrow::Status::OK();
@@ -263,7 +262,7 @@ arrow::Status JoinBatch::Finish() {
   LocateRows();
   const int64_t rows = std::exchange(rows_, 0);
   room_ = 0;
-  const auto status = Emit(carried, 0, rows);
+  const auto status = Emit(carried, 0, rows, sink);
   sides_ = {nullptr, nullptr};
   return status;
 }
@@ -285,7 +284,8 @@ void JoinBatch::LocateRows() {
   }
 }
 
-arrow::Status JoinBatch::Emit(const std::vector<std::shared_ptr<arrow::Array>>& carried, int64_t begin, int64_t end) {
+arrow::Status JoinBatch::Emit(const std::vector<std::shared_ptr<arrow::Array>>& carried, int64_t begin, int64_t end,
+                              const Sink& sink) {
   std::vector<std::shared_ptr<arrow::Array>> arrays;
   for (size_t i = 0; i < columns_.size(); ++i) {
     if (carried[i] != nullptr) {
@@ -296,13 +296,13 @@ arrow::Status JoinBatch::Emit(const std::vector<std::shared_ptr<arrow::Array>>& 
     auto array = Gather(columns_[i], begin, end);
     if (array.status().IsCapacityError() && end - begin > 1) {
       const int64_t middle = begin + (end - begin) / 2;
-      ARROW_RETURN_NOT_OK(Emit(carried, begin, middle));
-      return Emit(carried, middle, end);
+      ARROW_RETURN_NOT_OK(Emit(carried, begin, middle, sink));
+      return Emit(carried, middle, end, sink);
     }
     ARROW_RETURN_NOT_OK(array.status());
     arrays.push_back(*std::move(array));
   }
-  return sink_(arrow::RecordBatch::Make(schema_, end - begin, std::move(arrays)));
+  return sink(arrow::RecordBatch::Make(schema_, end - begin, std::move(arrays)));
 }
 
 arrow::Result<std::shared_ptr<arrow::Array>> JoinBatch::Gather(const Column& column, int64_t begin, int64_t end) const {

@@ -59,12 +59,13 @@ class JoinBatch {
 
   /// Batches have `schema`, the columns `columns`, and at most `most_rows` rows.
   JoinBatch(std::shared_ptr<Resources> resources, std::shared_ptr<arrow::Schema> schema,
-            std::vector<JoinColumn> columns, const std::array<SidePlan, 2>& plans, int64_t most_rows, Sink sink);
+            std::vector<JoinColumn> columns, const std::array<SidePlan, 2>& plans, int64_t most_rows);
 
-  /// Rows by side. What they refer to is used until Finish, unless everything is carried.
-  arrow::Status Append(const std::array<JoinRows, 2>& rows, int64_t count);
+  /// Rows by side; full batches go to `sink`. What the rows refer to is used until Finish, unless everything is
+  /// carried.
+  arrow::Status Append(const std::array<JoinRows, 2>& rows, int64_t count, const Sink& sink);
   /// Hands on what there is.
-  arrow::Status Finish();
+  arrow::Status Finish(const Sink& sink);
 
   bool gathers() const { return gathers_; }
 
@@ -77,7 +78,7 @@ class JoinBatch {
     int gathered = -1;  //
     int instead = -1;   // the same of the other side
     std::shared_ptr<arrow::ResizableBuffer> values;
-    std::shared_ptr<arrow::Buffer> valid;  // one byte per row; nullptr: all are
+    std::shared_ptr<arrow::ResizableBuffer> valid;  // one byte per row; nullptr: all are
   };
 
   arrow::Status Reserve();
@@ -85,7 +86,8 @@ class JoinBatch {
   arrow::Status MarkValid(Column* column, const uint8_t* valid, const uint32_t* places, int64_t count);
   arrow::Result<std::shared_ptr<arrow::Array>> TakeCarried(Column* column);
   /// Gathers and hands on; in halves where an array would outgrow its 32-bit offsets.
-  arrow::Status Emit(const std::vector<std::shared_ptr<arrow::Array>>& carried, int64_t begin, int64_t end);
+  arrow::Status Emit(const std::vector<std::shared_ptr<arrow::Array>>& carried, int64_t begin, int64_t end,
+                     const Sink& sink);
   arrow::Result<std::shared_ptr<arrow::Array>> Gather(const Column& column, int64_t begin, int64_t end) const;
   void LocateRows();
 
@@ -95,7 +97,6 @@ class JoinBatch {
   std::array<bool, 2> needs_rows_ = {false, false};  // whether columns of a side are gathered
   bool gathers_ = false;
   const int64_t most_rows_;
-  Sink sink_;
 
   int64_t rows_ = 0;
   int64_t room_ = 0;

@@ -48,8 +48,10 @@ arrow::Status PartitionedJoin::Plan(const Table& left, const Table& right) {
   for (int column : options_.right_output) {
     columns_.push_back({build_left_ ? kProbe : kBuild, column, -1});
   }
-  plans_[kProbe] = SidePlan::Of(*probe.schema(), columns_, kProbe);
-  plans_[kBuild] = SidePlan::Of(*build.schema(), columns_, kBuild);
+  auto read = JoinCondition::Columns(options_.condition, build_left_);
+  read.insert(read.end(), columns_.begin(), columns_.end());
+  plans_[kProbe] = SidePlan::Of(*probe.schema(), read, kProbe);
+  plans_[kBuild] = SidePlan::Of(*build.schema(), read, kBuild);
 
   const auto rows_of = [&](const Table& table) {
     const int64_t row_bytes = SideBytes(table) / std::max<int64_t>(table.num_rows(), 1);
@@ -64,7 +66,8 @@ arrow::Status PartitionedJoin::Plan(const Table& left, const Table& right) {
     carried_bytes += build.schema()->field(column)->type()->byte_width();
   }
   bits_ = limits.bits >= 0 ? limits.bits : RadixBits(std::min(build.num_rows(), piece_rows_), carried_bytes);
-  bits_ = options_.left_keys.empty() ? 0 : bits_;
+  merges_ = options_.algorithm == JoinAlgorithm::kSort && !options_.left_keys.empty();
+  bits_ = options_.left_keys.empty() || merges_ ? 0 : bits_;
   if (bits_ == 0 && limits.wave_rows == 0) {
     // One partition: what is dealt need not be more at a time than keeps all threads busy, and stays in the cache.
     wave_rows_ = std::min(wave_rows_, kTaskRows * resources_->arena().threads());
@@ -72,19 +75,22 @@ arrow::Status PartitionedJoin::Plan(const Table& left, const Table& right) {
 
   for (int i = 0; i < resources_->arena().threads(); ++i) {
     workers_.push_back(std::make_unique<Worker>(
-        resources_->memory(), JoinBatch(resources_, options_.output_schema, columns_, plans_, batch_rows_,
-                                        [this](auto batch) { return Append(std::move(batch)); })));
+        resources_->memory(), JoinBatch(resources_, options_.output_schema, columns_, plans_, batch_rows_)));
+    if (!options_.condition.empty()) {
+      workers_.back()->condition.emplace(resources_, options_.condition, build_left_, *left.schema(), *right.schema(),
+                                         plans_);
+    }
   }
   return arrow::Status::OK();
 }
 
-arrow::Status PartitionedJoin::Append(std::shared_ptr<arrow::RecordBatch> batch) {
-  std::lock_guard<std::mutex> lock(output_mutex_);
-  return output_->Append(std::move(batch));
-}
-
-arrow::Result<SideRows> PartitionedJoin::Deal(JoinSide side, const Table& table) const {
-  return SideRows::Make(resources_, table, keys(side), form_, bits_, plans_[side]);
+arrow::Result<PartitionedJoin::Dealt> PartitionedJoin::Deal(JoinSide side, const Table& table) const {
+  Dealt dealt;
+  ARROW_ASSIGN_OR_RAISE(dealt.side, SideRows::Make(resources_, table, keys(side), form_, bits_, plans_[side]));
+  if (merges_) {
+    ARROW_ASSIGN_OR_RAISE(dealt.order, KeyOrder::Make(*dealt.side.rows, keys(side)));
+  }
+  return dealt;
 }
 
 arrow::Status PartitionedJoin::Run(const Table& left, const Table& right) {
@@ -104,7 +110,7 @@ arrow::Status PartitionedJoin::Run(const Table& left, const Table& right) {
       std::fill_n(pieces.back().matched->mutable_data(), rows, 0);
     }
   }
-  SideRows build;
+  Dealt build;
   if (pieces.size() == 1) {
     ARROW_ASSIGN_OR_RAISE(build, Deal(kBuild, pieces[0].table));
   }
@@ -118,7 +124,7 @@ arrow::Status PartitionedJoin::Run(const Table& left, const Table& right) {
     }
     for (size_t i = 0; i < pieces.size(); ++i) {
       if (pieces.size() > 1) {
-        build = SideRows();  // before the next takes its place
+        build = Dealt();  // before the next takes its place
         ARROW_ASSIGN_OR_RAISE(build, Deal(kBuild, pieces[i].table));
       }
       ARROW_RETURN_NOT_OK(JoinWave(probe, build, &pieces[i], found == nullptr ? nullptr : found->mutable_data(),
@@ -127,14 +133,14 @@ arrow::Status PartitionedJoin::Run(const Table& left, const Table& right) {
   }
   for (size_t i = 0; marks_build_ && i < pieces.size(); ++i) {
     if (pieces.size() > 1) {
-      build = SideRows();
+      build = Dealt();
       ARROW_ASSIGN_OR_RAISE(build, Deal(kBuild, pieces[i].table));
     }
-    ARROW_RETURN_NOT_OK(EmitBuildRows(build, pieces[i].matched->data()));
+    ARROW_RETURN_NOT_OK(EmitBuildRows(build.side, pieces[i].matched->data()));
   }
   // Batches that nothing forced out before.
   for (auto& worker : workers_) {
-    ARROW_RETURN_NOT_OK(worker->batch.Finish());
+    ARROW_RETURN_NOT_OK(worker->batch.Finish(append_));
   }
   return arrow::Status::OK();
 }
@@ -149,18 +155,19 @@ arrow::Status PartitionedJoin::ForEachTask(int64_t count,
       ARROW_RETURN_NOT_OK(function(worker, task));
     }
     // What is gathered later needs the rows of this wave and piece.
-    return worker->batch.gathers() ? worker->batch.Finish() : arrow::Status::OK();
+    return worker->batch.gathers() ? worker->batch.Finish(append_) : arrow::Status::OK();
   });
 }
 
-arrow::Status PartitionedJoin::JoinWave(const SideRows& probe, const SideRows& build, Piece* piece, uint8_t* found,
+arrow::Status PartitionedJoin::JoinWave(const Dealt& probe, const Dealt& build, Piece* piece, uint8_t* found,
                                         bool last_piece) {
   std::vector<Task> tasks;
   const int64_t task_rows = options_.limits.task_rows > 0 ? options_.limits.task_rows : kTaskRows;
   // The last partition has the null keys.
-  for (int64_t p = 0; p <= probe.rows->count(); ++p) {
-    const int64_t rows = probe.rows->rows(p);
-    const int64_t most = std::max(task_rows, kProbeRowsPerBuildRow * build.rows->rows(p));
+  for (int64_t p = 0; p <= probe.side.rows->count(); ++p) {
+    const int64_t rows = probe.side.rows->rows(p);
+    const int64_t table_rows = merges_ ? 0 : build.side.rows->rows(p);
+    const int64_t most = std::max(task_rows, kProbeRowsPerBuildRow * table_rows);
     for (int64_t begin = 0; begin < rows; begin += most) {
       tasks.push_back({p, begin, std::min(begin + most, rows)});
     }
@@ -173,37 +180,67 @@ arrow::Status PartitionedJoin::JoinWave(const SideRows& probe, const SideRows& b
   });
 }
 
-arrow::Status PartitionedJoin::RunTask(Worker* worker, const Task& task, const SideRows& probe, const SideRows& build,
+arrow::Status PartitionedJoin::FindPairs(Worker* worker, const Task& task, const Dealt& probe, const Dealt& build,
+                                         const PairFinder::Options& how, uint8_t* found, const PairFinder::Sink& sink) {
+  const auto probe_keys = PartitionKeys::Of(*probe.side.rows, task.partition);
+  const auto build_keys = PartitionKeys::Of(*build.side.rows, task.partition);
+  // Null keys of one word are all alike: their words are 0, whatever the order of the values.
+  if (merges_) {
+    return worker->merger.Find(build_keys, build.order, probe_keys, probe.order, task.begin, task.end, how, found,
+                               sink);
+  }
+  ARROW_RETURN_NOT_OK(worker->table.Build(build_keys));
+  return worker->finder.Find(worker->table, probe_keys, task.begin, task.end, how, found, sink);
+}
+
+arrow::Status PartitionedJoin::RunTask(Worker* worker, const Task& task, const Dealt& probe, const Dealt& build,
                                        Piece* piece, uint8_t* found, bool last_piece) {
-  const auto probe_keys = PartitionKeys::Of(*probe.rows, task.partition);
-  const auto build_keys = PartitionKeys::Of(*build.rows, task.partition);
-  uint8_t* found_here = found == nullptr ? nullptr : found + probe_keys.first;
-  const bool nulls = task.partition == probe.rows->count();
-  if (build_keys.count > 0 && !(nulls && options_.null_keys == NullKeys::kNeverMatch)) {
-    ARROW_RETURN_NOT_OK(worker->table.Build(build_keys));
+  const int64_t probe_first = probe.side.rows->begin(task.partition);
+  const int64_t build_first = build.side.rows->begin(task.partition);
+  uint8_t* found_here = found == nullptr ? nullptr : found + probe_first;
+  const bool nulls = task.partition == probe.side.rows->count();
+  if (build.side.rows->rows(task.partition) > 0 && !(nulls && options_.null_keys == NullKeys::kNeverMatch)) {
+    // Rows are not known to have a match before the condition is judged.
+    const bool conditional = worker->condition.has_value();
     PairFinder::Options how;
     how.compare_keys = !options_.left_keys.empty();
-    how.mark = marks_probe_;
+    how.mark = marks_probe_ && !conditional;
     how.once = marks_probe_ && !emits_pairs_;
-    how.emit = emits_pairs_ || marks_build_;
-    uint8_t* matched = marks_build_ ? piece->matched->mutable_data() + build_keys.first : nullptr;
-    ARROW_RETURN_NOT_OK(worker->finder.Find(
-        worker->table, probe_keys, task.begin, task.end, how, found_here,
-        [&](std::span<const uint32_t> probe_places, std::span<const uint32_t> build_places) {
-          for (size_t i = 0; matched != nullptr && i < build_places.size(); ++i) {
-            // Looked at first, so that a key that is found often is not written by all threads all the time.
-            std::atomic_ref<uint8_t> flag(matched[build_places[i]]);
-            if (flag.load(std::memory_order_relaxed) == 0) {
-              flag.store(1, std::memory_order_relaxed);
-            }
-          }
-          return emits_pairs_ ? worker->batch.Append({JoinRows{&probe, probe_keys.first, probe_places.data()},
-                                                      JoinRows{&build, build_keys.first, build_places.data()}},
-                                                     static_cast<int64_t>(probe_places.size()))
-                              : arrow::Status::OK();
-        }));
+    how.emit = emits_pairs_ || marks_build_ || conditional;
+    uint8_t* matched = marks_build_ ? piece->matched->mutable_data() + build_first : nullptr;
+    ARROW_RETURN_NOT_OK(FindPairs(worker, task, probe, build, how, found_here,
+                                  [&](std::span<const uint32_t> probe_places, std::span<const uint32_t> build_places) {
+                                    const std::array<JoinRows, 2> pairs = {
+                                        JoinRows{&probe.side, probe_first, probe_places.data()},
+                                        JoinRows{&build.side, build_first, build_places.data()}};
+                                    return TakePairs(worker, pairs, static_cast<int64_t>(probe_places.size()),
+                                                     conditional && marks_probe_ ? found_here : nullptr, matched);
+                                  }));
   }
-  return marks_probe_ && last_piece ? EmitProbeRows(worker, task, probe, found_here) : arrow::Status::OK();
+  return marks_probe_ && last_piece ? EmitProbeRows(worker, task, probe.side, found_here) : arrow::Status::OK();
+}
+
+arrow::Status PartitionedJoin::TakePairs(Worker* worker, const std::array<JoinRows, 2>& pairs, int64_t count,
+                                         uint8_t* found, uint8_t* matched) {
+  std::array<JoinRows, 2> good = pairs;
+  if (worker->condition.has_value()) {
+    ARROW_RETURN_NOT_OK(worker->condition->Keep(pairs, count, &worker->fulfilled));
+    count = static_cast<int64_t>(worker->fulfilled[kProbe].size());
+    for (const JoinSide side : {kProbe, kBuild}) {
+      good[side].places = worker->fulfilled[side].data();
+    }
+  }
+  for (int64_t i = 0; found != nullptr && i < count; ++i) {
+    found[good[kProbe].places[i]] = 1;
+  }
+  for (int64_t i = 0; matched != nullptr && i < count; ++i) {
+    // Looked at first, so that a key that is found often is not written by all threads all the time.
+    std::atomic_ref<uint8_t> flag(matched[good[kBuild].places[i]]);
+    if (flag.load(std::memory_order_relaxed) == 0) {
+      flag.store(1, std::memory_order_relaxed);
+    }
+  }
+  return emits_pairs_ && count > 0 ? worker->batch.Append(good, count, append_) : arrow::Status::OK();
 }
 
 arrow::Status PartitionedJoin::EmitProbeRows(Worker* worker, const Task& task, const SideRows& probe,
@@ -216,7 +253,7 @@ arrow::Status PartitionedJoin::EmitProbeRows(Worker* worker, const Task& task, c
     }
   }
   return worker->batch.Append({JoinRows{&probe, probe.rows->begin(task.partition), places.data()}, JoinRows{}},
-                              static_cast<int64_t>(places.size()));
+                              static_cast<int64_t>(places.size()), append_);
 }
 
 arrow::Status PartitionedJoin::EmitBuildRows(const SideRows& build, const uint8_t* matched) {
@@ -230,7 +267,7 @@ arrow::Status PartitionedJoin::EmitBuildRows(const SideRows& build, const uint8_
       }
     }
     return worker->batch.Append({JoinRows{}, JoinRows{&build, first, places.data()}},
-                                static_cast<int64_t>(places.size()));
+                                static_cast<int64_t>(places.size()), append_);
   });
 }
 

@@ -5,10 +5,13 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "cylon/kernels/join.h"
 #include "cylon/kernels/join_columns.h"
+#include "cylon/kernels/join_condition.h"
+#include "cylon/kernels/join_merge.h"
 #include "cylon/kernels/join_pairs.h"
 
 namespace cylon {
@@ -25,7 +28,12 @@ class PartitionedJoin {
  public:
   /// Rows of the result are appended to `output`.
   PartitionedJoin(std::shared_ptr<Resources> resources, const JoinKernelOptions& options, TableBuilder* output)
-      : resources_(std::move(resources)), options_(options), output_(output) {}
+      : resources_(std::move(resources)), options_(options), output_(output) {
+    append_ = [this](std::shared_ptr<arrow::RecordBatch> batch) {
+      std::lock_guard<std::mutex> lock(output_mutex_);
+      return output_->Append(std::move(batch));
+    };
+  }
 
   arrow::Status Run(const Table& left, const Table& right);
 
@@ -36,6 +44,11 @@ class PartitionedJoin {
   /// Beside the row itself: a word for its key, its number, its partition while it is dealt, a head and a link.
   static constexpr int64_t kBytesPerRow = 24;
 
+  /// One side, dealt. Where sides are sorted and merged: in one partition, and what its keys are compared by.
+  struct Dealt {
+    SideRows side;
+    KeyOrder order;
+  };
   struct Piece {
     Table table;
     std::shared_ptr<arrow::Buffer> matched;  // by place, where the join has to know; the same places every time
@@ -51,20 +64,27 @@ class PartitionedJoin {
     Worker(arrow::MemoryPool* pool, JoinBatch result) : table(pool), batch(std::move(result)) {}
     JoinTable table;
     PairFinder finder;
+    MergeFinder merger;
     JoinBatch batch;
+    std::optional<JoinCondition> condition;
+    std::array<std::vector<uint32_t>, 2> fulfilled;
     std::vector<uint32_t> places;
   };
 
   arrow::Status Plan(const Table& left, const Table& right);
-  arrow::Status JoinWave(const SideRows& probe, const SideRows& build, Piece* piece, uint8_t* found, bool last_piece);
-  arrow::Status RunTask(Worker* worker, const Task& task, const SideRows& probe, const SideRows& build, Piece* piece,
+  arrow::Status JoinWave(const Dealt& probe, const Dealt& build, Piece* piece, uint8_t* found, bool last_piece);
+  arrow::Status RunTask(Worker* worker, const Task& task, const Dealt& probe, const Dealt& build, Piece* piece,
                         uint8_t* found, bool last_piece);
+  arrow::Status FindPairs(Worker* worker, const Task& task, const Dealt& probe, const Dealt& build,
+                          const PairFinder::Options& how, uint8_t* found, const PairFinder::Sink& sink);
+  /// Notes that the rows of these pairs have a match, and shows the pairs, as the type of join asks.
+  arrow::Status TakePairs(Worker* worker, const std::array<JoinRows, 2>& pairs, int64_t count, uint8_t* found,
+                          uint8_t* matched);
   arrow::Status EmitProbeRows(Worker* worker, const Task& task, const SideRows& probe, const uint8_t* found);
   arrow::Status EmitBuildRows(const SideRows& build, const uint8_t* matched);
-  arrow::Result<SideRows> Deal(JoinSide side, const Table& table) const;
+  arrow::Result<Dealt> Deal(JoinSide side, const Table& table) const;
   /// worker(i) by the arena's threads, each taking the next of `count` tasks when it is done with one.
   arrow::Status ForEachTask(int64_t count, const std::function<arrow::Status(Worker*, int64_t)>& function);
-  arrow::Status Append(std::shared_ptr<arrow::RecordBatch> batch);
   const std::vector<int>& keys(JoinSide side) const {
     return (side == kBuild) == build_left_ ? options_.left_keys : options_.right_keys;
   }
@@ -73,8 +93,10 @@ class PartitionedJoin {
   const JoinKernelOptions& options_;
   TableBuilder* output_;
   std::mutex output_mutex_;
+  JoinBatch::Sink append_;  // to the output
 
   bool build_left_ = false;
+  bool merges_ = false;
   KeyForm form_ = KeyForm::kHash;
   int bits_ = 0;
   std::vector<JoinColumn> columns_;

@@ -3,6 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <optional>
+
+#include "cylon/kernels/join_merge.h"
+#include "cylon/kernels/sort.h"
 #include "cylon/kernels/testing/random_table.h"
 
 namespace cylon {
@@ -72,7 +77,7 @@ std::vector<std::string> KeyTexts(const Table& table, int keys, std::vector<bool
 
 /// Nested loops. Merged keys (coalesce) of all pairs of keys when asked.
 std::vector<std::string> NaiveJoin(const Table& left, const Table& right, JoinType type, NullKeys null_keys, int keys,
-                                   bool coalesce) {
+                                   bool coalesce, const std::function<bool(size_t, size_t)>& condition = nullptr) {
   std::vector<bool> left_null, right_null;
   const auto left_keys = KeyTexts(left, keys, &left_null);
   const auto right_keys = KeyTexts(right, keys, &right_null);
@@ -86,7 +91,8 @@ std::vector<std::string> NaiveJoin(const Table& left, const Table& right, JoinTy
     return text;
   };
   const auto matches = [&](size_t l, size_t r) {
-    return left_keys[l] == right_keys[r] && (null_keys == NullKeys::kMatch || !left_null[l]);
+    return left_keys[l] == right_keys[r] && (null_keys == NullKeys::kMatch || !left_null[l]) &&
+           (condition == nullptr || condition(l, r));
   };
   std::vector<std::string> result;
   std::vector<bool> right_found(right_rows.size(), false);
@@ -164,7 +170,7 @@ void ExpectSame(std::vector<std::string> actual, std::vector<std::string> expect
 }
 
 void CheckJoin(const std::shared_ptr<Resources>& resources, const Table& left, const Table& right, int keys,
-               bool coalesce = false, const JoinLimits& limits = {}) {
+               bool coalesce = false, const JoinLimits& limits = {}, JoinAlgorithm algorithm = JoinAlgorithm::kHash) {
   for (JoinType type : kJoinTypes) {
     for (NullKeys null_keys : {NullKeys::kMatch, NullKeys::kNeverMatch}) {
       auto options = OptionsFor(type, *left.schema(), *right.schema(), keys);
@@ -173,7 +179,8 @@ void CheckJoin(const std::shared_ptr<Resources>& resources, const Table& left, c
       for (int k = 0; k < keys && coalesce; ++k) {
         options.coalesce.push_back(k);
       }
-      const auto joined = HashJoin(resources, left, right, options);
+      options.algorithm = algorithm;
+      const auto joined = JoinTables(resources, left, right, options);
       ASSERT_TRUE(joined.ok()) << joined.status().ToString();
       for (const auto& chunk : joined->chunks()) {
         ASSERT_TRUE(chunk->Pin().ValueOrDie()->ValidateFull().ok());
@@ -264,15 +271,130 @@ TEST(JoinTest, HoweverItIsCutTheRowsAreTheSame) {
   }
 }
 
+bool HasOrder(const arrow::DataType& type) { return !arrow::is_interval(type.id()); }
+
+TEST(JoinTest, SortedAndMergedTheRowsAreTheSame) {
+  uint64_t seed = 700;
+  const std::vector<JoinLimits> cuts = {{}, {.piece_rows = 13, .wave_rows = 17, .task_rows = 5}};
+  for (const int threads : {1, 3}) {
+    auto resources = MakeResources(threads);
+    for (const auto& type : testing::KeyTypes()) {
+      if (HasOrder(*type)) {
+        const auto spec = SpecFor({type}, 25, arrow::utf8());
+        seed += 2;
+        CheckJoin(resources, testing::RandomTable(resources, seed, 70, spec),
+                  testing::RandomTable(resources, seed + 1, 90, spec), 1, true, cuts[seed / 2 % 2],
+                  JoinAlgorithm::kSort);
+      }
+      if (HasFatalFailure()) {
+        return;
+      }
+    }
+    for (const double null_share : {0.0, 0.2}) {
+      auto spec = SpecFor({arrow::float64(), arrow::int16()}, 5, arrow::int32());
+      for (auto& column : spec.columns) {
+        column.null_share = null_share;
+      }
+      seed += 2;
+      CheckJoin(resources, testing::RandomTable(resources, seed, 70, spec),
+                testing::RandomTable(resources, seed + 1, 50, spec), 2, true, cuts[1], JoinAlgorithm::kSort);
+    }
+  }
+}
+
+TEST(JoinTest, SortedTablesAreToldFromOthers) {
+  auto resources = MakeResources();
+  for (const auto& type : {arrow::int64(), arrow::float64(), arrow::utf8()}) {
+    const auto table = testing::RandomTable(resources, 4, 500, SpecFor({type}, 60, arrow::int32()));
+    EXPECT_FALSE(IsSortedByKeys(table, {0}).ValueOrDie());
+    const auto sorted = SortTable(resources, table, {{0, SortOrder::kAscending, NullPlacement::kLast}}).ValueOrDie();
+    EXPECT_TRUE(IsSortedByKeys(sorted, {0}).ValueOrDie());
+    const auto backwards =
+        SortTable(resources, table, {{0, SortOrder::kDescending, NullPlacement::kLast}}).ValueOrDie();
+    EXPECT_FALSE(IsSortedByKeys(backwards, {0}).ValueOrDie());
+  }
+}
+
+/// The int32 values of a column; nullopt for nulls.
+std::vector<std::optional<int32_t>> Int32Values(const Table& table, int column) {
+  std::vector<std::optional<int32_t>> values;
+  for (const auto& chunk : table.chunks()) {
+    const auto batch = chunk->Pin().ValueOrDie();
+    const auto& array = static_cast<const arrow::Int32Array&>(*batch->column(column));
+    for (int64_t i = 0; i < array.length(); ++i) {
+      values.push_back(array.IsNull(i) ? std::nullopt : std::optional<int32_t>(array.Value(i)));
+    }
+  }
+  return values;
+}
+
+TEST(JoinTest, RowsWithoutAPairThatFulfilsTheConditionHaveNoMatch) {
+  uint64_t seed = 900;
+  for (const int threads : {1, 3}) {
+    auto resources = MakeResources(threads);
+    for (const int keys : {0, 1, 2}) {
+      for (const JoinLimits& limits : {JoinLimits{}, JoinLimits{.bits = 2, .piece_rows = 20, .wave_rows = 30},
+                                       JoinLimits{.bits = 3, .task_rows = 5}}) {
+        const std::vector<std::shared_ptr<arrow::DataType>> types = {arrow::int64(), arrow::utf8()};
+        const auto spec = SpecFor({types.begin(), types.begin() + keys}, 4, arrow::int32());
+        const auto left = testing::RandomTable(resources, ++seed, 80, spec);
+        const int64_t right_rows = seed % 4 < 2 ? 40 : 120;
+        const auto right = testing::RandomTable(resources, ++seed, right_rows, spec);
+        const auto left_values = Int32Values(left, keys);
+        const auto right_values = Int32Values(right, keys);
+        const auto holds = [&](size_t l, size_t r) {
+          return left_values[l].has_value() && right_values[r].has_value() && *left_values[l] < *right_values[r] &&
+                 *left_values[l] != *right_values[r];
+        };
+        for (JoinType type : kJoinTypes) {
+          auto options = OptionsFor(type, *left.schema(), *right.schema(), keys);
+          options.condition = {{keys, Comparison::kLess, keys}, {keys, Comparison::kNotEqual, keys}};
+          options.limits = limits;
+          const auto joined = JoinTables(resources, left, right, options);
+          ASSERT_TRUE(joined.ok()) << joined.status().ToString();
+          ExpectSame(RowsAsStrings(*joined), NaiveJoin(left, right, type, NullKeys::kMatch, keys, false, holds),
+                     "join type " + std::to_string(static_cast<int>(type)) + ", " + std::to_string(keys) + " keys");
+          if (HasFatalFailure()) {
+            return;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(JoinTest, ComparisonsOfTypesThatCannotBeComparedAreRefused) {
+  auto resources = MakeResources();
+  const auto left = testing::RandomTable(resources, 5, 10, SpecFor({arrow::int64()}, 5, arrow::int32()));
+  const auto right = testing::RandomTable(resources, 5, 10, SpecFor({arrow::int64()}, 5, arrow::utf8()));
+  auto options = OptionsFor(JoinType::kInner, *left.schema(), *right.schema(), 1);
+  options.condition = {{1, Comparison::kLess, 1}};
+  const auto status = JoinTables(resources, left, right, options).status();
+  EXPECT_TRUE(status.IsTypeError());
+  EXPECT_NE(status.message().find("the join condition 'payload' < 'payload' compares int32 with string; both have to "
+                                  "be numbers, or both strings, or times of one kind; cast one side"),
+            std::string::npos)
+      << status.message();
+}
+
+TEST(JoinTest, WithoutKeysEveryRowMatchesEveryRow) {
+  auto resources = MakeResources(3);
+  const auto spec = SpecFor({}, 5, arrow::int32());
+  const auto left = testing::RandomTable(resources, 5, 130, spec);
+  const auto right = testing::RandomTable(resources, 6, 90, spec);
+  CheckJoin(resources, left, right, 0);
+  CheckJoin(resources, left, right, 0, false, {.piece_rows = 40, .wave_rows = 50, .task_rows = 9});
+}
+
 TEST(JoinTest, NullKeysMatchOnlyWhenAsked) {
   auto resources = MakeResources();
   RandomSpec spec;
   spec.columns.push_back(RandomColumn{"key", arrow::int64(), 5, 1.0});
   const auto table = testing::RandomTable(resources, 3, 4, spec);
   auto options = OptionsFor(JoinType::kInner, *table.schema(), *table.schema(), 1);
-  EXPECT_EQ(HashJoin(resources, table, table, options)->num_rows(), 16);
+  EXPECT_EQ(JoinTables(resources, table, table, options)->num_rows(), 16);
   options.null_keys = NullKeys::kNeverMatch;
-  EXPECT_EQ(HashJoin(resources, table, table, options)->num_rows(), 0);
+  EXPECT_EQ(JoinTables(resources, table, table, options)->num_rows(), 0);
 }
 
 TEST(JoinTest, SmallBudgetGivesTheSameRows) {
@@ -300,7 +422,8 @@ TEST(JoinTest, ManyRowsAreBuiltSideBySideWithTheSameResult) {
     const auto left = testing::RandomTable(resources, 5, 3000, spec);
     const auto right = testing::RandomTable(resources, 6, 70000, spec);
     const auto joined =
-        HashJoin(resources, left, right, OptionsFor(JoinType::kFull, *left.schema(), *right.schema(), 1)).ValueOrDie();
+        JoinTables(resources, left, right, OptionsFor(JoinType::kFull, *left.schema(), *right.schema(), 1))
+            .ValueOrDie();
     auto rows = RowsAsStrings(joined);
     std::sort(rows.begin(), rows.end());
     if (threads == 1) {
@@ -316,7 +439,7 @@ TEST(JoinTest, KeysOfDifferentTypesAreRefusedByName) {
   const auto left = testing::RandomTable(resources, 5, 10, SpecFor({arrow::int64()}, 5, arrow::int32()));
   const auto right = testing::RandomTable(resources, 5, 10, SpecFor({arrow::utf8()}, 5, arrow::int32()));
   const auto status =
-      HashJoin(resources, left, right, OptionsFor(JoinType::kInner, *left.schema(), *right.schema(), 1)).status();
+      JoinTables(resources, left, right, OptionsFor(JoinType::kInner, *left.schema(), *right.schema(), 1)).status();
   EXPECT_TRUE(status.IsTypeError());
   EXPECT_NE(status.message().find("join key 'key0' is int64 on the left and 'key0' is string on the right"),
             std::string::npos)

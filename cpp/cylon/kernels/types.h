@@ -13,7 +13,10 @@ namespace cylon {
 /// Whether null keys match each other in joins and form a group (NaN always equals NaN, and -0.0 equals 0.0, as keys).
 enum class NullKeys : uint8_t { kMatch, kNeverMatch };
 
-enum class JoinType : uint8_t { kInner, kLeft, kRight, kFull, kSemi, kAnti };
+enum class JoinType : uint8_t { kInner, kLeft, kRight, kFull, kSemi, kAnti, kCross };
+
+/// How two values are compared. Not with a null on either side; NaN as IEEE 754 says.
+enum class Comparison : uint8_t { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual };
 
 enum class AggregateOp : uint8_t {
   kSum,

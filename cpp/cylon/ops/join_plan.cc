@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 
+#include "cylon/kernels/join_condition.h"
+#include "cylon/kernels/sort.h"
 #include "cylon/ops/collective_operator.h"
 
 namespace cylon::internal {
@@ -55,8 +57,33 @@ arrow::Status CheckKeyCounts(const JoinOptions& options) {
                                   OneLine(options.right_keys),
                                   "); keys are matched pairwise; give as many on both sides");
   }
-  if (options.left_keys.empty()) {
-    return arrow::Status::Invalid("a join was given no keys; at least one column of each side has to be named");
+  if (options.type == JoinType::kCross && !options.left_keys.empty()) {
+    return arrow::Status::Invalid("a cross join was given the keys ", OneLine(options.left_keys),
+                                  "; it pairs every row with every row; leave the keys out, or choose another type");
+  }
+  if (options.type != JoinType::kCross && options.left_keys.empty() && options.condition.empty()) {
+    return arrow::Status::Invalid(
+        "a join was given no keys; at least one column of each side has to be named; give keys or a condition, or "
+        "choose a cross join");
+  }
+  return arrow::Status::OK();
+}
+
+/// TypeError where a join that sorts was given a key that has no order.
+arrow::Status CheckOrder(const arrow::Schema& schema, const std::vector<int>& keys) {
+  for (const int key : keys) {
+    const auto& field = schema.field(key);
+    ARROW_ASSIGN_OR_RAISE(auto column, arrow::MakeEmptyArray(field->type()));
+    const auto batch = arrow::RecordBatch::Make(arrow::schema({field}), 0, {std::move(column)});
+    std::vector<uint8_t> bytes;
+    std::vector<int64_t> offsets;
+    const auto status = EncodeSortKeys(*batch, {{0, SortOrder::kAscending, NullPlacement::kLast}}, &bytes, &offsets);
+    if (status.IsNotImplemented()) {
+      return arrow::Status::TypeError("join key '", field->name(), "' is ", field->type()->ToString(),
+                                      ", which has no order; a join by sorting needs keys that can be sorted; choose "
+                                      "the algorithm 'hash'");
+    }
+    ARROW_RETURN_NOT_OK(status);
   }
   return arrow::Status::OK();
 }
@@ -103,6 +130,21 @@ arrow::FieldVector CastFields(const arrow::Schema& schema,
     }
   }
   return fields;
+}
+
+/// The condition's columns; TypeError where they cannot be compared.
+arrow::Status PlanCondition(const arrow::Schema& left, const arrow::Schema& right, const JoinOptions& options,
+                            JoinKernelOptions* kernel) {
+  for (const auto& comparison : options.condition) {
+    ARROW_ASSIGN_OR_RAISE(const auto left_index,
+                          FindColumns(left, {comparison.left}, "condition column", "the left table"));
+    ARROW_ASSIGN_OR_RAISE(const auto right_index,
+                          FindColumns(right, {comparison.right}, "condition column", "the right table"));
+    ARROW_RETURN_NOT_OK(
+        CheckComparable(*left.field(left_index[0]), comparison.comparison, *right.field(right_index[0])));
+    kernel->condition.push_back({left_index[0], comparison.comparison, right_index[0]});
+  }
+  return arrow::Status::OK();
 }
 
 /// Result columns and their names. Pads: which side may be filled with nulls.
@@ -203,6 +245,8 @@ const char* JoinTypeName(JoinType type) {
       return "semi";
     case JoinType::kAnti:
       return "anti";
+    case JoinType::kCross:
+      return "cross";
   }
   return "unknown";
 }
@@ -212,6 +256,7 @@ arrow::Result<JoinPlan> PlanJoin(const arrow::Schema& left, const arrow::Schema&
   JoinPlan plan;
   plan.kernel.type = options.type;
   plan.kernel.null_keys = options.null_keys;
+  plan.kernel.limits = options.limits;
   // A key may be named twice when it meets two columns of the other side, so each is looked up alone.
   for (size_t i = 0; i < options.left_keys.size(); ++i) {
     ARROW_ASSIGN_OR_RAISE(auto left_index, FindColumns(left, {options.left_keys[i]}, "join key", "the left table"));
@@ -221,6 +266,10 @@ arrow::Result<JoinPlan> PlanJoin(const arrow::Schema& left, const arrow::Schema&
   }
   ARROW_RETURN_NOT_OK(CheckKeyTypes(left, plan.kernel.left_keys, "join key"));
   ARROW_RETURN_NOT_OK(CheckKeyTypes(right, plan.kernel.right_keys, "join key"));
+  if (options.algorithm == JoinAlgorithm::kSort) {
+    plan.kernel.algorithm = JoinAlgorithm::kSort;
+    ARROW_RETURN_NOT_OK(CheckOrder(left, plan.kernel.left_keys));
+  }
   ARROW_RETURN_NOT_OK(PlanCasts(left, right, options, &plan));
   const auto left_fields = CastFields(left, plan.left_casts);
   const auto right_fields = CastFields(right, plan.right_casts);
@@ -231,6 +280,7 @@ arrow::Result<JoinPlan> PlanJoin(const arrow::Schema& left, const arrow::Schema&
                                       "' among them; cast them to one type first");
     }
   }
+  ARROW_RETURN_NOT_OK(PlanCondition(*arrow::schema(left_fields), *arrow::schema(right_fields), options, &plan.kernel));
   ARROW_RETURN_NOT_OK(PlanOutput(left_fields, right_fields, options, &plan));
   return plan;
 }

@@ -108,6 +108,62 @@ void ExpectLikeNaive(const WorldCase& world, const std::vector<JoinCase>& cases)
   }
 }
 
+/// Conditions with and without keys, and cross joins: sums of what each pair of rows gives, over all ranks.
+struct ConditionCase {
+  JoinType type;
+  bool keyed;
+};
+
+/// Rows {k, v} with v compared, and what a join of them gives, by definition.
+Rows ConditionalRows(const Rows& left, const Rows& right, const ConditionCase& join) {
+  Rows out;
+  std::vector<bool> matched(right.size(), false);
+  const bool once = join.type == JoinType::kSemi || join.type == JoinType::kAnti;
+  for (const auto& a : left) {
+    bool found = false;
+    for (size_t j = 0; j < right.size(); ++j) {
+      const auto& b = right[j];
+      const bool holds = join.type == JoinType::kCross || (!a[1].is_null() && !b[1].is_null() && a[1] < b[1]);
+      if (holds && (!join.keyed || a[0] == b[0])) {
+        found = true;
+        matched[j] = true;
+        if (!once) {
+          out.push_back({a[0], a[1], b[0], b[1]});
+        }
+      }
+    }
+    if (once && found == (join.type == JoinType::kSemi)) {
+      out.push_back(a);
+    } else if (!found && (join.type == JoinType::kLeft || join.type == JoinType::kFull)) {
+      out.push_back({a[0], a[1], {}, {}});
+    }
+  }
+  for (size_t j = 0; j < right.size(); ++j) {
+    if (!matched[j] && (join.type == JoinType::kRight || join.type == JoinType::kFull)) {
+      out.push_back({{}, {}, right[j][0], right[j][1]});
+    }
+  }
+  return Sorted(out);
+}
+
+/// One side is many times the other, most of whose keys it lacks, and a third of its rows have one key.
+JoinCase Skewed(JoinType join_type, bool left_large, uint64_t seed, int ranks) {
+  const testing::RandomSpec large = {{{"key", arrow::int64(), 400, 0.05, true}, {"a", arrow::int32(), 1000, 0.1}}, 40};
+  const testing::RandomSpec small = {{{"key", arrow::int64(), 40, 0.05, false}, {"b", arrow::utf8(), 40, 0.2}}, 25};
+  JoinCase out{RandomInput(left_large ? large : small, seed, ranks, left_large ? 900 : 70),
+               RandomInput(left_large ? small : large, seed + 1, ranks, left_large ? 70 : 900),
+               {},
+               {0},
+               {0},
+               {true}};
+  out.options.type = join_type;
+  out.options.left_keys = {"key"};
+  out.options.right_keys = {"key"};
+  out.options.null_keys = seed % 2 == 0 ? NullKeys::kMatch : NullKeys::kNeverMatch;
+  out.options.limits.look_rows = 1;
+  return out;
+}
+
 class JoinWorldTest : public ::testing::TestWithParam<WorldCase> {};
 
 TEST_P(JoinWorldTest, EveryKeyTypeJoinsAsTheNaiveJoinDoes) {
@@ -116,6 +172,17 @@ TEST_P(JoinWorldTest, EveryKeyTypeJoinsAsTheNaiveJoinDoes) {
   for (const auto& type : testing::KeyTypesFor(GetParam())) {
     ++seed;
     cases.push_back(OneKey(type, kJoinTypes[seed % 6], seed, GetParam().ranks));
+  }
+  ExpectLikeNaive(GetParam(), cases);
+}
+
+TEST_P(JoinWorldTest, HeavyKeysAndRowsThatAreKeptBackDoNotChangeTheResult) {
+  std::vector<JoinCase> cases;
+  uint64_t seed = 300;
+  for (const auto type : kJoinTypes) {
+    for (const bool left_large : {false, true}) {
+      cases.push_back(Skewed(type, left_large, seed += 4, GetParam().ranks));  // seeds that spread rows over all ranks
+    }
   }
   ExpectLikeNaive(GetParam(), cases);
 }
@@ -129,6 +196,42 @@ TEST_P(JoinWorldTest, EveryJoinTypeJoinsOnSeveralKeysWithNestedPayload) {
     }
   }
   ExpectLikeNaive(GetParam(), cases);
+}
+
+TEST_P(JoinWorldTest, ConditionsJoinAsTheNaiveJoinDoesWithAndWithoutKeys) {
+  const int ranks = GetParam().ranks;
+  std::vector<ConditionCase> cases = {{JoinType::kCross, false}};
+  for (const auto type : kJoinTypes) {
+    cases.push_back({type, true});
+    cases.push_back({type, false});
+  }
+  const RandomInput left({{{"k", arrow::int32(), 5, 0.2}, {"v", arrow::int64(), 30, 0.2}}, 20}, 4, ranks, 50);
+  const RandomInput right({{{"l", arrow::int32(), 5, 0.2}, {"w", arrow::int64(), 30, 0.2}}, 20}, 5, ranks, 40);
+  std::vector<Gathered> results(cases.size(), Gathered(ranks));
+  ExpectAllOk(MakeWorld(GetParam()), [&](Context& context) -> arrow::Status {
+    for (size_t i = 0; i < cases.size(); ++i) {
+      JoinOptions options;
+      options.type = cases[i].type;
+      if (cases[i].keyed) {
+        options.left_keys = {"k"};
+        options.right_keys = {"l"};
+      }
+      if (cases[i].type != JoinType::kCross) {
+        options.condition = {{"v", Comparison::kLess, "w"}};
+      }
+      ARROW_ASSIGN_OR_RAISE(const auto joined, Join(context, left.Part(context.resources(), context.rank()),
+                                                    right.Part(context.resources(), context.rank()), options));
+      results[i].Set(context.rank(), RowsOf(joined));
+    }
+    return arrow::Status::OK();
+  });
+  const auto resources = testing::TestResources();
+  for (size_t i = 0; i < cases.size(); ++i) {
+    testing::ExpectRows(Sorted(results[i].InOrder()),
+                        ConditionalRows(left.Whole(resources), right.Whole(resources), cases[i]),
+                        "join type " + std::to_string(static_cast<int>(cases[i].type)) +
+                            (cases[i].keyed ? " with keys" : " without keys"));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Worlds, JoinWorldTest, ::testing::ValuesIn(AllWorlds()),
@@ -216,7 +319,56 @@ TEST_F(JoinTest, NamesThatClashWithSuffixesAreRefused) {
 TEST_F(JoinTest, KeysHaveToBePairs) {
   EXPECT_THAT(JoinHere(left_, right_, On({"k"}, {"k", "v"})).status().message(),
               HasSubstr("1 left keys (k) and 2 right keys"));
-  EXPECT_THAT(JoinHere(left_, right_, On({}, {})).status().message(), HasSubstr("no keys"));
+  EXPECT_THAT(JoinHere(left_, right_, On({}, {})).status().message(),
+              HasSubstr("a join was given no keys; at least one column of each side has to be named; give keys or a "
+                        "condition, or choose a cross join"));
+}
+
+TEST_F(JoinTest, KeysWithoutOrderAreNotSorted) {
+  const auto table = Table::Empty(resources_, arrow::schema({arrow::field("k", arrow::month_interval())}));
+  auto options = On({"k"}, {"k"});
+  EXPECT_TRUE(JoinHere(table, table, options).ok());
+  options.algorithm = JoinAlgorithm::kSort;
+  const auto status = JoinHere(table, table, options).status();
+  EXPECT_TRUE(status.IsTypeError()) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("join key 'k' is month_interval, which has no order; a join by sorting needs "
+                                          "keys that can be sorted; choose the algorithm 'hash'"));
+}
+
+TEST_F(JoinTest, SortedSidesComeOutSorted) {
+  const auto left = IntTable(resources_, {"k", "v"}, {{1, 2, 2, 5, 9}, {1, 2, 3, 4, 5}});
+  const auto right = IntTable(resources_, {"k", "w"}, {{2, 2, 5, 7}, {6, 7, 8, 9}});
+  ASSERT_OK_AND_ASSIGN(const auto joined, JoinHere(left, right, On({"k"}, {"k"})));
+  const auto rows = RowsOf(joined);
+  EXPECT_EQ(rows.size(), 5u);
+  EXPECT_TRUE(std::is_sorted(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a[0] < b[0]; }));
+}
+
+TEST_F(JoinTest, CrossJoinsPairEveryRowAndHaveNoKeys) {
+  ASSERT_OK_AND_ASSIGN(const auto crossed, JoinHere(left_, right_, On({}, {}, JoinType::kCross)));
+  EXPECT_THAT(crossed.schema()->field_names(), ElementsAre("k_x", "v_x", "only", "k_y", "v_y", "q"));
+  EXPECT_EQ(crossed.num_rows(), 9);
+  const auto status = JoinHere(left_, right_, On({"k"}, {"k"}, JoinType::kCross)).status();
+  EXPECT_TRUE(status.IsInvalid()) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("a cross join was given the keys k; it pairs every row with every row; leave "
+                                          "the keys out, or choose another type"));
+}
+
+TEST_F(JoinTest, ConditionOnAMissingColumnNamesTheColumnsThereAre) {
+  auto options = On({"k"}, {"k"});
+  options.condition = {{"v", Comparison::kLess, "z"}};
+  const auto status = JoinHere(left_, right_, options).status();
+  EXPECT_TRUE(status.IsKeyError()) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("condition column 'z' is not a column of the right table; it has k, v, q"));
+}
+
+TEST_F(JoinTest, ConditionOnColumnsThatCannotBeComparedSaysWhich) {
+  auto options = On({}, {});
+  options.condition = {{"v", Comparison::kLess, "text"}};
+  const auto text = Table::Empty(resources_, arrow::schema({arrow::field("text", arrow::utf8())}));
+  const auto status = JoinHere(left_, text, options).status();
+  EXPECT_TRUE(status.IsTypeError()) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("the join condition 'v' < 'text' compares int64 with string; both have to "));
 }
 
 /// A dictionary and plain strings, or strings of other widths, of the same values match.

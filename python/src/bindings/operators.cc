@@ -90,16 +90,29 @@ Table CastTable(const Table& table, const std::vector<std::pair<std::string, nb:
 
 Table JoinTables(Context& context, const Table& left, const Table& right, const std::string& how,
                  const std::vector<std::string>& left_keys, const std::vector<std::string>& right_keys,
-                 bool match_nulls, const std::pair<std::string, std::string>& suffixes, const std::string& algorithm) {
+                 bool match_nulls, const std::pair<std::string, std::string>& suffixes, const std::string& algorithm,
+                 const std::vector<std::tuple<std::string, std::string, std::string>>& condition) {
   JoinOptions options;
+  for (const auto& [left_column, sign, right_column] : condition) {
+    const auto comparison = Choose<Comparison>("condition", sign,
+                                               {{"==", Comparison::kEqual},
+                                                {"!=", Comparison::kNotEqual},
+                                                {"<", Comparison::kLess},
+                                                {"<=", Comparison::kLessEqual},
+                                                {">", Comparison::kGreater},
+                                                {">=", Comparison::kGreaterEqual}});
+    options.condition.push_back({left_column, comparison, right_column});
+  }
   options.type = Choose<JoinType>("how", how,
                                   {{"inner", JoinType::kInner},
                                    {"left", JoinType::kLeft},
                                    {"right", JoinType::kRight},
                                    {"outer", JoinType::kFull},
                                    {"semi", JoinType::kSemi},
-                                   {"anti", JoinType::kAnti}});
-  options.algorithm = Choose<JoinAlgorithm>("algorithm", algorithm, {{"hash", JoinAlgorithm::kHash}});
+                                   {"anti", JoinType::kAnti},
+                                   {"cross", JoinType::kCross}});
+  options.algorithm = Choose<std::optional<JoinAlgorithm>>(
+      "algorithm", algorithm, {{"auto", std::nullopt}, {"hash", JoinAlgorithm::kHash}, {"sort", JoinAlgorithm::kSort}});
   options.left_keys = left_keys;
   options.right_keys = right_keys;
   options.null_keys = match_nulls ? NullKeys::kMatch : NullKeys::kNeverMatch;
@@ -151,7 +164,7 @@ Table FilterTable(Context& context, const Table& table, const Table& mask) {
 void BindOperators(nb::module_& module) {
   module.def("join", &JoinTables, nb::arg("context"), nb::arg("left"), nb::arg("right"), nb::arg("how"),
              nb::arg("left_keys"), nb::arg("right_keys"), nb::arg("match_nulls"), nb::arg("suffixes"),
-             nb::arg("algorithm"));
+             nb::arg("algorithm"), nb::arg("condition"));
   module.def("group_by", &GroupTable, nb::arg("context"), nb::arg("table"), nb::arg("keys"), nb::arg("aggregates"),
              nb::arg("drop_null_keys"), nb::arg("sort"));
   module.def("aggregate", &AggregateTable, nb::arg("context"), nb::arg("table"), nb::arg("aggregates"));

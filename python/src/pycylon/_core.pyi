@@ -52,6 +52,7 @@ def join(
     match_nulls: bool,
     suffixes: tuple[str, str],
     algorithm: str,
+    condition: list[tuple[str, str, str]],
 ) -> Table: ...
 def group_by(
     context: Context,

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["DataFrame", "concat"]
 
 Label = str | int
-How = Literal["inner", "left", "right", "outer", "semi", "anti"]
+How = Literal["inner", "left", "right", "outer", "semi", "anti", "cross"]
+Comparison = tuple[Label, Literal["==", "!=", "<", "<=", ">", ">="], Label]
 
 
 class DataFrame:
@@ -255,8 +256,9 @@ class DataFrame:
         left_on: Label | Sequence[Label] | None = None,
         right_on: Label | Sequence[Label] | None = None,
         suffixes: tuple[str, str] = ("_x", "_y"),
-        algorithm: Literal["hash"] = "hash",
+        algorithm: Literal["auto", "hash", "sort"] = "auto",
         null_keys: Literal["match", "never"] = "match",
+        condition: Comparison | Sequence[Comparison] = (),
         env: CylonEnv | None = None,
     ) -> DataFrame:
         """Join with `right`. Collective when distributed.
@@ -264,15 +266,23 @@ class DataFrame:
         Parameters
         ----------
         right : DataFrame
-        how : {'inner', 'left', 'right', 'outer', 'semi', 'anti'}
-            ``semi`` keeps the left rows that have a match, ``anti`` those that have none.
+        how : {'inner', 'left', 'right', 'outer', 'semi', 'anti', 'cross'}
+            ``semi`` keeps the left rows that have a match, ``anti`` those that have none; ``cross`` pairs every row
+            with every row and has no keys.
         on, left_on, right_on : str, int or list, optional
-            Keys: a name, or a position where there is no such name. Without any, the columns that both have.
+            Keys: a name, or a position where there is no such name. Without any, the columns that both have; an empty
+            list, or no columns in common, where there is a condition: no keys.
         suffixes : (str, str)
             For columns that both have and that are not keys.
-        algorithm : {'hash'}
+        algorithm : {'auto', 'hash', 'sort'}
+            How equal keys are found: by hash, or by sorting both sides and going through them at the same time, which
+            ``auto`` does where they are sorted already.
         null_keys : {'match', 'never'}
             Whether null keys match each other; ``match`` is what pandas does.
+        condition : (left column, comparison, right column), or a list of them
+            What a pair of rows has to fulfil beside equal keys, all of it: ``('start', '<=', 'time')`` compares the
+            left frame's ``start`` with the right one's ``time``. A comparison with a null does not hold. A row without
+            a pair that fulfils it has no match.
         env : CylonEnv, optional
 
         Returns
@@ -285,7 +295,7 @@ class DataFrame:
         KeyError
             For an unknown column.
         TypeError
-            For keys of different types; the message says how to cast.
+            For keys of different types, the message says how to cast; for columns that cannot be compared.
         ValueError
             For names that clash, or arguments that contradict each other.
 
@@ -295,13 +305,17 @@ class DataFrame:
         >>> left = cy.DataFrame({'k': [1, 2], 'a': ['x', 'y']})
         >>> left.merge(cy.DataFrame({'k': [2, 3], 'b': [True, False]}), on='k').to_dict()
         {'k': [2], 'a': ['y'], 'b': [True]}
+        >>> shifts = cy.DataFrame({'name': ['early', 'late'], 'start': [6, 14], 'end': [14, 22]})
+        >>> calls = cy.DataFrame({'time': [7, 15, 23]})
+        >>> during = [('start', '<=', 'time'), ('end', '>', 'time')]
+        >>> shifts.merge(calls, how='left', condition=during).sort_values('start').to_dict()
+        {'name': ['early', 'late'], 'start': [6, 14], 'end': [14, 22], 'time': [7, 15]}
         """
         if not isinstance(right, DataFrame):
             raise TypeError(f"merge needs a DataFrame on the right, not {type(right).__name__}; wrap it in DataFrame")
-        if how not in ("inner", "left", "right", "outer", "semi", "anti"):
-            raise ValueError(f"how={how!r} is not one of 'inner', 'left', 'right', 'outer', 'semi', 'anti'")
         if null_keys not in ("match", "never"):
             raise ValueError(f"null_keys={null_keys!r} is not 'match' or 'never'")
+        comparisons = self._comparisons(right, condition)
         if on is not None:
             if left_on is not None or right_on is not None:
                 raise ValueError("give either on=, or left_on= and right_on=, not both")
@@ -310,9 +324,11 @@ class DataFrame:
             left_keys, right_keys = self._labels(left_on), right._labels(right_on)
         elif left_on is not None or right_on is not None:
             raise ValueError("left_on= and right_on= go together")
+        elif how == "cross":
+            left_keys = right_keys = []
         else:
             left_keys = right_keys = [name for name in self.columns if name in right.columns]
-            if not left_keys:
+            if not left_keys and not comparisons:
                 raise ValueError(
                     f"no columns in common: {self.columns} and {right.columns}; give left_on= and right_on="
                 )
@@ -327,8 +343,24 @@ class DataFrame:
             null_keys == "match",
             suffixes,
             algorithm,
+            comparisons,
         )
         return self._result(table, env)
+
+    def _comparisons(
+        self, right: DataFrame, condition: Comparison | Sequence[Comparison]
+    ) -> list[tuple[str, str, str]]:
+        """Names of the columns that `condition` compares, and how."""
+        listed = [condition] if isinstance(condition, tuple) and condition else list(condition)
+        out = []
+        for comparison in listed:
+            if len(comparison) != 3:
+                raise ValueError(
+                    f"condition={condition!r} is not (left column, comparison, right column), or a list of these; "
+                    "write for example ('start', '<=', 'time')"
+                )
+            out.append((self._labels(comparison[0])[0], comparison[1], right._labels(comparison[2])[0]))
+        return out
 
     def groupby(
         self,
