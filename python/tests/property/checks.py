@@ -83,10 +83,12 @@ def check_unique(whole: pa.Table, subset: Sequence[str], keep: str | bool, setti
 def check_groups(whole: pa.Table, keys: Sequence[str], dropna: bool, ordered: bool, setting: Setting) -> None:
     """The groups, each with the key that came first, and every aggregate of columns n (numbers) and v (anything)."""
     split = parts(whole, setting.cuts[0])
+    truthless = pa.types.is_decimal(whole.schema.field("n").type)  # decimals have no any and all
+    moments = [function for function in MOMENTS if not (truthless and function in ("any", "all"))]
 
     def body(env: cy.CylonEnv) -> pa.Table:
         grouped = cy.DataFrame(split[env.rank], env=env).groupby(list(keys), sort=ordered, dropna=dropna)
-        named = {f"n_{function}": ("n", function) for function in MOMENTS}
+        named = {f"n_{function}": ("n", function) for function in moments}
         named |= {f"v_{function}": ("v", function) for function in ORDERED}
         return grouped.agg(size=("i", "size"), row=("i", "min"), **named).to_arrow()
 
@@ -105,6 +107,6 @@ def check_groups(whole: pa.Table, keys: Sequence[str], dropna: bool, ordered: bo
     assert got.column("size").to_pylist() == [len(rows) for rows in expected]
     for name in keys:
         assert_rows(got.column(name), whole.column(name), first)
-    for name, functions in (("n", MOMENTS), ("v", ORDERED)):
+    for name, functions in (("n", moments), ("v", ORDERED)):
         for function in functions:
             assert_aggregate(function, got.column(f"{name}_{function}"), whole.column(name), expected)
