@@ -23,8 +23,8 @@ struct SortOptions {
 
 /// The rows in global order over (rank, row), stable: ties keep the order (rank, row) of the input. Nulls come first or
 /// last whatever the directions, NaN between them and the numbers. Collective.
-/// Splitters by regular sampling (Shi & Schaeffer 1992), ties broken by position, so that one heavy value does not make
-/// one heavy rank.
+/// Ranges come from a sample of every rank's rows; ties are cut by position, so that one heavy value does not make one
+/// heavy rank.
 CYLON_EXPORT arrow::Result<Table> Sort(Context& context, const Table& table, const SortOptions& options);
 
 }  // namespace cylon

@@ -1,4 +1,4 @@
-/// From locally sorted parts to a global order: the distributed half of a sort.
+/// From parts in any order to a global order: the distributed half of a sort.
 #pragma once
 
 #include "cylon/kernels/sort.h"
@@ -6,20 +6,9 @@
 
 namespace cylon::internal {
 
-/// What a locally sorted part says of itself: rows at regular positions, encoded.
-struct SortSamples {
-  std::vector<uint8_t> bytes;    ///< encoded keys, one after another
-  std::vector<int64_t> offsets;  ///< count + 1 entries into bytes
-  std::vector<int64_t> rows;     ///< position of each in its part
-};
-
-/// `count` rows of `sorted` (all of them where it has fewer), each the last of an even share of the part.
-arrow::Result<SortSamples> TakeSamples(const std::shared_ptr<Resources>& resources, const Table& sorted,
-                                       const std::vector<SortKey>& keys, int64_t count);
-
-/// The distributed half, where `sorted` is this rank's part, sorted by `keys`, or why it could not be. Begins with an
-/// agreement on `details` (so nothing collective may have gone before without one) and ends with one.
+/// Rows of this rank's part in global order by `keys`: `part` is this rank's, in any order, or why there is none.
+/// Begins with an agreement on `details` (so nothing collective may have gone before without one) and ends with one.
 arrow::Result<Table> SortAcrossRanks(CollectiveOperator& operation, const std::string& details,
-                                     arrow::Result<Table> sorted, const std::vector<SortKey>& keys);
+                                     arrow::Result<Table> part, const std::vector<SortKey>& keys);
 
 }  // namespace cylon::internal
