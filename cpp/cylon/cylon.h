@@ -11,5 +11,7 @@
 #include "cylon/ops/group_by.h"
 #include "cylon/ops/join.h"
 #include "cylon/ops/rows.h"
+#include "cylon/ops/set_operations.h"
 #include "cylon/ops/sort.h"
+#include "cylon/ops/top_k.h"
 #include "cylon/table/table.h"

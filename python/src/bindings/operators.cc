@@ -145,6 +145,24 @@ Table SortRows(Context& context, const Table& table, const std::vector<std::pair
   return WithoutGil([&] { return Sort(context, table, options); });
 }
 
+Table TopRows(Context& context, const Table& table, const std::vector<std::pair<std::string, bool>>& by, int64_t count,
+              const std::string& keep) {
+  SortOptions options;
+  for (const auto& [name, ascending] : by) {
+    options.by.push_back({name, ascending ? SortOrder::kAscending : SortOrder::kDescending});
+  }
+  const KeepTies ties =
+      Choose<KeepTies>("keep", keep, {{"first", KeepTies::kFirst}, {"last", KeepTies::kLast}, {"all", KeepTies::kAll}});
+  return WithoutGil([&] { return TopK(context, table, options, count, ties); });
+}
+
+Table CombineSets(Context& context, const Table& left, const Table& right, const std::string& operation) {
+  using Operation = arrow::Result<Table> (*)(Context&, const Table&, const Table&);
+  const auto chosen = Choose<Operation>("operation", operation,
+                                        {{"union", &Union}, {"intersect", &Intersect}, {"subtract", &Subtract}});
+  return WithoutGil([&] { return chosen(context, left, right); });
+}
+
 Table UniqueTable(Context& context, const Table& table, const std::vector<std::string>& columns,
                   const std::string& keep) {
   const Keep which =
@@ -169,6 +187,8 @@ void BindOperators(nb::module_& module) {
              nb::arg("drop_null_keys"), nb::arg("sort"));
   module.def("aggregate", &AggregateTable, nb::arg("context"), nb::arg("table"), nb::arg("aggregates"));
   module.def("sort", &SortRows, nb::arg("context"), nb::arg("table"), nb::arg("by"), nb::arg("nulls_first"));
+  module.def("top_k", &TopRows, nb::arg("context"), nb::arg("table"), nb::arg("by"), nb::arg("count"), nb::arg("keep"));
+  module.def("combine_sets", &CombineSets, nb::arg("context"), nb::arg("left"), nb::arg("right"), nb::arg("operation"));
   module.def("unique", &UniqueTable, nb::arg("context"), nb::arg("table"), nb::arg("columns"), nb::arg("keep"));
   module.def("filter", &FilterTable, nb::arg("context"), nb::arg("table"), nb::arg("mask"));
   module.def(

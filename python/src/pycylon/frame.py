@@ -429,6 +429,63 @@ class DataFrame:
         pairs = list(zip(names, directions, strict=True))
         return self._result(_core.sort(self._context(env), self._table, pairs, na_position == "first"), env)
 
+    def nlargest(
+        self,
+        n: int,
+        columns: Label | Sequence[Label],
+        keep: Literal["first", "last", "all"] = "first",
+        env: CylonEnv | None = None,
+    ) -> DataFrame:
+        """Return the `n` rows with the largest values in `columns`, largest first, missing values last.
+
+        All of them on rank 0: every rank finds its own in one pass, and only those travel. Collective when distributed.
+
+        Parameters
+        ----------
+        n : int
+        columns : str, int or list
+            Anything that can be sorted by, not only numbers as in pandas.
+        keep : {'first', 'last', 'all'}
+            Which of the rows that equal the last one: the first or the last of the frame's, or all, however many.
+        env : CylonEnv, optional
+        """
+        return self._top(n, columns, False, keep, env)
+
+    def nsmallest(
+        self,
+        n: int,
+        columns: Label | Sequence[Label],
+        keep: Literal["first", "last", "all"] = "first",
+        env: CylonEnv | None = None,
+    ) -> DataFrame:
+        """Return the `n` rows with the smallest values in `columns`, smallest first; otherwise as `nlargest`."""
+        return self._top(n, columns, True, keep, env)
+
+    def _top(
+        self, n: int, columns: Label | Sequence[Label], ascending: bool, keep: str, env: CylonEnv | None
+    ) -> DataFrame:
+        by = [(name, ascending) for name in self._labels(columns)]
+        return self._result(_core.top_k(self._context(env), self._table, by, max(n, 0), keep), env)
+
+    def union(self, other: DataFrame, env: CylonEnv | None = None) -> DataFrame:
+        """Return every row of either frame once, in the order of `concat`. Collective when distributed.
+
+        Frames have the same columns and types in the same order. Null equals null and NaN equals NaN. All rows, equal
+        ones too, is `concat`.
+        """
+        return self._combine(other, "union", env)
+
+    def intersect(self, other: DataFrame, env: CylonEnv | None = None) -> DataFrame:
+        """Return every row that both frames have, once, in no particular order. Otherwise as `union`."""
+        return self._combine(other, "intersect", env)
+
+    def subtract(self, other: DataFrame, env: CylonEnv | None = None) -> DataFrame:
+        """Return every row that `other` does not have, once, in no particular order. Otherwise as `union`."""
+        return self._combine(other, "subtract", env)
+
+    def _combine(self, other: DataFrame, operation: str, env: CylonEnv | None) -> DataFrame:
+        return self._result(_core.combine_sets(self._context(env), self._table, other._table, operation), env)
+
     def drop_duplicates(
         self,
         subset: Label | Sequence[Label] | None = None,
