@@ -64,9 +64,9 @@ class ExactNumbers : public GroupStates {
     for (int64_t i = 0; i < columns[0].count; ++i) {
       State from;
       from.count = static_cast<int64_t>(columns[0].words[i]);
-      std::memcpy(&from.sum, columns[1].column->Bytes(i).data(), sizeof(ExactSum));
+      ReadSum(columns[1], i, &from.sum);
       if constexpr (kMoments) {
-        std::memcpy(&from.squares, columns[2].column->Bytes(i).data(), sizeof(ExactSum));
+        ReadSum(columns[2], i, &from.squares);
       }
       MergeOne(&states_[groups[i]], from);
     }
@@ -121,6 +121,10 @@ class ExactNumbers : public GroupStates {
   int64_t group_bytes() const override { return sizeof(State); }
 
  private:
+  static void ReadSum(const ValueBlock& values, int64_t i, ExactSum* sum) {
+    const auto bytes = values.column->Bytes(i);
+    std::memcpy(sum, bytes.data(), bytes.size());
+  }
   static void AddInteger(State* state, uint64_t size, bool negative) {
     state->sum.AddInteger(size, negative);
     if constexpr (kMoments) {

@@ -249,7 +249,8 @@ class Numbers : public GroupStates {
       sum->sum = std::bit_cast<double>(columns[(*column)++].words[row]);
       sum->error = std::bit_cast<double>(columns[(*column)++].words[row]);
     } else {
-      std::memcpy(sum, columns[(*column)++].column->Bytes(row).data(), sizeof(*sum));
+      const auto bytes = columns[(*column)++].column->Bytes(row);
+      std::memcpy(sum, bytes.data(), bytes.size());  // 16, as of any decimal128
     }
   }
 

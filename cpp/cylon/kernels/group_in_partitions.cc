@@ -269,7 +269,7 @@ arrow::Status PartitionGrouping::Deal(const Table& input, int64_t expected_group
   RadixPlan radix;
   radix.keys = plan_.keys;
   radix.form = form_;
-  int64_t row_bytes = 8 * (form_ == KeyForm::kTwoWords ? 2 : 1);
+  int64_t row_bytes = form_ == KeyForm::kTwoWords ? 16 : 8;
   for (const auto& columns : plan_.inputs) {
     for (int column : columns) {
       const auto& type = *schema_.field(column)->type();
