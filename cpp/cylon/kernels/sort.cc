@@ -113,8 +113,10 @@ arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, cons
     return input;
   }
   // Beside a row itself: its words, its number and place in the order, a copy on the way, and one in the result.
-  const int64_t row_bytes = 2 * RowBytes(input) + (is_word ? 32 : 96);
-  if (!TooLargeForMemory(*resources, input.num_rows() * row_bytes) && input.num_rows() <= kMostRunRows) {
+  const int64_t row_bytes = 2 * RowBytes(input) + (is_word ? 16 : 96);
+  // That is all there is, so it may be half of the budget, where other kernels, which grow, begin to cut at a quarter.
+  const int64_t limit = resources->memory()->limit();
+  if (input.num_rows() * row_bytes <= limit / 2 && input.num_rows() <= kMostRunRows) {
     SortRun run(resources, input.schema(), keys);
     for (const auto& chunk : input.chunks()) {
       ARROW_ASSIGN_OR_RAISE(const auto batch, chunk->Pin());
@@ -124,9 +126,8 @@ arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, cons
     ARROW_RETURN_NOT_OK(run.SortInto(MorselRows(*resources, RowBytes(input)), &out));
     return out.Finish();
   }
-  // Runs that take an eighth of the budget to sort; in chunks so small that a merge holds one of each of 64 runs in a
-  // quarter too.
-  const int64_t limit = resources->memory()->limit();
+  // Runs that take an eighth of the budget to sort; in chunks so small that a merge holds one of each of 64 runs in an
+  // eighth.
   const int64_t run_rows = std::clamp<int64_t>(limit / 8 / row_bytes, 64, kMostRunRows);
   const int64_t piece_rows = std::clamp<int64_t>(limit / 512 / RowBytes(input), 16, resources->options().morsel_rows);
   std::vector<Table> runs;

@@ -20,9 +20,9 @@ struct SortKey {
 CYLON_EXPORT arrow::Status EncodeSortKeys(const arrow::RecordBatch& batch, const std::vector<SortKey>& keys,
                                           std::vector<uint8_t>* bytes, std::vector<int64_t>* offsets);
 
-/// Sorted; always stable, since that costs nothing here. What is sorted already comes back as it is. Else rows are dealt
-/// to partitions that fit the cache, by the leading bits of their keys, and ordered there by radix (SortRun). Larger
-/// than a quarter of the budget: sorted runs go to disk and are merged.
+/// Sorted; always stable, since that costs nothing here. What is sorted already comes back as it is. Else rows are
+/// dealt to partitions that fit the cache, by the leading bits of their keys, and ordered there by radix (SortRun).
+/// What takes more than half of the budget to sort: sorted runs go to disk and are merged.
 CYLON_EXPORT arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, const Table& input,
                                             const std::vector<SortKey>& keys);
 

@@ -203,11 +203,11 @@ class Sorting {
     });
   }
 
-  /// Columns of values of type T that are dealt together. The first may be made block by block.
+  /// Columns of values of type T, two at a time.
   template <typename T>
   class Dealer {
    public:
-    Dealer(const std::vector<T*>& out, const std::vector<uint64_t>& places) : out_(out) {
+    Dealer(const std::vector<T*>& out, const std::vector<uint64_t>& places) {
       size_t k = 0;
       for (; k + 2 <= out.size(); k += 2) {
         pairs_.emplace_back(std::array<T*, 2>{out[k], out[k + 1]}, places);
@@ -234,7 +234,6 @@ class Sorting {
     }
 
    private:
-    std::vector<T*> out_;
     std::vector<RadixScatter<T, 2>> pairs_;
     std::vector<RadixScatter<T, 1>> single_;
   };

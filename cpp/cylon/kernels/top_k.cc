@@ -74,7 +74,8 @@ class Collector {
       // Later rows that equal the last one do not push it out.
       const RangeCut cut{encoded.key(0), with_ties_ ? std::numeric_limits<int64_t>::max() : -1};
       ARROW_ASSIGN_OR_RAISE(auto ranges, SortRanges::Make(*schema_, keys_, {cut}));
-      ranges_.assign(1, std::move(ranges));
+      ranges_.clear();
+      ranges_.push_back(std::move(ranges));
       int64_t wanted = count_;
       if (with_ties_) {
         ARROW_ASSIGN_OR_RAISE(wanted, RowsUpToCut());
