@@ -13,7 +13,6 @@
 #include <unordered_map>
 
 #include "cylon/base/export.h"
-#include "cylon/base/page_recycler.h"
 
 namespace cylon {
 
@@ -30,10 +29,6 @@ class CYLON_EXPORT Spillable {
 /// An arrow::MemoryPool with a limit. Thread-safe. An allocation that would exceed the limit first spills registered
 /// spillables, oldest first; when that is not enough it fails with OutOfMemory and a message that has the sizes and a
 /// hint (raise CYLON_MEMORY, use more ranks).
-///
-/// From 16 MiB up, buffers are regions of a PageRecycler: the whole region is counted, and what is kept of freed ones
-/// lies within the limit too, but is given up before anything is spilled or refused. Smaller buffers, and larger ones
-/// whose region does not fit where they themselves do, come from `parent`.
 class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
  public:
   /// Gives up a budget that Make made: it goes with its last buffer, at once where none is out.
@@ -51,12 +46,6 @@ class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
   ~MemoryBudget() override;
 
   int64_t limit() const { return limit_; }
-
-  /// Bytes of freed regions that wait to be used again: in nobody's way, and not in bytes_allocated().
-  int64_t kept() const { return recycler_.kept(); }
-
-  /// What counts against the limit: bytes_allocated(), and what is kept.
-  int64_t held() const { return held_.load(std::memory_order_relaxed); }
 
   /// Bytes that may still be taken without spilling.
   int64_t available() const;
@@ -77,7 +66,6 @@ class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
   arrow::Status Allocate(int64_t size, int64_t alignment, uint8_t** out) override;
   arrow::Status Reallocate(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** data) override;
   void Free(uint8_t* buffer, int64_t size, int64_t alignment) override;
-  /// Gives what is kept back to the system.
   void ReleaseUnused() override;
   int64_t bytes_allocated() const override;
   int64_t max_memory() const override;
@@ -87,28 +75,15 @@ class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
 
  private:
   arrow::Status Take(int64_t bytes);
-  bool TryTake(int64_t bytes, bool reserve);
   bool TryTake(int64_t bytes);
-  void Use(int64_t bytes);
   void Give(int64_t bytes);
-  arrow::Status Obtain(int64_t size, int64_t alignment, uint8_t** out);
-  int64_t RegionLength(const uint8_t* buffer, int64_t size) const;
-  void Dispose(uint8_t* buffer, int64_t size, int64_t alignment);
-  uint8_t* TakeRegion(int64_t length);
-  void FreeRegion(uint8_t* region, int64_t length);
-  arrow::Status ReallocateAtParent(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** data);
-  arrow::Status MoveIntoRegion(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** data);
-  arrow::Status MoveOutOfRegion(int64_t length, int64_t new_size, int64_t alignment, uint8_t** data);
-  arrow::Status ResizeRegion(int64_t length, int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** data);
   void AddBuffer() { holders_.fetch_add(1, std::memory_order_relaxed); }
   void DropHolder();
   arrow::Result<int64_t> SpillUntil(int64_t bytes);
-  arrow::Status Refusal(int64_t bytes, const std::string& reason) const;
-  arrow::Status SystemRefusal(int64_t bytes, const arrow::Status& failure) const;
+  arrow::Status Refusal(int64_t bytes, const arrow::Status& spill_failure) const;
 
   const int64_t limit_;
   arrow::MemoryPool* parent_;
-  std::atomic<int64_t> held_{0};  // never above the limit, except by the reserve
   std::atomic<int64_t> used_{0};
   std::atomic<int64_t> peak_{0};
   std::atomic<int64_t> total_{0};
@@ -120,7 +95,6 @@ class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
   std::list<Spillable*> spillables_;            // oldest first
   std::list<Spillable*>::iterator next_spill_;  // where the walk goes on
   std::unordered_map<Spillable*, std::list<Spillable*>::iterator> places_;
-  PageRecycler recycler_;
 };
 
 }  // namespace cylon
