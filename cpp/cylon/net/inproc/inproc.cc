@@ -140,16 +140,34 @@ class Hub {
   }
 
  private:
+  /// Events of one rank, in the order in which they were sent.
+  struct Line {
+    Event Next() {
+      std::lock_guard<std::mutex> lock(mutex);
+      Event event = std::move(events.front());
+      events.pop_front();
+      return event;
+    }
+    std::mutex mutex;
+    std::deque<Event> events;
+  };
   struct Place {
     std::shared_ptr<End> end;
+    std::shared_ptr<Line> line = std::make_shared<Line>();
     Executor* executor = nullptr;
     bool started = false;
     bool left = false;
     std::deque<Event> early;
   };
 
+  /// An executor keeps the order of one thread's posts only: what it is given inside one of its own tasks may come
+  /// behind what another thread posts later. So a task runs whichever event is first in line.
   static void PostTo(Place& place, Event event) {
-    place.executor->Post([end = place.end, event = std::move(event)]() mutable { std::move(event)(end.get()); });
+    {
+      std::lock_guard<std::mutex> lock(place.line->mutex);
+      place.line->events.push_back(std::move(event));
+    }
+    place.executor->Post([end = place.end, line = place.line] { line->Next()(end.get()); });
   }
 
   std::mutex mutex_;  // held while posting, so that no executor is posted to after its rank has left
