@@ -11,8 +11,8 @@ namespace cylon::grouping {
 
 namespace {
 
-/// Rows that one task takes on, at least. What it gives out is a chunk of up to 2 MiB per column: buffers of a MiB and
-/// more are recycled by the rank's memory, smaller ones cost the first touch of their pages each time.
+/// Rows that one task takes on, at least. What it gives out is a chunk of up to 2 MiB per column: the allocator keeps
+/// freed buffers of that size for the next, while many small ones cost the first touch of their pages each time.
 constexpr int64_t kTaskRows = 1 << 18;
 
 /// Groups that room is made for, over those that the sample lets expect.
