@@ -64,10 +64,11 @@ def key_of(source: Path, settings: bytes) -> str:
     return key.hexdigest()
 
 
-def configure(compiler: str) -> None:
+def configure(compiler: str, tests: bool) -> None:
     """Make the compile commands, for clang, with the headers that nearly every source includes parsed once."""
     python = ROOT / ".venv" / "bin" / "python"
     options = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0", "-DCYLON_BUILD_PYTHON=OFF"]
+    options.append(f"-DCYLON_BUILD_TESTS={'ON' if tests else 'OFF'}")
     options += [f"-DCMAKE_CXX_COMPILER={compiler}", f"-DPython_EXECUTABLE={python}"]
     configured = subprocess.run(
         ["cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja", *options],
@@ -77,7 +78,8 @@ def configure(compiler: str) -> None:
     )
     if configured.returncode != 0:
         sys.exit(f"tidy: cmake could not configure {BUILD}:\n{configured.stdout}{configured.stderr}")
-    built = subprocess.run(["ninja", "-C", str(BUILD), "cylon_pch"], capture_output=True, text=True, check=False)
+    headers = ["cylon_pch", "cylon_test_pch"] if tests else ["cylon_pch"]
+    built = subprocess.run(["ninja", "-C", str(BUILD), *headers], capture_output=True, text=True, check=False)
     if built.returncode != 0:
         sys.exit(f"tidy: the common headers do not compile with {compiler}:\n{built.stdout}{built.stderr}")
 
@@ -139,7 +141,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     began = time.monotonic()
-    configure("clang++-19")
+    configure("clang++-19", tests=arguments.full)
     # The second is what a group does to its sources.
     without = [*([] if arguments.full else SLOW), "bugprone-suspicious-include"]
     options = ["--checks=" + ",".join(f"-{check}" for check in without)]
