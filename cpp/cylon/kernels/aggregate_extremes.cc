@@ -79,8 +79,9 @@ class DecimalExtreme : public Extreme {
   arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
     for (int64_t i = 0; i < values.count; ++i) {
       if (!values.IsNull(i)) {
+        const std::string_view bytes = values.column->Bytes(i);  // as wide as Value
         Value value;
-        std::memcpy(&value, values.column->Bytes(i).data(), sizeof(value));
+        std::memcpy(&value, bytes.data(), bytes.size());
         Take(groups[i], value);
       }
     }
