@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
 from aggregates import MOMENTS, ORDERED, assert_aggregate, sums_fit
 from drawn import Setting, parts
-from oracle import assert_rows, groups, kept, order, pairs
+from oracle import Condition, assert_rows, groups, kept, order, pairs
 
 import pycylon as cy
 
-__all__ = ["check_groups", "check_join", "check_sort", "check_unique"]
+__all__ = ["JoinCase", "check_groups", "check_join", "check_sort", "check_unique"]
 
 
 def _whole(results: list[pa.Table]) -> pa.Table:
@@ -20,30 +21,48 @@ def _whole(results: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(results)
 
 
-def check_join(
-    left: pa.Table, right: pa.Table, keys: Sequence[str], how: str, null_match: bool, setting: Setting
-) -> None:
+@dataclass(frozen=True)
+class JoinCase:
+    """What a merge is asked for."""
+
+    keys: tuple[str, ...]
+    how: str
+    null_match: bool = True
+    condition: tuple[Condition, ...] = ()
+    algorithm: str = "auto"
+
+    def merge(self, left: cy.DataFrame, right: cy.DataFrame) -> cy.DataFrame:
+        on = None if self.how == "cross" else list(self.keys)
+        return left.merge(  # type: ignore[call-overload]
+            right,
+            how=self.how,
+            on=on,
+            null_keys="match" if self.null_match else "never",
+            condition=list(self.condition),
+            algorithm=self.algorithm,
+        )
+
+
+def check_join(left: pa.Table, right: pa.Table, case: JoinCase, setting: Setting) -> None:
     """The rows that belong together, with the columns of both as they were."""
     lefts, rights = parts(left, setting.cuts[0]), parts(right, setting.cuts[1])
 
     def body(env: cy.CylonEnv) -> pa.Table:
-        frame = cy.DataFrame(lefts[env.rank], env=env)
-        other = cy.DataFrame(rights[env.rank])
-        return frame.merge(other, how=how, on=list(keys), null_keys="match" if null_match else "never").to_arrow()  # type: ignore[arg-type]
+        return case.merge(cy.DataFrame(lefts[env.rank], env=env), cy.DataFrame(rights[env.rank])).to_arrow()
 
     got = _whole(setting.run(body))
-    one_side = how in ("semi", "anti")
+    one_side = case.how in ("semi", "anti")
     from_left = got.column("i" if one_side else "i_x").to_pylist()
     from_right = [None] * got.num_rows if one_side else got.column("i_y").to_pylist()
     found = sorted(zip(from_left, from_right, strict=True), key=str)
-    assert found == pairs(left, right, keys, how, null_match)
+    assert found == pairs(left, right, case.keys, case.how, case.null_match, case.condition)
 
-    for name in ("v", "j"):
-        if name not in keys:
+    for name in ("v", "j", "k"):
+        if name not in case.keys:
             assert_rows(got.column(name if one_side else f"{name}_x"), left.column(name), from_left)
             if not one_side:
                 assert_rows(got.column(f"{name}_y"), right.column(name), from_right)
-    for name in keys:
+    for name in case.keys:
         # A row without a match on the left has the key of its right row.
         both = pa.chunked_array([*left.column(name).chunks, *right.column(name).chunks], left.column(name).type)
         places = [r + left.num_rows if li is None else li for li, r in zip(from_left, from_right, strict=True)]

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["assert_rows", "decoded", "groups", "kept", "order", "pairs", "plain_values"]
+__all__ = ["Condition", "assert_rows", "decoded", "groups", "kept", "order", "pairs", "plain_values"]
 
 _connection = duckdb.connect(config={"threads": 1})
 
@@ -60,21 +60,49 @@ def _ask(query: str, **tables: pa.Table) -> list[tuple[Any, ...]]:
 
 
 def _key(whole: pa.Table, keys: Sequence[str]) -> pa.Table:
-    return whole.select([*keys, "i"])
+    return whole.select(list(dict.fromkeys([*keys, "i"])))
+
+
+Condition = tuple[str, str, str]
+
+
+def _compared(left: pa.Table, condition: Condition) -> str:
+    """A comparison as SQL: with a null it does not hold, and with NaN, which DuckDB puts above all, only != does."""
+    one, other = f"l.{condition[0]}", f"r.{condition[2]}"
+    holds = f"{one} {condition[1]} {other}"
+    if not pa.types.is_floating(decoded(left.column(condition[0])).type):
+        return holds
+    some_nan = f"(isnan({one}) OR isnan({other}))"
+    meets = f"({some_nan} OR {holds})" if condition[1] == "!=" else f"(NOT {some_nan} AND {holds})"
+    return f"{one} IS NOT NULL AND {other} IS NOT NULL AND {meets}"
 
 
 def pairs(
-    left: pa.Table, right: pa.Table, keys: Sequence[str], how: str, null_match: bool
+    left: pa.Table,
+    right: pa.Table,
+    keys: Sequence[str],
+    how: str,
+    null_match: bool,
+    condition: Sequence[Condition] = (),
 ) -> list[tuple[int | None, int | None]]:
     """Numbers of the rows that a join brings together, sorted; None where a side has no match."""
-    equal = " AND ".join(f"l.{key} {'IS NOT DISTINCT FROM' if null_match else '='} r.{key}" for key in keys)
-    if how in ("semi", "anti"):
-        negated = "NOT " if how == "anti" else ""
-        query = f"SELECT l.i, NULL FROM l WHERE {negated}EXISTS (SELECT 1 FROM r WHERE {equal})"
-    else:
-        kind = {"inner": "JOIN", "left": "LEFT JOIN", "right": "RIGHT JOIN", "outer": "FULL JOIN"}[how]
-        query = f"SELECT l.i, r.i FROM l {kind} r ON {equal}"
-    return sorted(_ask(query, l=_key(left, keys), r=_key(right, keys)), key=str)  # type: ignore[arg-type]
+    terms = [f"l.{key} {'IS NOT DISTINCT FROM' if null_match else '='} r.{key}" for key in keys]
+    terms += [_compared(left, comparison) for comparison in condition]
+    lefts, rights = _key(left, [*keys, *(c[0] for c in condition)]), _key(right, [*keys, *(c[2] for c in condition)])
+    matched = _ask(f"SELECT l.i, r.i FROM l JOIN r ON {' AND '.join(terms) or 'true'}", l=lefts, r=rights)
+    with_left, with_right = {pair[0] for pair in matched}, {pair[1] for pair in matched}
+    only_left = [(i, None) for i in range(left.num_rows) if i not in with_left]
+    only_right = [(None, i) for i in range(right.num_rows) if i not in with_right]
+    found: dict[str, list[Any]] = {
+        "inner": matched,
+        "cross": matched,
+        "left": matched + only_left,
+        "right": matched + only_right,
+        "outer": matched + only_left + only_right,
+        "semi": [(i, None) for i in with_left],
+        "anti": only_left,
+    }
+    return sorted(found[how], key=str)
 
 
 def order(whole: pa.Table, by: Sequence[str], ascending: Sequence[bool], nulls_first: bool) -> list[int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from checks import check_groups, check_join, check_sort, check_unique
+from checks import JoinCase, check_groups, check_join, check_sort, check_unique
 from drawn import Setting, worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,8 +85,11 @@ def test_large_joins(shape: Shape, data: st.DataObject) -> None:
     left = shape.table()
     right = Shape(shape.rows // 4, shape.key, shape.distinct, 0.0, 0.0, shape.ordered, shape.seed + 1).table()
     how = data.draw(st.sampled_from(["inner", "left", "right", "outer", "semi", "anti"]), label="how")
-    keys = data.draw(st.sampled_from([["k"], ["k", "j"]]), label="keys")
-    check_join(left, right, keys, how, True, data.draw(BIG_WORLDS, label="world"))
+    keys = data.draw(st.sampled_from([("k",), ("k", "j")]), label="keys")
+    condition = data.draw(st.sampled_from([(), (("n", "<", "n"),)]), label="condition")
+    algorithm = data.draw(st.sampled_from(["auto", "hash", "sort"]), label="algorithm")
+    case = JoinCase(keys, how, True, condition, algorithm)
+    check_join(left, right, case, data.draw(BIG_WORLDS, label="world"))
 
 
 @FEW

@@ -6,13 +6,28 @@ a decorator that replays it.
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
-from checks import check_groups, check_join, check_sort, check_unique
+from checks import JoinCase, check_groups, check_join, check_sort, check_unique
 from drawn import NUMBERS, TYPES, column, table, worlds
 from hypothesis import given
 from hypothesis import strategies as st
 
 HOWS = ["inner", "left", "right", "outer", "semi", "anti"]
+COMPARISONS = ["==", "!=", "<", "<=", ">", ">="]
+
+
+@st.composite
+def joins(draw: st.DrawFn, left: pa.Table, right: pa.Table) -> JoinCase:
+    """Equal keys, comparisons, both, or neither (a cross join)."""
+    alike = [name for name in ("k", "j", "i") if left.schema.field(name).type == right.schema.field(name).type]
+    keys = draw(st.sampled_from([("k",), ("k",), ("k", "j") if "j" in alike else ("k",), ()]))
+    # Halves and the type of nulls are refused.
+    ordered = [name for name in alike if left.schema.field(name).type not in (pa.float16(), pa.null())]
+    compared = draw(st.lists(st.sampled_from(ordered), max_size=2)) if draw(st.booleans()) else []
+    condition = tuple((name, draw(st.sampled_from(COMPARISONS)), name) for name in compared)
+    how = draw(st.sampled_from(HOWS)) if keys or condition else "cross"
+    return JoinCase(keys, how, draw(st.booleans()), condition, draw(st.sampled_from(["auto", "hash", "sort"])))
 
 
 @pytest.mark.parametrize("key", TYPES)
@@ -20,11 +35,7 @@ HOWS = ["inner", "left", "right", "outer", "semi", "anti"]
 def test_joins_bring_together_the_right_rows(key: str, data: st.DataObject) -> None:
     left = data.draw(table(key), label="left")
     right = data.draw(table(key, most_rows=30), label="right")
-    comparable = left.schema.field("j").type == right.schema.field("j").type
-    keys = data.draw(st.sampled_from([["k"], ["k", "j"]] if comparable else [["k"]]), label="keys")
-    how = data.draw(st.sampled_from(HOWS), label="how")
-    null_match = data.draw(st.booleans(), label="null_match")
-    check_join(left, right, keys, how, null_match, data.draw(worlds(), label="world"))
+    check_join(left, right, data.draw(joins(left, right), label="join"), data.draw(worlds(), label="world"))
 
 
 @pytest.mark.parametrize("key", TYPES)
