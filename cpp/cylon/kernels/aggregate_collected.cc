@@ -102,12 +102,7 @@ class Quantiles : public Collected {
   Quantiles(arrow::MemoryPool* pool, Operand operand) : Collected(pool), operand_(std::move(operand)) {}
 
   arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
-    const uint64_t* words = values.words;
-    if (operand_.source == Source::kDecimal128 || operand_.source == Source::kDecimal256) {
-      converted_.resize(values.count);
-      DecimalsToDoubles(values, operand_, converted_.data());
-      words = converted_.data();
-    }
+    const uint64_t* words = NumberWords(values, operand_, &converted_);
     int64_t place;
     ARROW_RETURN_NOT_OK(Extend(values.count, &place));
     for (int64_t i = 0; i < values.count; ++i) {

@@ -32,12 +32,7 @@ class ExactNumbers : public GroupStates {
   arrow::Status Resize(int64_t count) override { return states_.Resize(count); }
 
   arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
-    const uint64_t* words = values.words;
-    if (operand_.source == Source::kDecimal128 || operand_.source == Source::kDecimal256) {
-      converted_.resize(values.count);
-      DecimalsToDoubles(values, operand_, converted_.data());
-      words = converted_.data();
-    }
+    const uint64_t* words = NumberWords(values, operand_, &converted_);
     for (int64_t i = 0; i < values.count; ++i) {
       if (values.IsMissing(i)) {
         continue;

@@ -128,11 +128,7 @@ class Numbers : public GroupStates {
 
   arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
     ValueBlock numbers = values;
-    if (operand_.source == Source::kDecimal128 || operand_.source == Source::kDecimal256) {
-      converted_.resize(values.count);
-      DecimalsToDoubles(values, operand_, converted_.data());
-      numbers.words = converted_.data();
-    }
+    numbers.words = NumberWords(values, operand_, &converted_);
     if constexpr (kMoments) {
       AddAll(states_.data(), numbers, groups);
     } else {
@@ -417,12 +413,17 @@ std::unique_ptr<GroupStates> MakeNumbersOf(arrow::MemoryPool* pool, const Operan
 
 }  // namespace
 
-void DecimalsToDoubles(const ValueBlock& values, const Operand& operand, uint64_t* out) {
-  if (operand.source == Source::kDecimal128) {
-    WideToDoubles<arrow::Decimal128>(values, operand.scale, out);
-  } else {
-    WideToDoubles<arrow::Decimal256>(values, operand.scale, out);
+const uint64_t* NumberWords(const ValueBlock& values, const Operand& operand, std::vector<uint64_t>* scratch) {
+  if (operand.source != Source::kDecimal128 && operand.source != Source::kDecimal256) {
+    return values.words;
   }
+  scratch->resize(values.count);
+  if (operand.source == Source::kDecimal128) {
+    WideToDoubles<arrow::Decimal128>(values, operand.scale, scratch->data());
+  } else {
+    WideToDoubles<arrow::Decimal256>(values, operand.scale, scratch->data());
+  }
+  return scratch->data();
 }
 
 std::unique_ptr<GroupStates> MakeNumbers(arrow::MemoryPool* pool, const Operand& operand, const NumberNeeds& needs) {

@@ -89,8 +89,8 @@ std::unique_ptr<GroupStates> MakeQuantiles(arrow::MemoryPool* pool, const Operan
 /// The same for numbers of distinct values, of any type that can be a key.
 std::unique_ptr<GroupStates> MakeDistinct(arrow::MemoryPool* pool);
 
-/// Values of a wide decimal column as the nearest doubles, in words; 0 for null.
-void DecimalsToDoubles(const ValueBlock& values, const Operand& operand, uint64_t* out);
+/// The words of a column of numbers: as they are, or in `scratch` the doubles nearest to wide decimals, 0 for null.
+const uint64_t* NumberWords(const ValueBlock& values, const Operand& operand, std::vector<uint64_t>* scratch);
 
 }  // namespace aggregate
 

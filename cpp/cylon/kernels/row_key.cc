@@ -262,32 +262,4 @@ arrow::Status GroupMap::FindOrInsert(const KeyBatch& batch, const uint32_t* rows
   return arrow::Status::OK();
 }
 
-void GroupMap::Find(const KeyBatch& batch, const uint32_t* rows, int64_t count, uint32_t* numbers) const {
-  if (size_ == 0) {
-    std::fill(numbers, numbers + count, kNone);
-    return;
-  }
-  constexpr int64_t kBatch = 32;
-  for (int64_t begin = 0; begin < count; begin += kBatch) {
-    const int64_t end = std::min(begin + kBatch, count);
-    for (int64_t i = begin; i < end; ++i) {
-      __builtin_prefetch(slots_ + (batch.hashes[rows == nullptr ? i : rows[i]] & mask_));
-    }
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = rows == nullptr ? i : rows[i];
-      if (hash_is_key_ && batch.IsNull(row)) {
-        numbers[i] = null_number_;
-        continue;
-      }
-      const uint64_t hash = batch.hashes[row];
-      uint64_t place = hash & mask_;
-      uint32_t found;
-      while ((found = slots_[place].number) != kNone && !(slots_[place].hash == hash && SameKey(found, batch, row))) {
-        place = (place + 1) & mask_;
-      }
-      numbers[i] = found;
-    }
-  }
-}
-
 }  // namespace cylon

@@ -64,8 +64,6 @@ class GroupMap {
   /// and their rows appended to `added`.
   arrow::Status FindOrInsert(const KeyBatch& batch, const uint32_t* rows, int64_t count, uint32_t* numbers,
                              std::vector<uint32_t>* added);
-  /// The same without adding: kNone where the key is not there. Thread-safe.
-  void Find(const KeyBatch& batch, const uint32_t* rows, int64_t count, uint32_t* numbers) const;
 
   int64_t size() const { return size_; }
   /// Bytes that it holds.

@@ -111,9 +111,6 @@ arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupBy
   for (size_t i = 0; i < options.keys.size(); ++i) {
     keys.push_back({static_cast<int>(i), SortOrder::kAscending, NullPlacement::kLast});
   }
-  if (groups.ok()) {
-    groups = SortTable(context.resources(), *groups, keys);
-  }
   return internal::SortAcrossRanks(operation, "sorted by the keys", std::move(groups), keys);
 }
 
