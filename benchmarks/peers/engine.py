@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-__all__ = ["Aggregate", "Engine", "sql_group_by", "sql_group_range", "sql_join", "sql_squared_correlation"]
+__all__ = ["Aggregate", "Engine"]
 
 Aggregate = Sequence[str]  # name of the result, function, column
 
@@ -81,31 +81,3 @@ class Engine(ABC):
     @abstractmethod
     def squared_correlation(self, table: str, keys: list[str], first: str, second: str) -> Any:
         """Keys, and by group ``r2``: the squared correlation of two columns."""
-
-
-def sql_join(names: dict[str, list[str]], left: str, right: str, on: str, how: str) -> str:
-    """`Engine.join` in SQL."""
-    taken = set(names[left])
-    columns = [f"{left}.{name}" for name in names[left]]
-    columns += [
-        f"{right}.{name} AS {name}_r" if name in taken else f"{right}.{name}" for name in names[right] if name != on
-    ]
-    kind = {"inner": "JOIN", "left": "LEFT JOIN"}[how]
-    return f"SELECT {', '.join(columns)} FROM {left} {kind} {right} ON {left}.{on} = {right}.{on}"
-
-
-def sql_group_by(functions: dict[str, str], table: str, keys: list[str], aggregates: list[Aggregate]) -> str:
-    """`Engine.group_by` in SQL; `functions` has the dialect's names where they differ."""
-    wanted = [f"{functions.get(function, function)}({column}) AS {name}" for name, function, column in aggregates]
-    return f"SELECT {', '.join([*keys, *wanted])} FROM {table} GROUP BY {', '.join(keys)}"
-
-
-def sql_group_range(table: str, key: str, high: str, low: str) -> str:
-    """`Engine.group_range` in SQL."""
-    return f"SELECT {key}, max({high}) - min({low}) AS range FROM {table} GROUP BY {key}"
-
-
-def sql_squared_correlation(table: str, keys: list[str], first: str, second: str) -> str:
-    """`Engine.squared_correlation` in SQL."""
-    listed = ", ".join(keys)
-    return f"SELECT {listed}, power(corr({first}, {second}), 2) AS r2 FROM {table} GROUP BY {listed}"

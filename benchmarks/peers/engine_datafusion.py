@@ -7,15 +7,15 @@ from typing import Any
 import datafusion
 import pyarrow as pa
 
-from peers.engine import Aggregate, Engine, sql_group_by, sql_group_range, sql_join, sql_squared_correlation
-
-_FUNCTIONS = {"mean": "avg", "std": "stddev"}
+from peers.engine_sql import SqlEngine
 
 
-class DataFusion(Engine):
+class DataFusion(SqlEngine):
     """As many partitions as threads, each in batches of the size that it works in."""
 
     name = "datafusion"
+    deviation = "stddev"
+    any_value = "first_value"
     batch_rows = 8192
 
     @staticmethod
@@ -24,10 +24,10 @@ class DataFusion(Engine):
         return {"TOKIO_WORKER_THREADS": str(threads)}
 
     def __init__(self, threads: int) -> None:
+        super().__init__()
         self.threads = threads
         config = datafusion.SessionConfig().with_target_partitions(threads).with_batch_size(self.batch_rows)
         self.context = datafusion.SessionContext(config)
-        self.columns: dict[str, list[str]] = {}
 
     @property
     def version(self) -> str:
@@ -49,28 +49,6 @@ class DataFusion(Engine):
 
     def to_arrow(self, result: Any) -> pa.Table:
         return pa.Table.from_batches(*result)
-
-    def join(self, left: str, right: str, on: str, how: str) -> Any:
-        return self.run(sql_join(self.columns, left, right, on, how))
-
-    def sort(self, table: str, by: str) -> Any:
-        return self.run(f"SELECT * FROM {table} ORDER BY {by}")
-
-    def distinct(self, table: str, column: str) -> Any:
-        return self.run(f"SELECT DISTINCT {column} FROM {table}")
-
-    def one_row_each(self, table: str, key: str) -> Any:
-        rest = [f"first_value({name}) AS {name}" for name in self.columns[table] if name != key]
-        return self.run(f"SELECT {', '.join([key, *rest])} FROM {table} GROUP BY {key}")
-
-    def group_by(self, table: str, keys: list[str], aggregates: list[Aggregate]) -> Any:
-        return self.run(sql_group_by(_FUNCTIONS, table, keys, aggregates))
-
-    def group_range(self, table: str, key: str, high: str, low: str) -> Any:
-        return self.run(sql_group_range(table, key, high, low))
-
-    def squared_correlation(self, table: str, keys: list[str], first: str, second: str) -> Any:
-        return self.run(sql_squared_correlation(table, keys, first, second))
 
     def largest_two(self, table: str, key: str, value: str) -> Any:
         numbered = f"row_number() OVER (PARTITION BY {key} ORDER BY {value} DESC) AS place"

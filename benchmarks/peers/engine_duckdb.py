@@ -7,21 +7,21 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from peers.engine import Aggregate, Engine, sql_group_by, sql_group_range, sql_join, sql_squared_correlation
-
-_FUNCTIONS = {"mean": "avg", "std": "stddev_samp"}
+from peers.engine_sql import SqlEngine
 
 
-class DuckDB(Engine):
+class DuckDB(SqlEngine):
     """`CREATE TABLE ... AS`; insertion order is given up, since no case but the sort asks for one."""
 
     name = "duckdb"
+    deviation = "stddev_samp"
+    any_value = "any_value"
 
     def __init__(self, threads: int) -> None:
+        super().__init__()
         self.connection = duckdb.connect(":memory:")
         self.connection.execute(f"SET threads = {threads}")
         self.connection.execute("SET preserve_insertion_order = false")
-        self.columns: dict[str, list[str]] = {}
         self.made = 0
 
     @property
@@ -50,28 +50,6 @@ class DuckDB(Engine):
 
     def drop(self, result: str) -> None:
         self.connection.execute(f"DROP TABLE {result}")
-
-    def join(self, left: str, right: str, on: str, how: str) -> Any:
-        return self.run(sql_join(self.columns, left, right, on, how))
-
-    def sort(self, table: str, by: str) -> Any:
-        return self.run(f"SELECT * FROM {table} ORDER BY {by}")
-
-    def distinct(self, table: str, column: str) -> Any:
-        return self.run(f"SELECT DISTINCT {column} FROM {table}")
-
-    def one_row_each(self, table: str, key: str) -> Any:
-        rest = [f"any_value({name}) AS {name}" for name in self.columns[table] if name != key]
-        return self.run(f"SELECT {', '.join([key, *rest])} FROM {table} GROUP BY {key}")
-
-    def group_by(self, table: str, keys: list[str], aggregates: list[Aggregate]) -> Any:
-        return self.run(sql_group_by(_FUNCTIONS, table, keys, aggregates))
-
-    def group_range(self, table: str, key: str, high: str, low: str) -> Any:
-        return self.run(sql_group_range(table, key, high, low))
-
-    def squared_correlation(self, table: str, keys: list[str], first: str, second: str) -> Any:
-        return self.run(sql_squared_correlation(table, keys, first, second))
 
     def largest_two(self, table: str, key: str, value: str) -> Any:
         return self.run(f"SELECT {key}, unnest(max({value}, 2)) AS {value} FROM {table} GROUP BY {key}")
