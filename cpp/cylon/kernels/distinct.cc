@@ -106,8 +106,8 @@ class DistinctTable {
 arrow::Result<std::shared_ptr<arrow::Buffer>> MarkDistinctRows(const std::shared_ptr<Resources>& resources,
                                                                const Table& input, const std::vector<int>& keys,
                                                                Keep keep) {
-  RadixPlan plan{.keys = keys, .form = KeyForm::kHash, .carried = {}, .row_numbers = true, .bits = 0};
-  ARROW_ASSIGN_OR_RAISE(plan.form, KeyFormOf(input, keys));
+  RadixPlan plan{.keys = keys, .layout = {}, .carried = {}, .row_numbers = true, .bits = 0};
+  ARROW_ASSIGN_OR_RAISE(plan.layout, KeyLayout::Packed(*resources, input, keys));
   plan.bits = RadixBits(input.num_rows(), kBytesPerRow);
   ARROW_ASSIGN_OR_RAISE(const auto rows, RadixPartitions::Make(resources, input, plan));
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> kept,

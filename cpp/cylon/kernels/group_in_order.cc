@@ -22,39 +22,40 @@ constexpr int64_t kMostGroups = 1 << 16;
 /// The groups of some rows, with their states.
 class GroupTable {
  public:
-  GroupTable(std::shared_ptr<Resources> resources, const GroupingPlan& plan, const arrow::Schema& schema, KeyForm form,
-             const KeyEncoder& encoder)
+  GroupTable(std::shared_ptr<Resources> resources, const GroupingPlan& plan, const arrow::Schema& schema,
+             const KeyLayout& layout, const KeyEncoder& encoder)
       : resources_(std::move(resources)),
         plan_(plan),
-        form_(form),
+        layout_(layout),
         encoder_(encoder),
-        keys_are_words_(KeysAreTheirWords(schema, plan.keys, form)),
-        words_(resources_->memory(), form == KeyForm::kTwoWords ? 2 : 1),
+        keys_are_words_(KeysAreTheirWords(schema, plan.keys, layout)),
+        words_(resources_->memory(), layout.form() == KeyForm::kTwoWords ? 2 : 1),
         map_(resources_->memory(), encoder),
         states_(resources_->memory(), plan) {}
 
-  arrow::Status Start() { return form_ == KeyForm::kHash ? arrow::Status::OK() : words_.Clear(kValueBlockRows); }
+  arrow::Status Start() { return hashed() ? arrow::Status::OK() : words_.Clear(kValueBlockRows); }
 
   arrow::Status Add(const std::shared_ptr<arrow::RecordBatch>& batch);
   /// Adds the groups of `other`, which come after those here.
   arrow::Status MergeFrom(const GroupTable& other);
   arrow::Status Emit(const arrow::Schema& schema, std::vector<std::shared_ptr<Chunk>>* out);
 
-  int64_t num_groups() const { return form_ == KeyForm::kHash ? map_.size() : words_.size(); }
+  int64_t num_groups() const { return hashed() ? map_.size() : words_.size(); }
   int64_t num_bytes() const {
-    return num_groups() * states_.group_bytes() + key_bytes_ +
-           (form_ == KeyForm::kHash ? map_.num_bytes() : words_.num_bytes());
+    return num_groups() * states_.group_bytes() + key_bytes_ + (hashed() ? map_.num_bytes() : words_.num_bytes());
   }
 
  private:
+  bool hashed() const { return layout_.form() == KeyForm::kHash; }
   arrow::Status AddWords(const arrow::RecordBatch& batch);
   /// Keeps the keys of new groups: rows `added` of `keys`, a batch of key columns.
   arrow::Status KeepKeys(const arrow::RecordBatch& keys, const std::vector<uint32_t>& added);
-  arrow::Status DropNull();
+  /// Marks what new groups, from number `from` on, have to be dropped, where words are all that is kept of keys.
+  void Drop(int64_t from);
 
   std::shared_ptr<Resources> resources_;
   const GroupingPlan& plan_;
-  KeyForm form_;
+  const KeyLayout& layout_;
   KeyEncoder encoder_;
   bool keys_are_words_;
   WordTable words_;
@@ -88,7 +89,13 @@ arrow::Status GroupTable::KeepKeys(const arrow::RecordBatch& keys, const std::ve
   return arrow::Status::OK();
 }
 
-arrow::Status GroupTable::DropNull() {
+void GroupTable::Drop(int64_t from) {
+  if (plan_.drop_null_keys && layout_.packed()) {
+    if (layout_.may_be_missing()) {
+      DropMissing(layout_, words_.keys(0), words_.keys(1), from, num_groups(), &dropped_);
+    }
+    return;
+  }
   const bool drops = plan_.drop_null_keys && words_.null_number() != WordTable::kNone;
   if (drops || !dropped_.empty()) {
     dropped_.resize(num_groups(), 0);
@@ -96,16 +103,10 @@ arrow::Status GroupTable::DropNull() {
   if (drops) {
     dropped_[words_.null_number()] = 1;
   }
-  return arrow::Status::OK();
 }
 
 arrow::Status GroupTable::AddWords(const arrow::RecordBatch& batch) {
-  std::vector<ValueReader> readers;
-  for (int key : plan_.keys) {
-    ARROW_ASSIGN_OR_RAISE(auto reader, ValueReader::Make(resources_->memory(), batch.column_data(key),
-                                                         batch.column_name(key), ValueForm::kKey));
-    readers.push_back(std::move(reader));
-  }
+  ARROW_ASSIGN_OR_RAISE(auto key_words, KeyWords::Make(resources_->memory(), layout_, batch, plan_.keys));
   std::shared_ptr<arrow::RecordBatch> keys;
   if (!keys_are_words_) {
     ARROW_ASSIGN_OR_RAISE(keys, batch.SelectColumns(plan_.keys));
@@ -114,17 +115,16 @@ arrow::Status GroupTable::AddWords(const arrow::RecordBatch& batch) {
   std::vector<uint32_t> added;
   for (int64_t begin = 0; begin < batch.num_rows(); begin += kValueBlockRows) {
     const int64_t count = std::min(kValueBlockRows, batch.num_rows() - begin);
-    const ValueBlock first = readers[0].Read(begin, count);
-    const uint64_t* second = readers.size() == 2 ? readers[1].Read(begin, count).words : nullptr;
+    const int64_t before = words_.size();
+    const auto block = key_words.Read(begin, count);
+    const uint8_t* valid = layout_.packed() ? nullptr : block.valid;  // packed words tell nulls apart by themselves
     if (keys_are_words_) {
-      ARROW_RETURN_NOT_OK(words_.Find(first.words, second, first.valid, count, numbers));
-      if (first.valid != nullptr || !dropped_.empty()) {
-        ARROW_RETURN_NOT_OK(DropNull());
-      }
+      ARROW_RETURN_NOT_OK(words_.Find(block.first, block.second, valid, count, numbers));
+      Drop(before);
     } else {
       added.clear();
       ARROW_RETURN_NOT_OK(words_.Find(
-          first.words, second, first.valid, count, numbers, [](uint32_t, int64_t) { return true; },
+          block.first, block.second, valid, count, numbers, [](uint32_t, int64_t) { return true; },
           [&](int64_t i) { added.push_back(static_cast<uint32_t>(begin + i)); }));
       ARROW_RETURN_NOT_OK(KeepKeys(*keys, added));
     }
@@ -135,7 +135,7 @@ arrow::Status GroupTable::AddWords(const arrow::RecordBatch& batch) {
 
 arrow::Status GroupTable::Add(const std::shared_ptr<arrow::RecordBatch>& batch) {
   ARROW_RETURN_NOT_OK(states_.Open(resources_->memory(), *batch));
-  if (form_ != KeyForm::kHash) {
+  if (!hashed()) {
     return AddWords(*batch);
   }
   ARROW_ASSIGN_OR_RAISE(const auto encoded, encoder_.Encode(resources_->memory(), *batch));
@@ -154,14 +154,15 @@ arrow::Status GroupTable::Add(const std::shared_ptr<arrow::RecordBatch>& batch) 
 arrow::Status GroupTable::MergeFrom(const GroupTable& other) {
   std::vector<uint32_t> numbers(other.num_groups());
   std::vector<uint8_t> valid;
-  if (form_ != KeyForm::kHash && other.words_.null_number() != WordTable::kNone) {
+  if (!hashed() && other.words_.null_number() != WordTable::kNone) {
     valid.assign(numbers.size(), 1);
     valid[other.words_.null_number()] = 0;
   }
   if (keys_are_words_) {
+    const int64_t before = num_groups();
     ARROW_RETURN_NOT_OK(words_.Find(other.words_.keys(0), other.words_.keys(1), valid.empty() ? nullptr : valid.data(),
                                     other.num_groups(), numbers.data()));
-    ARROW_RETURN_NOT_OK(DropNull());
+    Drop(before);
     return states_.MergeFrom(other.states_, numbers.data(), num_groups());
   }
   int64_t begin = 0;
@@ -174,7 +175,7 @@ arrow::Status GroupTable::MergeFrom(const GroupTable& other) {
   for (const auto& keys : other.key_batches_) {
     const int64_t count = keys->num_rows();
     added.clear();
-    if (form_ == KeyForm::kHash) {
+    if (hashed()) {
       ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*keys->schema(), all_columns));
       ARROW_ASSIGN_OR_RAISE(const auto encoded, encoder.Encode(resources_->memory(), *keys));
       ARROW_RETURN_NOT_OK(map_.FindOrInsert(encoded, nullptr, count, numbers.data() + begin, &added));
@@ -195,6 +196,14 @@ arrow::Status GroupTable::Emit(const arrow::Schema& schema, std::vector<std::sha
   auto columns = states_.MakeColumns(resources_->memory());
   ARROW_RETURN_NOT_OK(states_.Resize(num_groups()));
   ARROW_RETURN_NOT_OK(states_.Append(columns));
+  if (layout_.packed() && keys_are_words_) {
+    const auto source = [&](int64_t begin, int64_t count) {
+      const uint64_t* second = words_.keys(1);
+      return UnpackKeys(resources_->memory(), layout_, KeyFields(schema, plan_), words_.keys(0) + begin,
+                        second == nullptr ? nullptr : second + begin, count);
+    };
+    return AppendGroups(resources_, plan_.output_schema, source, &columns, num_groups(), dropped_, out);
+  }
   if (keys_are_words_) {
     arrow::ArrayVector keys;
     for (size_t k = 0; k < plan_.keys.size(); ++k) {
@@ -217,12 +226,8 @@ arrow::Status GroupTable::Emit(const arrow::Schema& schema, std::vector<std::sha
     };
     return AppendGroups(resources_, plan_.output_schema, source, &columns, num_groups(), dropped_, out);
   }
-  arrow::FieldVector key_fields;
-  for (int key : plan_.keys) {
-    key_fields.push_back(schema.field(key));
-  }
-  ARROW_ASSIGN_OR_RAISE(const auto gatherer,
-                        RowGatherer::Make(resources_->memory(), arrow::schema(key_fields), key_batches_));
+  const auto key_schema = arrow::schema(KeyFields(schema, plan_));
+  ARROW_ASSIGN_OR_RAISE(const auto gatherer, RowGatherer::Make(resources_->memory(), key_schema, key_batches_));
   RowLocator locator;
   for (const auto& batch : key_batches_) {
     locator.AddBatch(batch->num_rows());
@@ -268,10 +273,10 @@ std::vector<std::vector<Piece>> CutRanges(const Table& table, int64_t range_rows
 }  // namespace
 
 arrow::Result<std::optional<Table>> GroupInOrder(const std::shared_ptr<Resources>& resources, const Table& input,
-                                                 const GroupingPlan& plan, KeyForm form, int64_t expected_groups,
-                                                 bool may_give_up) {
+                                                 const GroupingPlan& plan, const KeyLayout& layout,
+                                                 int64_t expected_groups, bool may_give_up) {
   ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*input.schema(), plan.keys));
-  const auto make = [&] { return std::make_unique<GroupTable>(resources, plan, *input.schema(), form, encoder); };
+  const auto make = [&] { return std::make_unique<GroupTable>(resources, plan, *input.schema(), layout, encoder); };
   // By the budget, not by its share for a thread: ranges, and so the bits of float sums, are the same for any threads.
   const int64_t budget_rows = resources->memory()->limit() / (1024 * (RowBytes(input) + 64));
   const int64_t wanted_rows =

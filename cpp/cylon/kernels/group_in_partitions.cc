@@ -21,8 +21,9 @@ constexpr double kReserved = 1.05;
 /// What all tasks share.
 class PartitionGrouping {
  public:
-  PartitionGrouping(std::shared_ptr<Resources> resources, const GroupingPlan& plan, const Table& input, KeyForm form)
-      : resources_(std::move(resources)), plan_(plan), schema_(*input.schema()), form_(form) {}
+  PartitionGrouping(std::shared_ptr<Resources> resources, const GroupingPlan& plan, const Table& input,
+                    const KeyLayout& layout)
+      : resources_(std::move(resources)), plan_(plan), schema_(*input.schema()), layout_(layout) {}
 
   arrow::Result<Table> Run(const Table& input, int64_t expected_groups);
 
@@ -36,7 +37,7 @@ class PartitionGrouping {
   std::shared_ptr<Resources> resources_;
   const GroupingPlan& plan_;
   const arrow::Schema& schema_;
-  KeyForm form_;
+  const KeyLayout& layout_;
   bool keys_are_words_ = false;
   bool null_keys_ = false;         // come out
   std::vector<int> carried_;       // columns of the input, in the order of RadixPartitions::column
@@ -55,11 +56,18 @@ class PartitionTask {
       : all_(all),
         pool_(all.resources_->memory()),
         partitions_(*all.partitions_),
-        table_(pool_, all.form_ == KeyForm::kTwoWords ? 2 : 1),
+        table_(pool_, all.layout_.form() == KeyForm::kTwoWords ? 2 : 1),
         states_(pool_, all.plan_),
         columns_(states_.MakeColumns(pool_)) {
-    for (size_t k = 0; all.keys_are_words_ && k < all.plan_.keys.size(); ++k) {
-      key_columns_.emplace_back(pool_, all.schema_.field(all.plan_.keys[k])->type());
+    if (all.keys_are_words_ && all.layout_.packed()) {
+      key_columns_.emplace_back(pool_, arrow::uint64());
+      if (all.layout_.form() == KeyForm::kTwoWords) {
+        key_columns_.emplace_back(pool_, arrow::uint64());
+      }
+    } else if (all.keys_are_words_) {
+      for (int key : all.plan_.keys) {
+        key_columns_.emplace_back(pool_, all.schema_.field(key)->type());
+      }
     }
   }
 
@@ -81,9 +89,9 @@ class PartitionTask {
   WordTable table_;
   StateSet states_;
   std::vector<OutputColumn> columns_;
-  std::vector<OutputColumn> key_columns_;
-  int64_t groups_ = 0;                // that were written
-  std::vector<uint32_t> first_rows_;  // by group of this task, where keys are gathered
+  std::vector<OutputColumn> key_columns_;  // where words will do: of the keys' types, or the packed words
+  int64_t groups_ = 0;                     // that were written
+  std::vector<uint32_t> first_rows_;       // by group of this task, where keys are gathered
   std::vector<uint32_t> new_places_;
   std::vector<uint8_t> dropped_;                  // by group of this partition; empty: none
   std::vector<uint8_t> task_dropped_;             // by group of this task; empty: none
@@ -135,9 +143,9 @@ arrow::Status PartitionTask::AddGroup(int64_t place, bool null_keys) {
   }
   bool drops = false;
   if (all_.plan_.drop_null_keys && !null_keys) {
-    if (all_.form_ == KeyForm::kHash) {
+    if (all_.layout_.form() == KeyForm::kHash) {
       ARROW_ASSIGN_OR_RAISE(drops, all_.HasNaN(partitions_.row_numbers()[place]));
-    } else {
+    } else if (!all_.layout_.packed()) {
       for (size_t k = 0; k < all_.float_words_.size(); ++k) {
         const uint64_t word = (k == 0 ? partitions_.words() : partitions_.second_words())[place];
         drops = drops || (all_.float_words_[k] && std::isnan(std::bit_cast<double>(word)));
@@ -156,8 +164,16 @@ arrow::Status PartitionTask::FindGroups(int64_t begin, int64_t count, bool null_
   const uint64_t* second = partitions_.second_words() == nullptr ? nullptr : partitions_.second_words() + begin;
   const bool asks_floats =
       std::find(all_.float_words_.begin(), all_.float_words_.end(), true) != all_.float_words_.end();
+  const int64_t known = table_.size();
+  const auto drop_missing = [&] {
+    if (all_.layout_.packed() && all_.layout_.may_be_missing() && all_.plan_.drop_null_keys) {
+      DropMissing(all_.layout_, table_.keys(0), table_.keys(1), known, table_.size(), &dropped_);
+    }
+  };
   if (all_.keys_are_words_ && !asks_floats) {
-    return table_.Find(first, second, nullptr, count, numbers);
+    ARROW_RETURN_NOT_OK(table_.Find(first, second, nullptr, count, numbers));
+    drop_missing();
+    return arrow::Status::OK();
   }
   arrow::Status status;
   const auto add = [&](int64_t i) {
@@ -165,7 +181,7 @@ arrow::Status PartitionTask::FindGroups(int64_t begin, int64_t count, bool null_
       status = AddGroup(begin + i, null_keys);
     }
   };
-  if (all_.form_ != KeyForm::kHash) {
+  if (all_.layout_.form() != KeyForm::kHash) {
     ARROW_RETURN_NOT_OK(
         table_.Find(first, second, nullptr, count, numbers, [](uint32_t, int64_t) { return true; }, add));
   } else {
@@ -175,6 +191,7 @@ arrow::Status PartitionTask::FindGroups(int64_t begin, int64_t count, bool null_
     };
     ARROW_RETURN_NOT_OK(table_.Find(first, second, nullptr, count, numbers, same, add));
   }
+  drop_missing();
   if (!dropped_.empty()) {
     dropped_.resize(table_.size(), 0);
   }
@@ -184,7 +201,7 @@ arrow::Status PartitionTask::FindGroups(int64_t begin, int64_t count, bool null_
 arrow::Status PartitionTask::AppendKeys(bool null_keys) {
   for (size_t k = 0; k < key_columns_.size(); ++k) {
     ARROW_RETURN_NOT_OK(AppendWords(table_.keys(static_cast<int>(k)), table_.size(), &key_columns_[k]));
-    if (all_.null_keys_) {
+    if (all_.null_keys_ && !all_.layout_.packed()) {
       ARROW_ASSIGN_OR_RAISE(uint8_t* valid, key_columns_[k].ExtendValid(table_.size()));
       std::fill(valid, valid + table_.size(), static_cast<uint8_t>(null_keys ? 0 : 1));
     }
@@ -229,6 +246,11 @@ arrow::Status PartitionTask::Finish(std::vector<std::shared_ptr<Chunk>>* out) {
       keys.push_back(std::move(array));
     }
     source = [&](int64_t begin, int64_t count) -> arrow::Result<arrow::ArrayVector> {
+      if (all_.layout_.packed()) {
+        const auto words = [&](size_t k) { return keys[k]->data()->GetValues<uint64_t>(1) + begin; };
+        return UnpackKeys(pool_, all_.layout_, KeyFields(all_.schema_, all_.plan_), words(0),
+                          keys.size() == 2 ? words(1) : nullptr, count);
+      }
       arrow::ArrayVector slices;
       for (const auto& key : keys) {
         slices.push_back(count == key->length() ? key : key->Slice(begin, count));
@@ -265,11 +287,11 @@ arrow::Result<bool> PartitionGrouping::HasNaN(uint32_t row) const {
 
 arrow::Status PartitionGrouping::Deal(const Table& input, int64_t expected_groups) {
   auto* pool = resources_->memory();
-  keys_are_words_ = KeysAreTheirWords(schema_, plan_.keys, form_);
+  keys_are_words_ = KeysAreTheirWords(schema_, plan_.keys, layout_);
   RadixPlan radix;
   radix.keys = plan_.keys;
-  radix.form = form_;
-  int64_t row_bytes = form_ == KeyForm::kTwoWords ? 16 : 8;
+  radix.layout = layout_;
+  int64_t row_bytes = layout_.form() == KeyForm::kTwoWords ? 16 : 8;
   for (const auto& columns : plan_.inputs) {
     for (int column : columns) {
       const auto& type = *schema_.field(column)->type();
@@ -312,7 +334,7 @@ arrow::Status PartitionGrouping::Deal(const Table& input, int64_t expected_group
     ARROW_ASSIGN_OR_RAISE(const auto plain, KeyColumn::OfType(field.type(), field.name()));
     const bool is_float =
         plain.kind() == KeyKind::kHalf || plain.kind() == KeyKind::kFloat || plain.kind() == KeyKind::kDouble;
-    if (form_ != KeyForm::kHash) {
+    if (layout_.form() != KeyForm::kHash) {
       float_words_.push_back(is_float);
     } else if (is_float && plan_.drop_null_keys) {
       auto& columns = float_keys_.emplace_back();
@@ -364,8 +386,8 @@ arrow::Result<Table> PartitionGrouping::Run(const Table& input, int64_t expected
 }  // namespace
 
 arrow::Result<Table> GroupInPartitions(const std::shared_ptr<Resources>& resources, const Table& input,
-                                       const GroupingPlan& plan, KeyForm form, int64_t expected_groups) {
-  return PartitionGrouping(resources, plan, input, form).Run(input, expected_groups);
+                                       const GroupingPlan& plan, const KeyLayout& layout, int64_t expected_groups) {
+  return PartitionGrouping(resources, plan, input, layout).Run(input, expected_groups);
 }
 
 }  // namespace cylon::grouping

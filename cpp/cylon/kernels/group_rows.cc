@@ -9,6 +9,28 @@
 
 namespace cylon::grouping {
 
+namespace {
+
+/// Whether a key column of `type` is written back from its words as they are.
+bool KeyIsItsWord(const arrow::DataType& type) {
+  switch (type.id()) {
+    case arrow::Type::NA:
+    case arrow::Type::HALF_FLOAT:
+    case arrow::Type::FLOAT:
+    case arrow::Type::DOUBLE:
+    case arrow::Type::INTERVAL_DAY_TIME:
+    case arrow::Type::INTERVAL_MONTH_DAY_NANO:
+      return false;
+    case arrow::Type::DECIMAL32:
+    case arrow::Type::DECIMAL64:
+      return true;
+    default:
+      return arrow::is_primitive(type.id());
+  }
+}
+
+}  // namespace
+
 arrow::Status StateSet::Open(arrow::MemoryPool* pool, const arrow::RecordBatch& batch) {
   for (size_t s = 0; s < states_.size(); ++s) {
     readers_[s].clear();
@@ -95,26 +117,32 @@ int64_t StateSet::group_bytes() const {
   return bytes;
 }
 
-bool KeyIsItsWord(const arrow::DataType& type) {
-  switch (type.id()) {
-    case arrow::Type::NA:
-    case arrow::Type::HALF_FLOAT:
-    case arrow::Type::FLOAT:
-    case arrow::Type::DOUBLE:
-    case arrow::Type::INTERVAL_DAY_TIME:
-    case arrow::Type::INTERVAL_MONTH_DAY_NANO:
-      return false;
-    case arrow::Type::DECIMAL32:
-    case arrow::Type::DECIMAL64:
-      return true;
-    default:
-      return arrow::is_primitive(type.id());
+arrow::FieldVector KeyFields(const arrow::Schema& schema, const GroupingPlan& plan) {
+  arrow::FieldVector fields;
+  for (int key : plan.keys) {
+    fields.push_back(schema.field(key));
   }
+  return fields;
 }
 
-bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys, KeyForm form) {
-  return form != KeyForm::kHash &&
-         std::all_of(keys.begin(), keys.end(), [&](int key) { return KeyIsItsWord(*schema.field(key)->type()); });
+bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys, const KeyLayout& layout) {
+  return layout.form() != KeyForm::kHash && std::all_of(keys.begin(), keys.end(), [&](int key) {
+           const auto& type = *schema.field(key)->type();
+           return layout.packed() ? CanUnpack(type) : KeyIsItsWord(type);
+         });
+}
+
+void DropMissing(const KeyLayout& layout, const uint64_t* first, const uint64_t* second, int64_t from, int64_t count,
+                 std::vector<uint8_t>* dropped) {
+  for (int64_t number = from; number < count; ++number) {
+    if (layout.IsMissing(first[number], second == nullptr ? 0 : second[number])) {
+      dropped->resize(count, 0);
+      (*dropped)[number] = 1;
+    }
+  }
+  if (!dropped->empty()) {
+    dropped->resize(count, 0);
+  }
 }
 
 arrow::Result<std::vector<uint8_t>> MissingKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& keys) {

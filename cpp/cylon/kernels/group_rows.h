@@ -42,9 +42,15 @@ class StateSet {
   std::vector<uint8_t> valid_;
 };
 
-/// Whether a key column of `type` can be written back from its words; floats (-0.0, NaN) and encoded ones cannot.
-bool KeyIsItsWord(const arrow::DataType& type);
-bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys, KeyForm form);
+/// The fields of the key columns.
+arrow::FieldVector KeyFields(const arrow::Schema& schema, const GroupingPlan& plan);
+
+/// Whether key columns can be written back from their words; floats (-0.0, NaN) and encoded ones cannot.
+bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys, const KeyLayout& layout);
+
+/// Sets dropped[number] for those of the packed keys [from, count) of which a part is null or NaN.
+void DropMissing(const KeyLayout& layout, const uint64_t* first, const uint64_t* second, int64_t from, int64_t count,
+                 std::vector<uint8_t>* dropped);
 
 /// Bytes that are 1 for groups with a null or NaN among their keys; empty where none has.
 arrow::Result<std::vector<uint8_t>> MissingKeys(arrow::MemoryPool* pool, const arrow::RecordBatch& keys);

@@ -31,8 +31,11 @@ constexpr int64_t kFewRows = 1 << 15;
 constexpr int64_t kRowsUnderWay = 1 << 19;
 
 /// Bytes that RadixPartitions takes per row: key, row number, hash and partition, and what it carries.
-int64_t DealtRowBytes(const Table& input, const GroupingPlan& plan, KeyForm form) {
-  int64_t bytes = 8 + 2 + 4 + (form == KeyForm::kTwoWords ? 8 : 0) + (form == KeyForm::kHash ? 8 + RowBytes(input) : 0);
+int64_t DealtRowBytes(const Table& input, const GroupingPlan& plan, const KeyLayout& layout) {
+  const bool hashed = layout.form() == KeyForm::kHash;
+  const int64_t words = layout.form() == KeyForm::kTwoWords ? 16 : 8;
+  // What is dear to make is kept by row as well, until it is dealt.
+  int64_t bytes = 2 + 4 + words + (hashed || layout.packed() ? words : 0) + (hashed ? RowBytes(input) : 0);
   for (const auto& columns : plan.inputs) {
     for (int column : columns) {
       const auto& type = *input.schema()->field(column)->type();
@@ -44,33 +47,33 @@ int64_t DealtRowBytes(const Table& input, const GroupingPlan& plan, KeyForm form
 
 /// Whether the dealt rows fit beside the input, and a few tasks with the states and results of their groups: half of
 /// the budget is left for what comes out, and for others.
-bool FitsMemory(Resources& resources, const Table& input, const GroupingPlan& plan, KeyForm form) {
+bool FitsMemory(Resources& resources, const Table& input, const GroupingPlan& plan, const KeyLayout& layout) {
   const int64_t group_bytes = grouping::StateSet(resources.memory(), plan).group_bytes() * 2 + RowBytes(input);
-  const int64_t bytes = input.num_bytes() + input.num_rows() * DealtRowBytes(input, plan, form) +
+  const int64_t bytes = input.num_bytes() + input.num_rows() * DealtRowBytes(input, plan, layout) +
                         std::min<int64_t>(input.num_rows(), kRowsUnderWay) * group_bytes;
   return bytes <= resources.memory()->limit() / 2;
 }
 
 arrow::Result<Table> GroupAtLevel(const std::shared_ptr<Resources>& resources, const Table& input,
                                   const GroupingPlan& plan, int level) {
-  ARROW_ASSIGN_OR_RAISE(const KeyForm form, KeyFormOf(input, plan.keys));
+  ARROW_ASSIGN_OR_RAISE(const auto layout, KeyLayout::Packed(*resources, input, plan.keys));
   int64_t expected = 0;
   if (input.num_rows() > kFewRows) {
     ARROW_ASSIGN_OR_RAISE(expected, grouping::SampleGroups(input, plan.keys));
   }
   if (expected <= kFewGroups) {
     ARROW_ASSIGN_OR_RAISE(auto groups,
-                          grouping::GroupInOrder(resources, input, plan, form, expected, level < kDeepestLevel));
+                          grouping::GroupInOrder(resources, input, plan, layout, expected, level < kDeepestLevel));
     if (groups.has_value()) {
       return *std::move(groups);
     }
     expected = input.num_rows();
   }
-  if (FitsMemory(*resources, input, plan, form)) {
-    return grouping::GroupInPartitions(resources, input, plan, form, expected);
+  if (FitsMemory(*resources, input, plan, layout)) {
+    return grouping::GroupInPartitions(resources, input, plan, layout, expected);
   }
   if (level == kDeepestLevel) {
-    ARROW_ASSIGN_OR_RAISE(auto groups, grouping::GroupInOrder(resources, input, plan, form, expected, false));
+    ARROW_ASSIGN_OR_RAISE(auto groups, grouping::GroupInOrder(resources, input, plan, layout, expected, false));
     return *std::move(groups);
   }
   const uint32_t count = PartitionsFor(*resources, input.num_bytes() + input.num_rows() * 64);

@@ -43,12 +43,12 @@ arrow::Result<int64_t> SampleGroups(const Table& input, const std::vector<int>& 
 /// The rows in their order, into one table of groups. Nothing where it gave up: more groups than a cache holds.
 /// `may_give_up` is false where there is no other way left.
 arrow::Result<std::optional<Table>> GroupInOrder(const std::shared_ptr<Resources>& resources, const Table& input,
-                                                 const GroupingPlan& plan, KeyForm form, int64_t expected_groups,
-                                                 bool may_give_up);
+                                                 const GroupingPlan& plan, const KeyLayout& layout,
+                                                 int64_t expected_groups, bool may_give_up);
 
 /// By partitions. The input is in memory while it works.
 arrow::Result<Table> GroupInPartitions(const std::shared_ptr<Resources>& resources, const Table& input,
-                                       const GroupingPlan& plan, KeyForm form, int64_t expected_groups);
+                                       const GroupingPlan& plan, const KeyLayout& layout, int64_t expected_groups);
 
 }  // namespace grouping
 

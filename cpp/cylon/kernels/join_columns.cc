@@ -87,11 +87,12 @@ SidePlan SidePlan::Of(const arrow::Schema& schema, const std::vector<JoinColumn>
 }
 
 arrow::Result<SideRows> SideRows::Make(const std::shared_ptr<Resources>& resources, const Table& table,
-                                       const std::vector<int>& keys, KeyForm form, int bits, const SidePlan& plan) {
+                                       const std::vector<int>& keys, const KeyLayout& layout, int bits,
+                                       const SidePlan& plan) {
   SideRows side;
   RadixPlan radix;
   radix.keys = keys;
-  radix.form = form;
+  radix.layout = layout;
   radix.carried = plan.carried;
   radix.row_numbers = !plan.gathered.empty();
   radix.bits = bits;

@@ -41,7 +41,8 @@ struct SideRows {
   RowGatherer gatherer;  ///< of the plan's gathered columns
 
   static arrow::Result<SideRows> Make(const std::shared_ptr<Resources>& resources, const Table& table,
-                                      const std::vector<int>& keys, KeyForm form, int bits, const SidePlan& plan);
+                                      const std::vector<int>& keys, const KeyLayout& layout, int bits,
+                                      const SidePlan& plan);
 };
 
 /// Rows of a side for the result: `count` places, counted from `first`; no places: none of this side, nulls.

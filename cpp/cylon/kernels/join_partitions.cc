@@ -35,9 +35,11 @@ arrow::Status PartitionedJoin::Plan(const Table& left, const Table& right) {
   marks_probe_ = (build_left_ ? keep_right : keep_left) || (once && !build_left_);
   shown_when_found_ = type == JoinType::kSemi ? 1 : 0;
 
-  ARROW_ASSIGN_OR_RAISE(const auto left_form, KeyFormOf(left, options_.left_keys));
-  ARROW_ASSIGN_OR_RAISE(const auto right_form, KeyFormOf(right, options_.right_keys));
-  form_ = std::max(left_form, right_form);
+  merges_ = options_.algorithm == JoinAlgorithm::kSort && !options_.left_keys.empty();
+  const std::array<KeyLayout::Side, 2> sides = {
+      {{.table = &left, .keys = &options_.left_keys}, {.table = &right, .keys = &options_.right_keys}}};
+  // What is merged is compared by the order of the values, which packed words do not keep.
+  ARROW_ASSIGN_OR_RAISE(layout_, merges_ ? KeyLayout::Plain(sides) : KeyLayout::Packed(*resources_, sides));
 
   for (int column : options_.left_output) {
     const auto key = std::find(options_.coalesce.begin(), options_.coalesce.end(), static_cast<int>(columns_.size()));
@@ -66,7 +68,6 @@ arrow::Status PartitionedJoin::Plan(const Table& left, const Table& right) {
     carried_bytes += build.schema()->field(column)->type()->byte_width();
   }
   bits_ = limits.bits >= 0 ? limits.bits : RadixBits(std::min(build.num_rows(), piece_rows_), carried_bytes);
-  merges_ = options_.algorithm == JoinAlgorithm::kSort && !options_.left_keys.empty();
   bits_ = options_.left_keys.empty() || merges_ ? 0 : bits_;
   if (bits_ == 0 && limits.wave_rows == 0) {
     // One partition: what is dealt need not be more at a time than keeps all threads busy, and stays in the cache.
@@ -86,7 +87,7 @@ arrow::Status PartitionedJoin::Plan(const Table& left, const Table& right) {
 
 arrow::Result<PartitionedJoin::Dealt> PartitionedJoin::Deal(JoinSide side, const Table& table) const {
   Dealt dealt;
-  ARROW_ASSIGN_OR_RAISE(dealt.side, SideRows::Make(resources_, table, keys(side), form_, bits_, plans_[side]));
+  ARROW_ASSIGN_OR_RAISE(dealt.side, SideRows::Make(resources_, table, keys(side), layout_, bits_, plans_[side]));
   if (merges_) {
     ARROW_ASSIGN_OR_RAISE(dealt.order, KeyOrder::Make(*dealt.side.rows, keys(side)));
   }

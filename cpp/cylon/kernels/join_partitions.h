@@ -97,7 +97,7 @@ class PartitionedJoin {
 
   bool build_left_ = false;
   bool merges_ = false;
-  KeyForm form_ = KeyForm::kHash;
+  KeyLayout layout_;
   int bits_ = 0;
   std::vector<JoinColumn> columns_;
   std::array<SidePlan, 2> plans_;

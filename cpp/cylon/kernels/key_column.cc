@@ -259,6 +259,15 @@ void KeyColumn::LoadWords(uint64_t* out) const {
   }
 }
 
+const uint64_t* KeyColumn::Words(int64_t offset, int64_t count, std::vector<uint64_t>* scratch) const {
+  if (words_are_values()) {
+    return data_->GetValues<uint64_t>(1) + offset;
+  }
+  scratch->resize(count);
+  Slice(offset, count).LoadWords(scratch->data());
+  return scratch->data();
+}
+
 std::string_view KeyColumn::Bytes(int64_t i) const {
   const auto text = [](const uint8_t* begin, int64_t size) {
     return std::string_view(reinterpret_cast<const char*>(begin), static_cast<size_t>(size));

@@ -57,6 +57,9 @@ class CYLON_EXPORT KeyColumn {
   /// Words that are equal where the values are: sign-extended integers, floats as doubles with one NaN and one zero.
   /// Only for words; under nulls is anything.
   void LoadWords(uint64_t* out) const;
+  /// Those of rows [offset, offset + count): where they lie, if values are words as they are, else in `scratch`.
+  const uint64_t* Words(int64_t offset, int64_t count, std::vector<uint64_t>* scratch) const;
+  bool words_are_values() const { return width_ == 8 && (kind_ == KeyKind::kSigned || kind_ == KeyKind::kUnsigned); }
 
   /// Rows [offset, offset + length), without a copy.
   KeyColumn Slice(int64_t offset, int64_t length) const {

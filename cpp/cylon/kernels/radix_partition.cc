@@ -19,8 +19,8 @@ namespace {
 constexpr int kMostBits = 11;
 constexpr int64_t kPartitionBytes = 256 << 10;
 
-/// Rows that are turned into words at a time: 32 KiB of them stay in the first-level cache or just beyond.
-constexpr int64_t kBlockRows = 4096;
+/// Rows that are handled at a time.
+constexpr int64_t kBlockRows = KeyWords::kBlockRows;
 
 /// Columns that are dealt in one loop: the lines of three take 96 KiB at 512 partitions, which the second-level cache
 /// serves well.
@@ -44,11 +44,6 @@ int CarriedWidth(const arrow::DataType& type) {
   return width == 1 || width == 2 || width == 4 || width == 8 || width == 16 ? width : 0;
 }
 
-/// Whether the words of a column are the values themselves, as they lie.
-bool WordsAreValues(const KeyColumn& column) {
-  return column.width() == 8 && (column.kind() == KeyKind::kSigned || column.kind() == KeyKind::kUnsigned);
-}
-
 /// One byte for each of `rows` bits from `offset` on; ones where there are no bits.
 const void* UnpackBits(const uint8_t* bits, int64_t offset, int64_t rows, std::vector<uint64_t>* scratch) {
   scratch->resize((rows + 7) / 8);
@@ -59,39 +54,7 @@ const void* UnpackBits(const uint8_t* bits, int64_t offset, int64_t rows, std::v
   return out;
 }
 
-/// The words of `count` rows from `offset` on, in `scratch` unless they lie there as they are.
-const uint64_t* Words(const KeyColumn& column, int64_t offset, int64_t count, std::vector<uint64_t>* scratch) {
-  if (WordsAreValues(column)) {
-    return column.data()->GetValues<uint64_t>(1) + offset;
-  }
-  scratch->resize(count);
-  column.Slice(offset, count).LoadWords(scratch->data());
-  return scratch->data();
-}
-
 }  // namespace
-
-arrow::Result<KeyForm> KeyFormOf(const Table& table, const std::vector<int>& keys) {
-  ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*table.schema(), keys));
-  if (encoder.hash_is_key()) {
-    return KeyForm::kWord;
-  }
-  bool words = keys.size() == 2;
-  for (int key : keys) {
-    const auto& field = *table.schema()->field(key);
-    ARROW_ASSIGN_OR_RAISE(const auto column, KeyColumn::OfType(field.type(), field.name()));
-    words = words && column.is_word();
-  }
-  for (const auto& chunk : table.chunks()) {
-    if (!words) {
-      break;
-    }
-    ARROW_ASSIGN_OR_RAISE(const auto batch, chunk->Pin());
-    ARROW_ASSIGN_OR_RAISE(const auto columns, KeyColumn::MakeAll(table.resources()->memory(), *batch, keys));
-    words = std::all_of(columns.begin(), columns.end(), [](const auto& c) { return c.data()->GetNullCount() == 0; });
-  }
-  return words ? KeyForm::kTwoWords : KeyForm::kHash;
-}
 
 bool CanCarry(const arrow::DataType& type) { return CarriedWidth(type) != 0; }
 
@@ -109,19 +72,23 @@ arrow::Result<std::unique_ptr<RadixPartitions>> RadixPartitions::Make(const std:
                                         "; use more ranks, or a smaller CYLON_MEMORY, so that they are cut before");
   }
   std::unique_ptr<RadixPartitions> result(new RadixPartitions(resources, table.schema(), plan));
-  result->plan_.row_numbers = plan.row_numbers || plan.form == KeyForm::kHash;
+  const KeyForm form = plan.layout.form();
+  result->plan_.row_numbers = plan.row_numbers || form == KeyForm::kHash;
   ARROW_RETURN_NOT_OK(result->Pin(table));
   const int64_t rows = table.num_rows();
   ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<arrow::Buffer> partition_of,
                         arrow::AllocateBuffer(rows * 2, resources->memory()));
-  // Hashes are kept only where they are dear: words are hashed again where they are needed.
-  const bool keeps_hashes = plan.form == KeyForm::kHash;
-  ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<arrow::Buffer> hashes,
-                        arrow::AllocateBuffer(keeps_hashes ? rows * 8 : 0, resources->memory()));
-  ARROW_RETURN_NOT_OK(
-      result->FindPartitions(partition_of->mutable_data_as<uint16_t>(), hashes->mutable_data_as<uint64_t>()));
+  // Words are kept only where they are dear: those of values are read again where they are needed.
+  const bool keeps = form == KeyForm::kHash || plan.layout.packed();
+  KeptWords kept;
+  std::array<std::shared_ptr<arrow::Buffer>, 2> kept_buffers;
+  for (int word = 0; keeps && word < (form == KeyForm::kTwoWords ? 2 : 1); ++word) {
+    ARROW_ASSIGN_OR_RAISE(kept_buffers[word], arrow::AllocateBuffer(rows * 8, resources->memory()));
+    kept.words[word] = kept_buffers[word]->mutable_data_as<uint64_t>();
+  }
+  ARROW_RETURN_NOT_OK(result->FindPartitions(partition_of->mutable_data_as<uint16_t>(), kept));
   result->PlaceRanges();
-  ARROW_RETURN_NOT_OK(result->AddKeys(hashes->data_as<uint64_t>()));
+  ARROW_RETURN_NOT_OK(result->AddKeys(kept));
   for (int column : plan.carried) {
     ARROW_RETURN_NOT_OK(result->AddColumn(column));
   }
@@ -135,7 +102,7 @@ arrow::Status RadixPartitions::Pin(const Table& table) {
   const int64_t share = (table.num_rows() + threads - 1) / threads;
   // kHash keeps encoded keys by piece, so pieces stay small there.
   const int64_t longest =
-      plan_.form == KeyForm::kHash ? resources_->options().morsel_rows : std::numeric_limits<int64_t>::max();
+      form() == KeyForm::kHash ? resources_->options().morsel_rows : std::numeric_limits<int64_t>::max();
   int64_t first_row = 0;
   for (const auto& chunk : table.chunks()) {
     ARROW_ASSIGN_OR_RAISE(auto batch, chunk->Pin());
@@ -159,66 +126,69 @@ arrow::Status RadixPartitions::Pin(const Table& table) {
   return arrow::Status::OK();
 }
 
-arrow::Status RadixPartitions::FindPartitions(uint16_t* partition_of, uint64_t* hashes) {
+arrow::Status RadixPartitions::FindPartitions(uint16_t* partition_of, const KeptWords& kept) {
   const auto ranges = static_cast<int64_t>(range_ends_.size());
   positions_.assign(ranges, std::vector<uint64_t>(count() + 1, 0));
-  key_batches_.resize(plan_.form == KeyForm::kHash ? pieces_.size() : 0);
+  key_batches_.resize(form() == KeyForm::kHash ? pieces_.size() : 0);
   return resources_->arena().ParallelFor(ranges, [&](int64_t range) {
+    uint64_t* counts = positions_[range].data();
     for (size_t i = range == 0 ? 0 : range_ends_[range - 1]; i < range_ends_[range]; ++i) {
       const Piece& piece = pieces_[i];
-      if (plan_.form == KeyForm::kHash) {
-        ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*batches_[piece.batch]->schema(), plan_.keys));
-        ARROW_ASSIGN_OR_RAISE(key_batches_[i], encoder.Encode(resources_->memory(), *batches_[piece.batch]->Slice(
-                                                                                        piece.offset, piece.length)));
-      }
-      ARROW_RETURN_NOT_OK(FindPartitionsOf(piece, positions_[range].data(), partition_of + piece.first_row,
-                                           hashes + (plan_.form == KeyForm::kHash ? piece.first_row : 0)));
-      if (plan_.form == KeyForm::kHash) {
-        key_batches_[i].hashes = {};  // they are in `hashes` now
-      }
+      uint16_t* out = partition_of + piece.first_row;
+      ARROW_RETURN_NOT_OK(form() == KeyForm::kHash
+                              ? FindPartitionsByHash(piece, counts, out, kept.words[0] + piece.first_row)
+                              : FindPartitionsOf(piece, counts, out, kept));
     }
     return arrow::Status::OK();
   });
 }
 
-arrow::Status RadixPartitions::FindPartitionsOf(const Piece& piece, uint64_t* counts, uint16_t* partition_of,
-                                                uint64_t* hashes) {
+arrow::Status RadixPartitions::FindPartitionsByHash(const Piece& piece, uint64_t* counts, uint16_t* partition_of,
+                                                    uint64_t* hashes) {
   const uint64_t mask = count() - 1;
   const auto null_partition = static_cast<uint16_t>(count());
-  if (plan_.form == KeyForm::kHash) {
-    const KeyBatch& keys = key_batches_[&piece - pieces_.data()];
-    for (int64_t i = 0; i < piece.length; ++i) {
-      hashes[i] = keys.hashes[i];
-      partition_of[i] = keys.IsNull(i) ? null_partition : static_cast<uint16_t>(hashes[i] & mask);
-      ++counts[partition_of[i]];
-    }
-    return arrow::Status::OK();
-  }
   const auto batch = batches_[piece.batch]->Slice(piece.offset, piece.length);
-  ARROW_ASSIGN_OR_RAISE(const auto columns, KeyColumn::MakeAll(resources_->memory(), *batch, plan_.keys));
-  std::vector<uint64_t> first_scratch;
-  std::vector<uint64_t> second_scratch;
+  ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*batch->schema(), plan_.keys));
+  KeyBatch& keys = key_batches_[&piece - pieces_.data()];
+  ARROW_ASSIGN_OR_RAISE(keys, encoder.Encode(resources_->memory(), *batch));
+  for (int64_t i = 0; i < piece.length; ++i) {
+    hashes[i] = keys.hashes[i];
+    partition_of[i] = keys.IsNull(i) ? null_partition : static_cast<uint16_t>(hashes[i] & mask);
+    ++counts[partition_of[i]];
+  }
+  keys.hashes = {};  // they are in `hashes` now
+  return arrow::Status::OK();
+}
+
+arrow::Status RadixPartitions::FindPartitionsOf(const Piece& piece, uint64_t* counts, uint16_t* partition_of,
+                                                const KeptWords& kept) {
+  const uint64_t mask = count() - 1;
+  const auto null_partition = static_cast<uint16_t>(count());
+  const auto batch = batches_[piece.batch]->Slice(piece.offset, piece.length);
+  ARROW_ASSIGN_OR_RAISE(auto words, KeyWords::Make(resources_->memory(), plan_.layout, *batch, plan_.keys));
   for (int64_t begin = 0; begin < piece.length; begin += kBlockRows) {
     const int64_t rows = std::min(kBlockRows, piece.length - begin);
-    const uint64_t* first = Words(columns[0], begin, rows, &first_scratch);
+    const auto block = words.Read(begin, rows);
     uint16_t* out = partition_of + begin;
-    if (plan_.form == KeyForm::kTwoWords) {
-      const uint64_t* second = Words(columns[1], begin, rows, &second_scratch);
+    if (form() == KeyForm::kTwoWords) {
       for (int64_t i = 0; i < rows; ++i) {
-        out[i] = static_cast<uint16_t>(HashOfWords(first[i], second[i]) & mask);
+        out[i] = static_cast<uint16_t>(HashOfWords(block.first[i], block.second[i]) & mask);
       }
     } else {
       for (int64_t i = 0; i < rows; ++i) {
-        out[i] = static_cast<uint16_t>(HashOfWord(first[i]) & mask);
+        out[i] = static_cast<uint16_t>(HashOfWord(block.first[i]) & mask);
       }
-      if (columns[0].may_have_nulls()) {
-        for (int64_t i = 0; i < rows; ++i) {
-          out[i] = columns[0].IsNull(begin + i) ? null_partition : out[i];
-        }
-      }
+    }
+    for (int64_t i = 0; block.valid != nullptr && i < rows; ++i) {
+      out[i] = block.valid[i] == 0 ? null_partition : out[i];
     }
     for (int64_t i = 0; i < rows; ++i) {
       ++counts[out[i]];
+    }
+    for (int word = 0; word < 2; ++word) {
+      if (kept.words[word] != nullptr) {
+        std::copy_n(word == 0 ? block.first : block.second, rows, kept.words[word] + piece.first_row + begin);
+      }
     }
   }
   return arrow::Status::OK();
@@ -244,27 +214,28 @@ arrow::Result<uint8_t*> RadixPartitions::AddTask(int width, Load load) {
   return buffers_.back()->mutable_data();
 }
 
-arrow::Status RadixPartitions::AddKeys(const uint64_t* hashes) {
-  const auto add_words = [&](size_t key) -> arrow::Result<uint8_t*> {
-    std::vector<KeyColumn> columns;
-    for (const auto& batch : batches_) {
-      ARROW_ASSIGN_OR_RAISE(auto column,
-                            KeyColumn::Make(resources_->memory(), batch->column_data(plan_.keys[key]), ""));
-      columns.push_back(std::move(column));
+arrow::Status RadixPartitions::AddKeys(const KeptWords& kept) {
+  const auto add_words = [&](size_t word) -> arrow::Result<uint64_t*> {
+    Load load;
+    if (const uint64_t* all = kept.words[word]; all != nullptr) {
+      load = [all](const Piece& piece, int64_t begin, int64_t, auto*) { return all + piece.first_row + begin; };
+    } else {
+      std::vector<KeyColumn> columns;
+      for (const auto& batch : batches_) {
+        ARROW_ASSIGN_OR_RAISE(auto column,
+                              KeyColumn::Make(resources_->memory(), batch->column_data(plan_.keys[word]), ""));
+        columns.push_back(std::move(column));
+      }
+      load = [columns = std::move(columns)](const Piece& piece, int64_t begin, int64_t rows, auto* scratch) {
+        return columns[piece.batch].Words(piece.offset + begin, rows, scratch);
+      };
     }
-    return AddTask(8, [columns = std::move(columns)](const Piece& piece, int64_t begin, int64_t rows, auto* scratch) {
-      return Words(columns[piece.batch], piece.offset + begin, rows, scratch);
-    });
+    ARROW_ASSIGN_OR_RAISE(uint8_t* out, AddTask(8, std::move(load)));
+    return static_cast<uint64_t*>(static_cast<void*>(out));
   };
-  const auto add_hashes = [&] {
-    return AddTask(
-        8, [hashes](const Piece& piece, int64_t begin, int64_t, auto*) { return hashes + piece.first_row + begin; });
-  };
-  ARROW_ASSIGN_OR_RAISE(uint8_t* words, plan_.form == KeyForm::kHash ? add_hashes() : add_words(0));
-  words_ = static_cast<uint64_t*>(static_cast<void*>(words));
-  if (plan_.form == KeyForm::kTwoWords) {
-    ARROW_ASSIGN_OR_RAISE(uint8_t* second, add_words(1));
-    second_words_ = static_cast<uint64_t*>(static_cast<void*>(second));
+  ARROW_ASSIGN_OR_RAISE(words_, add_words(0));
+  if (form() == KeyForm::kTwoWords) {
+    ARROW_ASSIGN_OR_RAISE(second_words_, add_words(1));
   }
   if (plan_.row_numbers) {
     ARROW_ASSIGN_OR_RAISE(uint8_t* numbers,
@@ -319,11 +290,11 @@ arrow::Status RadixPartitions::AddColumn(int column) {
 }
 
 bool RadixPartitions::AliasesWords(int column) const {
-  if (plan_.form != KeyForm::kWord || plan_.keys[0] != column) {
+  if (form() != KeyForm::kWord || plan_.layout.packed() || plan_.keys[0] != column) {
     return false;
   }
   const auto plain = KeyColumn::OfType(schema_->field(column)->type(), "");
-  return plain.ok() && WordsAreValues(*plain);
+  return plain.ok() && plain->words_are_values();
 }
 
 template <typename T, size_t N>
@@ -370,14 +341,14 @@ arrow::Status RadixPartitions::RunAllTasks(const uint16_t* partition_of) {
   ARROW_RETURN_NOT_OK(RunTasksOfWidth<uint64_t>(partition_of));
   ARROW_RETURN_NOT_OK(RunTasksOfWidth<Bytes16>(partition_of));
   tasks_.clear();
-  if (plan_.form != KeyForm::kHash) {
+  if (form() != KeyForm::kHash && !plan_.layout.packed()) {
     std::fill(words_ + begin(count()), words_ + num_rows(), 0);
   }
   return arrow::Status::OK();
 }
 
 uint64_t RadixPartitions::HashAt(int64_t place) const {
-  switch (plan_.form) {
+  switch (form()) {
     case KeyForm::kWord:
       return HashOfWord(words_[place]);
     case KeyForm::kTwoWords:

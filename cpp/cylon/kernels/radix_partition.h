@@ -12,22 +12,12 @@
 #include <string_view>
 #include <vector>
 
+#include "cylon/kernels/key_layout.h"
 #include "cylon/kernels/row_key.h"
 #include "cylon/kernels/row_locator.h"
 #include "cylon/table/table.h"
 
 namespace cylon {
-
-/// What stands for a row's key in a partition.
-enum class KeyForm : uint8_t {
-  kWord,      ///< one canonical word (KeyColumn::LoadWords): equal words are equal keys
-  kTwoWords,  ///< two of them, of columns without nulls
-  kHash,      ///< the row's hash (HashRows): rows of equal hashes have to be compared by SameKey
-};
-
-/// The form for columns `keys` of `table`. Tables that are to be compared with each other take the larger of theirs.
-/// Errors as KeyEncoder::Make.
-arrow::Result<KeyForm> KeyFormOf(const Table& table, const std::vector<int>& keys);
 
 /// Whether values of `type` can travel with the keys: fixed width of at most 16 bytes, bool included, no dictionaries.
 bool CanCarry(const arrow::DataType& type);
@@ -38,9 +28,9 @@ int RadixBits(int64_t rows, int64_t row_bytes);
 
 struct RadixPlan {
   std::vector<int> keys;
-  KeyForm form = KeyForm::kHash;
+  KeyLayout layout;
   std::vector<int> carried;  ///< columns that are dealt with the keys; each CanCarry
-  bool row_numbers = false;  ///< whether each row's number in the table is dealt too; always with kHash
+  bool row_numbers = false;  ///< whether each row's number in the table is dealt too; always with hashes
   int bits = 0;              ///< 2^bits partitions
 };
 
@@ -53,8 +43,7 @@ struct CarriedColumn {
 };
 
 /// The dealt rows: partition p has the places [begin(p), begin(p + 1)) of every array, in the order of the table. The
-/// last partition, number count(), has the rows of which a key is null; their words are 0 (kHash: the hash all the
-/// same).
+/// last partition, number count(), has the rows of which a key is null; words that are not packed are 0 there.
 ///
 ///   places     | partition 0 | partition 1 | ... | partition count() - 1 | null keys |
 ///   words      |w w w w w w w|w w w w      | ... |
@@ -73,7 +62,7 @@ class RadixPartitions {
 
   int64_t count() const { return int64_t{1} << plan_.bits; }
   int bits() const { return plan_.bits; }
-  KeyForm form() const { return plan_.form; }
+  KeyForm form() const { return plan_.layout.form(); }
   int64_t num_rows() const { return starts_.back(); }
   int64_t begin(int64_t partition) const { return starts_[partition]; }
   int64_t rows(int64_t partition) const { return starts_[partition + 1] - starts_[partition]; }
@@ -103,6 +92,10 @@ class RadixPartitions {
   };
   /// Gives consecutive values of a piece, from a row of it on; in `scratch` where they do not lie anywhere.
   using Load = std::function<const void*(const Piece&, int64_t begin, int64_t rows, std::vector<uint64_t>* scratch)>;
+  /// Words by row of the table, where they are dear: hashes and what is packed. Else nullptr, and they are read again.
+  struct KeptWords {
+    uint64_t* words[2] = {nullptr, nullptr};
+  };
   /// An array that is still to be filled.
   struct Task {
     uint8_t* out;
@@ -113,12 +106,13 @@ class RadixPartitions {
       : resources_(std::move(resources)), schema_(std::move(schema)), plan_(std::move(plan)) {}
 
   arrow::Status Pin(const Table& table);
-  arrow::Status FindPartitions(uint16_t* partition_of, uint64_t* hashes);
-  arrow::Status FindPartitionsOf(const Piece& piece, uint64_t* counts, uint16_t* partition_of, uint64_t* hashes);
+  arrow::Status FindPartitions(uint16_t* partition_of, const KeptWords& kept);
+  arrow::Status FindPartitionsOf(const Piece& piece, uint64_t* counts, uint16_t* partition_of, const KeptWords& kept);
+  arrow::Status FindPartitionsByHash(const Piece& piece, uint64_t* counts, uint16_t* partition_of, uint64_t* hashes);
   void PlaceRanges();
   /// Memory for an array of `width` bytes per row, to be filled by RunAllTasks.
   arrow::Result<uint8_t*> AddTask(int width, Load load);
-  arrow::Status AddKeys(const uint64_t* hashes);
+  arrow::Status AddKeys(const KeptWords& kept);
   arrow::Status AddColumn(int column);
   template <typename T, size_t N>
   arrow::Status RunTasks(std::span<const Task> tasks, const uint16_t* partition_of);

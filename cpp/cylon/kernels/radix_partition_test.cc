@@ -43,6 +43,11 @@ Table MakeTable(const std::shared_ptr<Resources>& resources, const std::shared_p
   return Table::FromBatches(resources, schema, batches).ValueOrDie();
 }
 
+KeyLayout PlainLayout(const Table& table, const std::vector<int>& keys) {
+  const KeyLayout::Side side{&table, &keys};
+  return KeyLayout::Plain(std::span(&side, 1)).ValueOrDie();
+}
+
 class RadixPartitionTest : public ::testing::TestWithParam<std::shared_ptr<arrow::DataType>> {};
 
 TEST_P(RadixPartitionTest, EveryRowComesOnceWithItsValuesInTableOrder) {
@@ -51,8 +56,9 @@ TEST_P(RadixPartitionTest, EveryRowComesOnceWithItsValuesInTableOrder) {
       for (const int threads : {1, 3}) {
         auto resources = testing::MakeResources({.threads = threads});
         const Table table = MakeTable(resources, GetParam(), rows, 40000, nulls);
-        RadixPlan plan{.keys = {0}, .form = KeyForm::kWord, .carried = {0, 1, 2}, .row_numbers = true, .bits = 4};
-        ASSERT_EQ(KeyFormOf(table, {0}).ValueOrDie(), KeyForm::kWord);
+        RadixPlan plan{
+            .keys = {0}, .layout = PlainLayout(table, {0}), .carried = {0, 1, 2}, .row_numbers = true, .bits = 4};
+        ASSERT_EQ(plan.layout.form(), KeyForm::kWord);
         const auto parts = RadixPartitions::Make(resources, table, plan).ValueOrDie();
         ASSERT_EQ(parts->num_rows(), rows);
         const auto whole = table.ToBatch().ValueOrDie();
@@ -107,21 +113,22 @@ TEST(RadixPartitionFormTest, TwoColumnsOfWordsAreTwoWordsUnlessOneHasNulls) {
   auto resources = testing::MakeResources();
   const Table without = MakeTable(resources, arrow::int16(), 1000, 300, false);
   const Table with = MakeTable(resources, arrow::int16(), 1000, 300, true);
-  EXPECT_EQ(KeyFormOf(without, {0, 1}).ValueOrDie(), KeyForm::kTwoWords);
-  EXPECT_EQ(KeyFormOf(with, {0, 1}).ValueOrDie(), KeyForm::kHash);
-  EXPECT_EQ(KeyFormOf(without, {0, 1, 2}).ValueOrDie(), KeyForm::kHash);
+  EXPECT_EQ(PlainLayout(without, {0, 1}).form(), KeyForm::kTwoWords);
+  EXPECT_EQ(PlainLayout(with, {0, 1}).form(), KeyForm::kHash);
+  EXPECT_EQ(PlainLayout(without, {0, 1, 2}).form(), KeyForm::kHash);
 }
 
 TEST(RadixPartitionFormTest, HashesAreThoseOfHashRowsInEveryForm) {
   auto resources = testing::MakeResources();
   const Table table = MakeTable(resources, arrow::int16(), 1000, 1000, false);
   const auto batch = table.ToBatch().ValueOrDie();
-  for (const auto& [keys, form] :
-       {std::pair{std::vector<int>{0}, KeyForm::kWord}, std::pair{std::vector<int>{0, 1}, KeyForm::kTwoWords},
-        std::pair{std::vector<int>{0, 1}, KeyForm::kHash}, std::pair{std::vector<int>{0, 1, 2}, KeyForm::kHash}}) {
+  for (const auto& [keys, layout] :
+       {std::pair{std::vector<int>{0}, PlainLayout(table, {0})},
+        std::pair{std::vector<int>{0, 1}, PlainLayout(table, {0, 1})}, std::pair{std::vector<int>{0, 1}, KeyLayout()},
+        std::pair{std::vector<int>{0, 1, 2}, KeyLayout()}}) {
     std::vector<uint64_t> hashes;
     ASSERT_TRUE(HashRows(*batch, keys, &hashes).ok());
-    RadixPlan plan{.keys = keys, .form = form, .carried = {}, .row_numbers = true, .bits = 3};
+    RadixPlan plan{.keys = keys, .layout = layout, .carried = {}, .row_numbers = true, .bits = 3};
     const auto parts = RadixPartitions::Make(resources, table, plan).ValueOrDie();
     for (int64_t i = 0; i < parts->num_rows(); ++i) {
       ASSERT_EQ(parts->HashAt(i), hashes[parts->row_numbers()[i]]);
@@ -132,7 +139,7 @@ TEST(RadixPartitionFormTest, HashesAreThoseOfHashRowsInEveryForm) {
 TEST(RadixPartitionFormTest, HashedRowsCompareByTheirKeys) {
   auto resources = testing::MakeResources({.morsel_rows = 64});
   const Table table = MakeTable(resources, arrow::utf8(), 1000, 300, true);
-  RadixPlan plan{.keys = {1, 0}, .form = KeyForm::kHash, .carried = {}, .row_numbers = true, .bits = 3};
+  RadixPlan plan{.keys = {1, 0}, .layout = {}, .carried = {}, .row_numbers = true, .bits = 3};
   const auto parts = RadixPartitions::Make(resources, table, plan).ValueOrDie();
   const auto batch = table.ToBatch().ValueOrDie();
   const auto text = [&](int64_t row) {
@@ -155,7 +162,7 @@ TEST(RadixPartitionFormTest, WhatCannotBeCarriedIsRefusedByName) {
   const Table table = MakeTable(resources, arrow::utf8(), 10, 10, false);
   EXPECT_FALSE(CanCarry(*arrow::utf8()));
   EXPECT_TRUE(CanCarry(*arrow::timestamp(arrow::TimeUnit::MICRO)));
-  RadixPlan plan{.keys = {0}, .form = KeyForm::kWord, .carried = {1}, .row_numbers = false, .bits = 3};
+  RadixPlan plan{.keys = {0}, .layout = {}, .carried = {1}, .row_numbers = false, .bits = 3};
   const auto parts = RadixPartitions::Make(resources, table, plan);
   EXPECT_TRUE(parts.status().IsInvalid());
   EXPECT_NE(parts.status().message().find("'value' of type string cannot be carried"), std::string::npos)
