@@ -96,13 +96,17 @@ void Endpoint::OnPeerLost(Rank peer, const arrow::Status& cause) {
     return;
   }
   if (!cause.ok()) {
-    ReportLost(Finding{Finding::Source::kLink, ErrorKind::kRankFailed, peer, cause.message()});
+    ReportLost(Finding{SourceOfLoss(peer), ErrorKind::kRankFailed, peer, cause.message()});
     return;
   }
   left_.insert(peer);
   for (const auto& [key, group] : std::map(groups_)) {
     group->OnDeparture(peer);
   }
+}
+
+Finding::Source Endpoint::SourceOfLoss(Rank peer) const {
+  return told_.contains(peer) ? Finding::Source::kAftermath : Finding::Source::kLink;
 }
 
 void Endpoint::OnMissed(Rank world_rank) {
@@ -118,7 +122,8 @@ void Endpoint::OnSendFailed(Rank world_rank, const arrow::Status& status) {
     if (self->HasLeft(world_rank)) {
       self->OnMissed(world_rank);
     } else {
-      self->ReportLost(Finding{Finding::Source::kLink, ErrorKind::kRankFailed, world_rank, status.message()});
+      self->ReportLost(
+          Finding{self->SourceOfLoss(world_rank), ErrorKind::kRankFailed, world_rank, status.message()});
     }
   });
 }
@@ -181,6 +186,9 @@ void Endpoint::OnControl(Rank from, Message message) {
     return;
   }
   if (header.control == Control::kLost) {
+    if (finding->rank != from) {
+      told_.insert(from);
+    }
     ReportLost(*finding);
     return;
   }

@@ -56,6 +56,8 @@ class Endpoint final : public LanesObserver, public std::enable_shared_from_this
   /// Somebody needs a rank that has left.
   void OnMissed(Rank world_rank);
   void OnSendFailed(Rank world_rank, const arrow::Status& status);
+  /// What the end of a link to `peer` is worth: who told of another's loss mostly ends because of it.
+  Finding::Source SourceOfLoss(Rank peer) const;
   /// This rank gives up (a wait was interrupted): the others are told, every communicator here is revoked.
   void GiveUp(const std::string& cause);
 
@@ -92,6 +94,7 @@ class Endpoint final : public LanesObserver, public std::enable_shared_from_this
   uint32_t next_id_ = kWorldCommunicator + 1;
   std::map<Rank, Finding> lost_;
   std::set<Rank> left_;  // said goodbye
+  std::set<Rank> told_;  // of another rank's loss
 };
 
 }  // namespace cylon::internal

@@ -17,7 +17,8 @@ struct Finding {
     kItself = 1,        ///< the rank said that it gave up, and why
     kDisagreement = 2,  ///< a mismatched collective or a broken protocol: certain, whatever followed from it
     kLink = 3,          ///< a link to it broke
-    kDeparture = 4,     ///< it said goodbye, and somebody needs it
+    kAftermath = 4,     ///< the same, of a rank that had told of another's loss
+    kDeparture = 5,     ///< it said goodbye, and somebody needs it
   };
   Source source = Source::kLink;
   ErrorKind kind = ErrorKind::kRankFailed;
