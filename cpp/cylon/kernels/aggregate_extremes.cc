@@ -1,7 +1,7 @@
 // One value of each group: its smallest or largest (of decimals of 128 and 256 bits, text and opaque bytes), its first
 // or last (of any type that is not nested).
+#include <algorithm>
 #include <cstring>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -65,11 +65,11 @@ class NullExtreme : public Extreme {
   int64_t group_bytes() const override { return 1; }
 };
 
-/// Decimals of 128 and 256 bits: little-endian words of which the last is signed.
-template <size_t kWords>
-class DecimalExtreme : public Extreme {
+/// One value per group. `Values` keeps them and knows how they are read from a column, compared and written.
+template <typename Values>
+class ExtremeOf : public Extreme {
  public:
-  DecimalExtreme(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type, Choice choice)
+  ExtremeOf(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type, Choice choice)
       : Extreme(pool, type, choice), values_(pool) {}
 
   arrow::Status Resize(int64_t count) override {
@@ -78,44 +78,76 @@ class DecimalExtreme : public Extreme {
   }
   arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
     for (int64_t i = 0; i < values.count; ++i) {
-      if (!values.IsNull(i)) {
-        const std::string_view bytes = values.column->Bytes(i);  // as wide as Value
-        Value value;
-        std::memcpy(&value, bytes.data(), bytes.size());
-        Take(groups[i], value);
+      if (!values.IsMissing(i)) {
+        Take(groups[i], Values::Read(values, i));
       }
     }
     return arrow::Status::OK();
   }
   arrow::Status MergeFrom(const GroupStates& other, const uint32_t* groups) override {
-    const auto& from = static_cast<const DecimalExtreme&>(other);
+    const auto& from = static_cast<const ExtremeOf&>(other);
     for (int64_t g = 0; g < from.count(); ++g) {
       if (from.present_[g] != 0) {
-        Take(groups[g], from.values_[g]);
+        Take(groups[g], from.values_.Get(g));
       }
     }
     return arrow::Status::OK();
   }
   arrow::Status AppendResult(const AggregateOutput&, OutputColumn* out) const override {
-    ARROW_ASSIGN_OR_RAISE(Value * values, out->Extend<Value>(count()));
-    std::copy(values_.data(), values_.data() + count(), values);
-    ARROW_ASSIGN_OR_RAISE(uint8_t* valid, out->ExtendValid(count()));
-    std::copy(present_.data(), present_.data() + count(), valid);
-    return arrow::Status::OK();
+    return values_.Append(type_, present_, out);
   }
-  int64_t group_bytes() const override { return sizeof(Value) + 1; }
+  int64_t group_bytes() const override { return 1 + values_.group_bytes(); }
 
  private:
-  struct Value {
-    uint64_t words[kWords] = {};
-  };
-
+  template <typename Value>
   void Take(uint32_t group, const Value& value) {
-    Value& current = values_[group];
-    if (Replaces(group, value, current, Less)) {
-      current = value;
+    if (Replaces(group, value, values_.Get(group), Values::Less)) {
+      values_.Set(group, value);
       present_[group] = 1;
     }
+  }
+
+  Values values_;
+};
+
+arrow::Status AppendPresent(const StateArray<uint8_t>& present, OutputColumn* out) {
+  ARROW_ASSIGN_OR_RAISE(uint8_t* valid, out->ExtendValid(present.size()));
+  std::copy(present.data(), present.data() + present.size(), valid);
+  return arrow::Status::OK();
+}
+
+/// Values of a fixed width.
+template <typename Value>
+class FixedValues {
+ public:
+  explicit FixedValues(arrow::MemoryPool* pool) : values_(pool) {}
+
+  arrow::Status Resize(int64_t count) { return values_.Resize(count); }
+  const Value& Get(int64_t group) const { return values_[group]; }
+  void Set(int64_t group, const Value& value) { values_[group] = value; }
+  int64_t group_bytes() const { return sizeof(Value); }
+
+ protected:
+  StateArray<Value> values_;
+};
+
+/// Decimals of 128 and 256 bits: little-endian words of which the last is signed.
+template <size_t kWords>
+struct WideDecimal {
+  uint64_t words[kWords] = {};
+};
+
+template <size_t kWords>
+class DecimalValues : public FixedValues<WideDecimal<kWords>> {
+ public:
+  using Value = WideDecimal<kWords>;
+  using FixedValues<Value>::FixedValues;
+
+  static Value Read(const ValueBlock& values, int64_t i) {
+    const std::string_view bytes = values.column->Bytes(i);  // as wide as Value
+    Value value;
+    std::memcpy(&value, bytes.data(), bytes.size());
+    return value;
   }
   static bool Less(const Value& a, const Value& b) {
     if (a.words[kWords - 1] != b.words[kWords - 1]) {
@@ -128,114 +160,76 @@ class DecimalExtreme : public Extreme {
     }
     return false;
   }
-
-  StateArray<Value> values_;
+  arrow::Status Append(const std::shared_ptr<arrow::DataType>&, const StateArray<uint8_t>& present,
+                       OutputColumn* out) const {
+    ARROW_ASSIGN_OR_RAISE(Value * values, out->Extend<Value>(present.size()));
+    std::copy(this->values_.data(), this->values_.data() + present.size(), values);
+    return AppendPresent(present, out);
+  }
 };
 
-/// First and last of what is a word: numbers, booleans, dates and times. Floats keep the bits that they came with.
-class WordChoice : public Extreme {
+/// What is a word: numbers, booleans, dates and times, of which first and last are asked for alone. Floats keep the
+/// bits that they came with.
+class WordValues : public FixedValues<uint64_t> {
  public:
-  WordChoice(arrow::MemoryPool* pool, const std::shared_ptr<arrow::DataType>& type, Choice choice)
-      : Extreme(pool, type, choice), values_(pool) {}
+  using FixedValues<uint64_t>::FixedValues;
 
-  arrow::Status Resize(int64_t count) override {
-    ARROW_RETURN_NOT_OK(Extreme::Resize(count));
-    return values_.Resize(count);
+  static uint64_t Read(const ValueBlock& values, int64_t i) { return values.words[i]; }
+  static bool Less(uint64_t a, uint64_t b) { return a < b; }
+  arrow::Status Append(const std::shared_ptr<arrow::DataType>&, const StateArray<uint8_t>& present,
+                       OutputColumn* out) const {
+    ARROW_RETURN_NOT_OK(AppendPresent(present, out));
+    return AppendWords(values_.data(), present.size(), out);
   }
-  arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
-    for (int64_t i = 0; i < values.count; ++i) {
-      const uint32_t group = groups[i];
-      if (!values.IsMissing(i) && (choice_ == Choice::kLast || present_[group] == 0)) {
-        values_[group] = values.words[i];
-        present_[group] = 1;
-      }
-    }
-    return arrow::Status::OK();
-  }
-  arrow::Status MergeFrom(const GroupStates& other, const uint32_t* groups) override {
-    const auto& from = static_cast<const WordChoice&>(other);
-    for (int64_t g = 0; g < from.count(); ++g) {
-      if (from.present_[g] != 0 && (choice_ == Choice::kLast || present_[groups[g]] == 0)) {
-        values_[groups[g]] = from.values_[g];
-        present_[groups[g]] = 1;
-      }
-    }
-    return arrow::Status::OK();
-  }
-  arrow::Status AppendResult(const AggregateOutput&, OutputColumn* out) const override {
-    ARROW_ASSIGN_OR_RAISE(uint8_t* valid, out->ExtendValid(count()));
-    std::copy(present_.data(), present_.data() + count(), valid);
-    return AppendWords(values_.data(), count(), out);
-  }
-  int64_t group_bytes() const override { return 9; }
-
- private:
-  StateArray<uint64_t> values_;
 };
 
 /// Strings and binaries, in the order of their bytes (which is that of the code points in UTF-8).
-class TextExtreme : public Extreme {
+class TextValues {
  public:
-  using Extreme::Extreme;
+  explicit TextValues(arrow::MemoryPool*) {}
 
-  arrow::Status Resize(int64_t count) override {
-    ARROW_RETURN_NOT_OK(Extreme::Resize(count));
+  arrow::Status Resize(int64_t count) {
     values_.resize(count);
     return arrow::Status::OK();
   }
-  arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
-    for (int64_t i = 0; i < values.count; ++i) {
-      if (!values.IsNull(i)) {
-        Take(groups[i], values.column->Bytes(i));
-      }
-    }
-    return arrow::Status::OK();
+  static std::string_view Read(const ValueBlock& values, int64_t i) { return values.column->Bytes(i); }
+  static bool Less(std::string_view a, std::string_view b) { return a < b; }
+  std::string_view Get(int64_t group) const { return values_[group]; }
+  void Set(int64_t group, std::string_view value) {
+    std::string& current = values_[group];
+    heap_bytes_ += std::max<int64_t>(0, static_cast<int64_t>(value.size()) - static_cast<int64_t>(current.capacity()));
+    current.assign(value);
   }
-  arrow::Status MergeFrom(const GroupStates& other, const uint32_t* groups) override {
-    const auto& from = static_cast<const TextExtreme&>(other);
-    for (int64_t g = 0; g < from.count(); ++g) {
-      if (from.present_[g] != 0) {
-        Take(groups[g], from.values_[g]);
-      }
-    }
-    return arrow::Status::OK();
-  }
-  arrow::Status AppendResult(const AggregateOutput&, OutputColumn* out) const override {
-    switch (type_->id()) {
+  arrow::Status Append(const std::shared_ptr<arrow::DataType>& type, const StateArray<uint8_t>& present,
+                       OutputColumn* out) const {
+    switch (type->id()) {
       case arrow::Type::STRING:
       case arrow::Type::BINARY:
-        return Build<arrow::BinaryBuilder>(out);
+        return Build<arrow::BinaryBuilder>(type, present, out);
       case arrow::Type::LARGE_STRING:
       case arrow::Type::LARGE_BINARY:
-        return Build<arrow::LargeBinaryBuilder>(out);
+        return Build<arrow::LargeBinaryBuilder>(type, present, out);
       case arrow::Type::STRING_VIEW:
       case arrow::Type::BINARY_VIEW:
-        return Build<arrow::BinaryViewBuilder>(out);
+        return Build<arrow::BinaryViewBuilder>(type, present, out);
       default:
-        return Build<arrow::FixedSizeBinaryBuilder>(out);
+        return Build<arrow::FixedSizeBinaryBuilder>(type, present, out);
     }
   }
-  int64_t group_bytes() const override {
-    return static_cast<int64_t>(sizeof(std::string)) + 1 + heap_bytes_ / std::max<int64_t>(count(), 1);
+  int64_t group_bytes() const {
+    const auto groups = std::max<int64_t>(static_cast<int64_t>(values_.size()), 1);
+    return static_cast<int64_t>(sizeof(std::string)) + heap_bytes_ / groups;
   }
 
  private:
-  void Take(uint32_t group, std::string_view value) {
-    std::string& current = values_[group];
-    if (Replaces(group, value, std::string_view(current), std::less<std::string_view>())) {
-      heap_bytes_ +=
-          std::max<int64_t>(0, static_cast<int64_t>(value.size()) - static_cast<int64_t>(current.capacity()));
-      current.assign(value);
-      present_[group] = 1;
-    }
-  }
   template <typename Builder>
-  arrow::Status Build(OutputColumn* out) const {
-    ARROW_ASSIGN_OR_RAISE(auto builder, arrow::MakeBuilder(type_, out->pool()));
+  arrow::Status Build(const std::shared_ptr<arrow::DataType>& type, const StateArray<uint8_t>& present,
+                      OutputColumn* out) const {
+    ARROW_ASSIGN_OR_RAISE(auto builder, arrow::MakeBuilder(type, out->pool()));
     auto& typed = static_cast<Builder&>(*builder);
-    ARROW_RETURN_NOT_OK(typed.Reserve(count()));
-    for (int64_t i = 0; i < count(); ++i) {
-      ARROW_RETURN_NOT_OK(present_[i] != 0 ? typed.Append(std::string_view(values_[i])) : typed.AppendNull());
+    ARROW_RETURN_NOT_OK(typed.Reserve(present.size()));
+    for (int64_t i = 0; i < present.size(); ++i) {
+      ARROW_RETURN_NOT_OK(present[i] != 0 ? typed.Append(Get(i)) : typed.AppendNull());
     }
     ARROW_ASSIGN_OR_RAISE(auto array, builder->Finish());
     out->Append(std::move(array));
@@ -254,17 +248,17 @@ std::unique_ptr<GroupStates> MakeChoice(arrow::MemoryPool* pool, const std::shar
     case arrow::Type::NA:
       return std::make_unique<NullExtreme>(pool, type, choice);
     case arrow::Type::DECIMAL128:
-      return std::make_unique<DecimalExtreme<2>>(pool, type, choice);
+      return std::make_unique<ExtremeOf<DecimalValues<2>>>(pool, type, choice);
     case arrow::Type::DECIMAL256:
-      return std::make_unique<DecimalExtreme<4>>(pool, type, choice);
+      return std::make_unique<ExtremeOf<DecimalValues<4>>>(pool, type, choice);
     default:
       break;
   }
   const auto plain = KeyColumn::OfType(type, "");
   if (plain.ok() && plain->is_word()) {
-    return std::make_unique<WordChoice>(pool, type, choice);
+    return std::make_unique<ExtremeOf<WordValues>>(pool, type, choice);
   }
-  return std::make_unique<TextExtreme>(pool, type, choice);
+  return std::make_unique<ExtremeOf<TextValues>>(pool, type, choice);
 }
 
 }  // namespace cylon::aggregate

@@ -1,4 +1,5 @@
 // Products by group, and whether any or every value is other than zero.
+#include <algorithm>
 #include <bit>
 #include <limits>
 
@@ -9,184 +10,151 @@ namespace cylon::aggregate {
 
 namespace {
 
-/// Integers by size and sign. The size of a product without zeros only grows, so that whether it overflows depends
-/// neither on order nor on how the rows are dealt to ranks; with a zero it is zero, whatever else there is.
-class IntegerProduct : public GroupStates {
+/// States that one operation puts together, whether they come from a row (Derived::OfRow), from columns of states
+/// (Derived::OfStates) or from another table of groups.
+template <typename Derived, typename State>
+class Folded : public GroupStates {
  public:
-  IntegerProduct(arrow::MemoryPool* pool, Operand operand) : operand_(std::move(operand)), states_(pool) {}
+  explicit Folded(arrow::MemoryPool* pool) : states_(pool) {}
 
   arrow::Status Resize(int64_t count) override { return states_.Resize(count); }
-
   arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
-    const bool is_signed = operand_.source == Source::kSigned;
     for (int64_t i = 0; i < values.count; ++i) {
-      if (!values.IsNull(i)) {
-        const uint64_t word = values.words[i];
-        const bool negative = is_signed && static_cast<int64_t>(word) < 0;
-        Multiply(groups[i], State{negative ? 0 - word : word, static_cast<uint8_t>(negative ? kNegative : 0)});
+      if (!values.IsMissing(i)) {
+        Derived::Put(&states_[groups[i]], derived().OfRow(values, i));
       }
     }
     return arrow::Status::OK();
   }
   arrow::Status Merge(std::span<const ValueBlock> states, const uint32_t* groups) override {
     for (int64_t i = 0; i < states[0].count; ++i) {
-      Multiply(groups[i], State{states[0].words[i], static_cast<uint8_t>(states[1].words[i])});
+      Derived::Put(&states_[groups[i]], Derived::OfStates(states, i));
     }
     return arrow::Status::OK();
   }
   arrow::Status MergeFrom(const GroupStates& other, const uint32_t* groups) override {
-    const auto& from = static_cast<const IntegerProduct&>(other).states_;
+    const auto& from = static_cast<const Folded&>(other).states_;
     for (int64_t g = 0; g < from.size(); ++g) {
-      Multiply(groups[g], from[g]);
+      Derived::Put(&states_[groups[g]], from[g]);
     }
+    return arrow::Status::OK();
+  }
+  int64_t group_bytes() const override { return sizeof(State); }
+
+ protected:
+  /// get(state) of each group into a column of values of type T.
+  template <typename T, typename Get>
+  arrow::Status Write(OutputColumn* out, const Get& get) const {
+    ARROW_ASSIGN_OR_RAISE(T * values, out->Extend<T>(states_.size()));
+    std::transform(states_.data(), states_.data() + states_.size(), values, get);
     return arrow::Status::OK();
   }
 
-  arrow::Status AppendStates(std::span<OutputColumn> out) const override {
-    ARROW_ASSIGN_OR_RAISE(uint64_t* sizes, out[0].Extend<uint64_t>(states_.size()));
-    ARROW_ASSIGN_OR_RAISE(uint8_t* flags, out[1].Extend<uint8_t>(states_.size()));
-    for (int64_t g = 0; g < states_.size(); ++g) {
-      sizes[g] = states_[g].size;
-      flags[g] = states_[g].flags;
+  StateArray<State> states_;
+
+ private:
+  const Derived& derived() const { return static_cast<const Derived&>(*this); }
+};
+
+/// The size and sign of an integer product.
+struct SizeAndSign {
+  uint64_t size = 1;
+  uint8_t flags = 0;
+};
+
+/// Integers by size and sign. The size of a product without zeros only grows, so that whether it overflows depends
+/// neither on order nor on how the rows are dealt to ranks; with a zero it is zero, whatever else there is.
+class IntegerProduct : public Folded<IntegerProduct, SizeAndSign> {
+ public:
+  IntegerProduct(arrow::MemoryPool* pool, Operand operand) : Folded(pool), operand_(std::move(operand)) {}
+
+  SizeAndSign OfRow(const ValueBlock& values, int64_t i) const {
+    const uint64_t word = values.words[i];
+    const bool negative = operand_.source == Source::kSigned && static_cast<int64_t>(word) < 0;
+    return {negative ? 0 - word : word, static_cast<uint8_t>(negative ? kNegative : 0)};
+  }
+  static SizeAndSign OfStates(std::span<const ValueBlock> states, int64_t i) {
+    return {states[0].words[i], static_cast<uint8_t>(states[1].words[i])};
+  }
+  static void Put(SizeAndSign* state, const SizeAndSign& by) {
+    const bool zero = state->size == 0 || by.size == 0;
+    const bool overflow = __builtin_mul_overflow(state->size, by.size, &state->size);
+    state->flags = static_cast<uint8_t>((state->flags ^ (by.flags & kNegative)) | (by.flags & kOverflow));
+    if (zero) {
+      state->size = 0;
+    } else if (overflow || (state->flags & kOverflow) != 0) {
+      state->size = std::numeric_limits<uint64_t>::max();
+      state->flags |= kOverflow;
     }
-    return arrow::Status::OK();
+  }
+
+  arrow::Status AppendStates(std::span<OutputColumn> out) const override {
+    ARROW_RETURN_NOT_OK(Write<uint64_t>(&out[0], [](const SizeAndSign& state) { return state.size; }));
+    return Write<uint8_t>(&out[1], [](const SizeAndSign& state) { return state.flags; });
   }
   arrow::Status AppendResult(const AggregateOutput&, OutputColumn* out) const override {
-    ARROW_ASSIGN_OR_RAISE(uint64_t* values, out->Extend<uint64_t>(states_.size()));
     const bool is_unsigned = out->type()->id() == arrow::Type::UINT64;
     constexpr auto kLargest = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
     for (int64_t g = 0; g < states_.size(); ++g) {
-      const State& state = states_[g];
-      const bool negative = (state.flags & kNegative) != 0;
-      const bool fits = is_unsigned || state.size <= kLargest + (negative ? 1 : 0);
+      const SizeAndSign& state = states_[g];
+      const bool fits = is_unsigned || state.size <= kLargest + ((state.flags & kNegative) != 0 ? 1 : 0);
       if (state.size != 0 && ((state.flags & kOverflow) != 0 || !fits)) {
         return arrow::Status::Invalid("the product of column '", operand_.column_name, "' does not fit ",
                                       out->type()->ToString(), "; cast the column to float64 first");
       }
-      values[g] = negative ? 0 - state.size : state.size;
     }
-    return arrow::Status::OK();
+    return Write<uint64_t>(
+        out, [](const SizeAndSign& state) { return (state.flags & kNegative) != 0 ? 0 - state.size : state.size; });
   }
-  int64_t group_bytes() const override { return sizeof(State); }
 
  private:
   static constexpr uint8_t kNegative = 1;
   static constexpr uint8_t kOverflow = 2;
-  struct State {
-    uint64_t size = 1;
-    uint8_t flags = 0;
-  };
-
-  void Multiply(uint32_t group, const State& by) {
-    State& state = states_[group];
-    const bool zero = state.size == 0 || by.size == 0;
-    const bool overflow = __builtin_mul_overflow(state.size, by.size, &state.size);
-    state.flags = static_cast<uint8_t>((state.flags ^ (by.flags & kNegative)) | (by.flags & kOverflow));
-    if (zero) {
-      state.size = 0;
-    } else if (overflow || (state.flags & kOverflow) != 0) {
-      state.size = std::numeric_limits<uint64_t>::max();
-      state.flags |= kOverflow;
-    }
-  }
 
   Operand operand_;
-  StateArray<State> states_;
 };
 
-class FloatProduct : public GroupStates {
- public:
-  explicit FloatProduct(arrow::MemoryPool* pool) : states_(pool) {}
+struct Product {
+  double value = 1;
+};
 
-  arrow::Status Resize(int64_t count) override { return states_.Resize(count); }
-  arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
-    for (int64_t i = 0; i < values.count; ++i) {
-      if (!values.IsMissing(i)) {
-        states_[groups[i]].product *= std::bit_cast<double>(values.words[i]);
-      }
-    }
-    return arrow::Status::OK();
-  }
-  arrow::Status Merge(std::span<const ValueBlock> states, const uint32_t* groups) override {
-    for (int64_t i = 0; i < states[0].count; ++i) {
-      states_[groups[i]].product *= std::bit_cast<double>(states[0].words[i]);
-    }
-    return arrow::Status::OK();
-  }
-  arrow::Status MergeFrom(const GroupStates& other, const uint32_t* groups) override {
-    const auto& from = static_cast<const FloatProduct&>(other).states_;
-    for (int64_t g = 0; g < from.size(); ++g) {
-      states_[groups[g]].product *= from[g].product;
-    }
-    return arrow::Status::OK();
-  }
+class FloatProduct : public Folded<FloatProduct, Product> {
+ public:
+  using Folded::Folded;
+
+  static Product OfRow(const ValueBlock& values, int64_t i) { return {std::bit_cast<double>(values.words[i])}; }
+  static Product OfStates(std::span<const ValueBlock> states, int64_t i) { return OfRow(states[0], i); }
+  static void Put(Product* state, const Product& by) { state->value *= by.value; }
+
   arrow::Status AppendStates(std::span<OutputColumn> out) const override { return AppendResult({}, &out[0]); }
   arrow::Status AppendResult(const AggregateOutput&, OutputColumn* out) const override {
-    ARROW_ASSIGN_OR_RAISE(double* values, out->Extend<double>(states_.size()));
-    for (int64_t g = 0; g < states_.size(); ++g) {
-      values[g] = states_[g].product;
-    }
-    return arrow::Status::OK();
+    return Write<double>(out, [](const Product& product) { return product.value; });
   }
-  int64_t group_bytes() const override { return sizeof(State); }
-
- private:
-  struct State {
-    double product = 1;
-  };
-  StateArray<State> states_;
 };
 
 /// Bits of what was seen: 1 a value other than zero, 2 a zero.
-class Truth : public GroupStates {
+class Truth : public Folded<Truth, uint8_t> {
  public:
-  explicit Truth(arrow::MemoryPool* pool) : seen_(pool) {}
+  using Folded::Folded;
 
-  arrow::Status Resize(int64_t count) override { return seen_.Resize(count); }
-  arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
-    for (int64_t i = 0; i < values.count; ++i) {
-      if (!values.IsMissing(i)) {
-        const bool zero = values.floats ? std::bit_cast<double>(values.words[i]) == 0 : values.words[i] == 0;
-        seen_[groups[i]] |= zero ? 2 : 1;
-      }
-    }
-    return arrow::Status::OK();
+  static uint8_t OfRow(const ValueBlock& values, int64_t i) {
+    const bool zero = values.floats ? std::bit_cast<double>(values.words[i]) == 0 : values.words[i] == 0;
+    return zero ? 2 : 1;
   }
-  arrow::Status Merge(std::span<const ValueBlock> states, const uint32_t* groups) override {
-    for (int64_t i = 0; i < states[0].count; ++i) {
-      seen_[groups[i]] |= static_cast<uint8_t>(states[0].words[i]);
-    }
-    return arrow::Status::OK();
+  static uint8_t OfStates(std::span<const ValueBlock> states, int64_t i) {
+    return static_cast<uint8_t>(states[0].words[i]);
   }
-  arrow::Status MergeFrom(const GroupStates& other, const uint32_t* groups) override {
-    const auto& from = static_cast<const Truth&>(other).seen_;
-    for (int64_t g = 0; g < from.size(); ++g) {
-      seen_[groups[g]] |= from[g];
-    }
-    return arrow::Status::OK();
-  }
+  static void Put(uint8_t* seen, uint8_t more) { *seen |= more; }
+
   arrow::Status AppendStates(std::span<OutputColumn> out) const override {
-    return Write(&out[0], [](uint8_t seen) { return seen; });
+    return Write<uint8_t>(&out[0], [](uint8_t seen) { return seen; });
   }
   arrow::Status AppendResult(const AggregateOutput& output, OutputColumn* out) const override {
     if (output.op == AggregateOp::kAny) {
-      return Write(out, [](uint8_t seen) { return static_cast<uint8_t>(seen & 1u); });
+      return Write<uint8_t>(out, [](uint8_t seen) { return static_cast<uint8_t>(seen & 1u); });
     }
-    return Write(out, [](uint8_t seen) { return static_cast<uint8_t>((seen & 2u) == 0); });
+    return Write<uint8_t>(out, [](uint8_t seen) { return static_cast<uint8_t>((seen & 2u) == 0); });
   }
-  int64_t group_bytes() const override { return 1; }
-
- private:
-  template <typename Get>
-  arrow::Status Write(OutputColumn* out, const Get& get) const {
-    ARROW_ASSIGN_OR_RAISE(uint8_t* values, out->Extend<uint8_t>(seen_.size()));
-    for (int64_t g = 0; g < seen_.size(); ++g) {
-      values[g] = get(seen_[g]);
-    }
-    return arrow::Status::OK();
-  }
-
-  StateArray<uint8_t> seen_;
 };
 
 }  // namespace
