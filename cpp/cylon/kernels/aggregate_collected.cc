@@ -10,6 +10,7 @@
 
 #include "cylon/kernels/aggregate_states.h"
 #include "cylon/kernels/state_array.h"
+#include "cylon/kernels/t_digest.h"
 
 namespace cylon::aggregate {
 
@@ -148,8 +149,7 @@ class Quantiles : public Collected {
     if (part == 0 || below == count - 1) {
       return low;
     }
-    const double high = FromOrdered(*std::min_element(words + below + 1, words + count), operand_.source);
-    return low == high ? low : low + (high - low) * part;
+    return Between(low, FromOrdered(*std::min_element(words + below + 1, words + count), operand_.source), part);
   }
 
   Operand operand_;

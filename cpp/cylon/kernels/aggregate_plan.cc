@@ -170,6 +170,11 @@ arrow::Result<std::shared_ptr<arrow::DataType>> ResultType(const AggregateSpec& 
         return arrow::Status::Invalid("quantile ", spec.quantile, " of column '", field.name(),
                                       "' was asked for; it has to be between 0 and 1, 0.5 being the median");
       }
+      if (spec.approximate && (spec.compression < kLeastCompression || spec.compression > kMostCompression)) {
+        return arrow::Status::Invalid("a compression of ", spec.compression, " was asked for column '", field.name(),
+                                      "'; it has to be between ", kLeastCompression, " and ", kMostCompression,
+                                      " centroids; ", kDefaultCompression, " is the default, and more are more exact");
+      }
       return arrow::float64();
     case AggregateOp::kNunique:
       if (!KeyColumn::OfType(plain, field.name()).ok()) {
@@ -184,8 +189,9 @@ arrow::Result<std::shared_ptr<arrow::DataType>> ResultType(const AggregateSpec& 
   return arrow::Status::Invalid("aggregate operation ", static_cast<int>(spec.op), " is not known");
 }
 
-/// The kind of states that an operation over a plain type is read from, and what it needs of them.
-StatesPlan StatesFor(AggregateOp op, const std::shared_ptr<arrow::DataType>& plain) {
+/// The kind of states that an aggregate of a plain type is read from, and what it needs of them.
+StatesPlan StatesFor(const AggregateSpec& spec, const std::shared_ptr<arrow::DataType>& plain) {
+  const AggregateOp op = spec.op;
   StatesPlan plan;
   plan.type = plain;
   const bool wide = IsWideDecimal(*plain);
@@ -229,7 +235,8 @@ StatesPlan StatesFor(AggregateOp op, const std::shared_ptr<arrow::DataType>& pla
       break;
     case AggregateOp::kMedian:
     case AggregateOp::kQuantile:
-      plan.kind = Kind::kQuantiles;
+      plan.kind = spec.approximate ? Kind::kDigest : Kind::kQuantiles;
+      plan.compression = spec.approximate ? spec.compression : 0;
       break;
     default:
       plan.kind = wide ? Kind::kDecimalSum : Kind::kNumbers;
@@ -338,6 +345,9 @@ arrow::FieldVector StatesPlan::Fields() const {
     case Kind::kTruth:
       add("seen", arrow::uint8());
       break;
+    case Kind::kDigest:
+      add("digest", arrow::large_binary());
+      break;
     case Kind::kDistinct:
     case Kind::kQuantiles:
       break;
@@ -374,6 +384,8 @@ std::unique_ptr<GroupStates> StatesPlan::Make(arrow::MemoryPool* pool) const {
       return aggregate::MakeDistinct(pool);
     case Kind::kQuantiles:
       return aggregate::MakeQuantiles(pool, operand());
+    case Kind::kDigest:
+      return aggregate::MakeDigests(pool, operand(), compression);
   }
   return nullptr;
 }
@@ -392,7 +404,7 @@ arrow::Result<AggregatePlan> AggregatePlan::Make(const arrow::Schema& input_sche
       const auto& field = *input_schema.field(spec.column);
       const auto plain = PlainType(field.type());
       ARROW_ASSIGN_OR_RAISE(result_type, ResultType(spec, field, plain));
-      states = StatesFor(spec.op, plain);
+      states = StatesFor(spec, plain);
       // Sums of integers and decimals are exact anyway.
       const bool rounds = states.needs.moments || SourceOf(*plain) == Source::kDouble;
       if (spec.reproducible && states.kind == Kind::kNumbers && states.needs.sum && rounds) {
@@ -403,8 +415,7 @@ arrow::Result<AggregatePlan> AggregatePlan::Make(const arrow::Schema& input_sche
     }
     // The needs of one column and kind come together.
     size_t place = 0;
-    while (place < plan.states.size() &&
-           !(plan.states[place].column == states.column && plan.states[place].kind == states.kind)) {
+    while (place < plan.states.size() && !plan.states[place].Shares(states)) {
       ++place;
     }
     if (place == plan.states.size()) {

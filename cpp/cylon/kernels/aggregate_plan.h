@@ -27,7 +27,8 @@ struct StatesPlan {
     kProduct,
     kTruth,
     kDistinct,
-    kQuantiles
+    kQuantiles,
+    kDigest
   };
 
   Kind kind = Kind::kRows;
@@ -35,9 +36,14 @@ struct StatesPlan {
   std::string column_name;                ///< for messages
   std::shared_ptr<arrow::DataType> type;  ///< of its values, without dictionary or other encoding
   aggregate::NumberNeeds needs;           ///< kNumbers, kExactNumbers
+  int compression = 0;                    ///< kDigest
 
   /// What they are when they travel; nothing of kDistinct and kQuantiles, which need the rows.
   arrow::FieldVector Fields() const;
+  /// Whether one of both can serve for the other, once it has the needs of both.
+  bool Shares(const StatesPlan& other) const {
+    return column == other.column && kind == other.kind && compression == other.compression;
+  }
   std::unique_ptr<GroupStates> Make(arrow::MemoryPool* pool) const;
 };
 

@@ -84,6 +84,8 @@ std::unique_ptr<GroupStates> MakeChoice(arrow::MemoryPool* pool, const std::shar
 std::unique_ptr<GroupStates> MakeProduct(arrow::MemoryPool* pool, const Operand& operand);
 /// Whether any value, and whether every value, is other than zero.
 std::unique_ptr<GroupStates> MakeTruth(arrow::MemoryPool* pool);
+/// Quantiles of numbers by t-digests of up to MostCentroids(compression) each. State: the digest as bytes.
+std::unique_ptr<GroupStates> MakeDigests(arrow::MemoryPool* pool, const Operand& operand, int compression);
 /// All values of a column, kept until their groups are complete: for quantiles of numbers. Have no states that travel.
 std::unique_ptr<GroupStates> MakeQuantiles(arrow::MemoryPool* pool, const Operand& operand);
 /// The same for numbers of distinct values, of any type that can be a key.

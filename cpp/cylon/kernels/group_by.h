@@ -15,6 +15,8 @@ struct AggregateSpec {
   double quantile = 0.5;      ///< of kQuantile, between 0 and 1
   bool reproducible = false;  ///< sum, mean, var and std of floats (var and std of integers): added without rounding
                               ///< (ExactSum), so that the bits do not depend on the order of the rows or the ranks
+  bool approximate = false;   ///< median and quantile: by a t-digest of `compression` centroids at most, about
+  int compression = kDefaultCompression;
 };
 
 struct GroupByKernelOptions {
@@ -35,7 +37,11 @@ struct GroupByKernelOptions {
 ///   any, all         bool, of numbers and booleans: whether any, or every, value is other than zero
 ///   first, last      the type of the values, of all that are not nested: the value of the first, last row that has one
 ///   median, quantile double, of numbers and booleans: on the line between the two values next to place
-///                    (count - 1) * quantile of the sorted ones; Invalid where the quantile is not between 0 and 1
+///                    (count - 1) * quantile of the sorted ones; Invalid where the quantile is not between 0 and 1.
+///                    `approximate`: through what a t-digest keeps, 4 KiB per group at most with the default
+///                    compression, wrong in rank by less than about 2 pi sqrt(q (1 - q)) / compression of the rows;
+///                    groups of up to some 400 values are exact. Invalid where the compression is not between 10 and
+///                    10000
 ///   nunique          int64, of types that can be keys: distinct values
 /// How rows are put together does not depend on the number of threads, so results are the same to the bit. The order of
 /// the groups is unspecified. A group's key is that of its first row (which of -0.0 and 0.0, say).
@@ -45,8 +51,8 @@ struct GroupByKernelOptions {
 CYLON_EXPORT arrow::Result<Table> GroupByLocal(const std::shared_ptr<Resources>& resources, const Table& input,
                                                const GroupByKernelOptions& options);
 
-/// Whether some aggregate (median, quantile, nunique) needs all rows of a group in one place: then the two steps below
-/// are Invalid, and the rows have to be brought together by their keys before GroupByLocal.
+/// Whether some aggregate (nunique; median and quantile unless approximate) needs all rows of a group in one place:
+/// then the two steps below are Invalid, and the rows have to be brought together by their keys before GroupByLocal.
 CYLON_EXPORT arrow::Result<bool> GroupByNeedsRows(const std::shared_ptr<arrow::Schema>& input_schema,
                                                   const GroupByKernelOptions& options);
 
