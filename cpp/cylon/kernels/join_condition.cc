@@ -36,6 +36,22 @@ std::shared_ptr<arrow::Schema> ValueSchema(const std::vector<JoinComparison>& co
   return arrow::schema(std::move(fields));
 }
 
+/// Arrow compares no half floats; as floats they have the same order.
+arrow::Result<arrow::Datum> Widened(const std::shared_ptr<arrow::Array>& values, arrow::compute::ExecContext* compute) {
+  if (values->type_id() != arrow::Type::HALF_FLOAT) {
+    return values;
+  }
+  return arrow::compute::Cast(values, arrow::float32(), arrow::compute::CastOptions::Safe(), compute);
+}
+
+/// A boolean for each pair of values, null where one of them is.
+arrow::Result<arrow::Datum> Compare(Comparison comparison, const std::shared_ptr<arrow::Array>& left,
+                                    const std::shared_ptr<arrow::Array>& right, arrow::compute::ExecContext* compute) {
+  ARROW_ASSIGN_OR_RAISE(const auto left_values, Widened(left, compute));
+  ARROW_ASSIGN_OR_RAISE(const auto right_values, Widened(right, compute));
+  return arrow::compute::CallFunction(FunctionName(comparison), {left_values, right_values}, nullptr, compute);
+}
+
 }  // namespace
 
 const char* ComparisonSign(Comparison comparison) {
@@ -58,7 +74,7 @@ const char* ComparisonSign(Comparison comparison) {
 arrow::Status CheckComparable(const arrow::Field& left, Comparison comparison, const arrow::Field& right) {
   ARROW_ASSIGN_OR_RAISE(const auto left_value, arrow::MakeEmptyArray(left.type()));
   ARROW_ASSIGN_OR_RAISE(const auto right_value, arrow::MakeEmptyArray(right.type()));
-  const auto result = arrow::compute::CallFunction(FunctionName(comparison), {left_value, right_value});
+  const auto result = Compare(comparison, left_value, right_value, arrow::compute::default_exec_context());
   if (!result.ok() || result->type()->id() != arrow::Type::BOOL) {
     return arrow::Status::TypeError("the join condition '", left.name(), "' ", ComparisonSign(comparison), " '",
                                     right.name(), "' compares ", left.type()->ToString(), " with ",
@@ -110,9 +126,8 @@ arrow::Status JoinCondition::Evaluate(const arrow::RecordBatch& batch) {
   compute.set_use_threads(false);
   for (size_t k = 0; k < comparisons_.size(); ++k) {
     const auto column = static_cast<int>(2 * k);
-    ARROW_ASSIGN_OR_RAISE(const auto result, arrow::compute::CallFunction(
-                                                 FunctionName(comparisons_[k].comparison),
-                                                 {batch.column(column), batch.column(column + 1)}, nullptr, &compute));
+    ARROW_ASSIGN_OR_RAISE(const auto result, Compare(comparisons_[k].comparison, batch.column(column),
+                                                     batch.column(column + 1), &compute));
     const arrow::BooleanArray holds(result.array());
     for (int64_t i = 0; i < batch.num_rows(); ++i) {
       fulfilled_[begin + i] &= static_cast<uint8_t>(holds.IsValid(i) && holds.Value(i));
