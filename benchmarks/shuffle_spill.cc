@@ -2,15 +2,13 @@
 //
 //   CYLON_MEMORY=1G cylon run -n 2 shuffle-spill --gib 8 --growth-gib 1.1
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <string>
-#include <thread>
 
 #include "cylon/comm/context.h"
 #include "cylon/exchange/exchange.h"
+#include "peak_memory.h"
 
 namespace cylon {
 namespace {
@@ -19,43 +17,6 @@ constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 /// Rows of a generated chunk: 4 MiB of two columns.
 constexpr int64_t kChunkRows = int64_t{1} << 18;
 constexpr int64_t kRowBytes = 16;
-constexpr auto kSamplePeriod = std::chrono::milliseconds(5);
-
-/// Anonymous resident bytes of this process.
-int64_t AnonymousBytes() {
-  std::ifstream status("/proc/self/status");
-  std::string line;
-  while (std::getline(status, line)) {
-    constexpr std::string_view kName = "RssAnon:";
-    if (line.starts_with(kName)) {
-      return std::stoll(line.substr(kName.size())) * 1024;
-    }
-  }
-  return 0;
-}
-
-/// Looks at the process's memory all the time, on a thread of its own.
-class PeakSampler {
- public:
-  PeakSampler()
-      : begin_(AnonymousBytes()), peak_(begin_), thread_([this] {
-          while (!stop_.load()) {
-            peak_.store(std::max(peak_.load(), AnonymousBytes()));
-            std::this_thread::sleep_for(kSamplePeriod);
-          }
-        }) {}
-  ~PeakSampler() {
-    stop_.store(true);
-    thread_.join();
-  }
-  int64_t growth() const { return peak_.load() - begin_; }
-
- private:
-  const int64_t begin_;
-  std::atomic<int64_t> peak_;
-  std::atomic<bool> stop_{false};
-  std::thread thread_;
-};
 
 /// splitmix64's finaliser: a value for each key, and a weight of both for the checksum.
 uint64_t Mix(uint64_t x) {
@@ -99,7 +60,7 @@ arrow::Status Run(double gib, double growth_gib) {
   ARROW_ASSIGN_OR_RAISE(auto context, Context::Connect(std::move(options)));
   auto& communicator = context->communicator();
   auto resources = context->resources();
-  PeakSampler sampler;
+  const bench::PeakSampler sampler(resources->memory());
   const auto begin = std::chrono::steady_clock::now();
 
   auto schema = arrow::schema({arrow::field("key", arrow::int64()), arrow::field("value", arrow::int64())});
@@ -130,7 +91,7 @@ arrow::Status Run(double gib, double growth_gib) {
   ARROW_ASSIGN_OR_RAISE(auto all_before, communicator.AllReduce(checksum, ReduceOp::kSum));
   ARROW_ASSIGN_OR_RAISE(auto all_after, communicator.AllReduce(after, ReduceOp::kSum));
   ARROW_ASSIGN_OR_RAISE(auto all_rows, communicator.AllReduce(mine.num_rows(), ReduceOp::kSum));
-  const double growth = static_cast<double>(sampler.growth()) / kGiB;
+  const double growth = static_cast<double>(sampler.peak().growth) / kGiB;
   auto seconds = [](auto from, auto to) { return std::chrono::duration<double>(to - from).count(); };
   std::printf(
       "rank %d: %.2f GiB made in %.1f s, shuffled in %.1f s; %lld rows here; %.2f GiB spilled; anonymous "

@@ -1,8 +1,10 @@
 // A rank's memory budget.
 #include "cylon/base/memory.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstring>
 
 #include "cylon/base/error.h"
 
@@ -13,6 +15,17 @@ namespace {
 // The budget this thread is spilling for. What spilling allocates is the reserve: counted, but never refused, and never
 // the start of another spill.
 thread_local const MemoryBudget* spilling_for = nullptr;
+
+/// Buffers from here on are paged where memory is short: a page. Of smaller ones there are few.
+constexpr int64_t kPagedFrom = 4096;
+/// Addresses are free; with four times as many as there can be buffers, a gap that is long enough is nearly always
+/// found.
+constexpr int64_t kAddressesPerByte = 4;
+/// Freed memory that may stay resident, and what the parent may be freed of before it is asked to give back: a
+/// thirty-second of the limit each.
+constexpr int64_t kIdlePart = 32;
+/// Memory is not short any more when less than a quarter is used.
+constexpr int64_t kPartOfPlenty = 4;
 
 std::string Readable(int64_t bytes) {
   constexpr std::array<const char*, 5> kUnits = {"bytes", "KiB", "MiB", "GiB", "TiB"};
@@ -71,6 +84,7 @@ bool MemoryBudget::TryTake(int64_t bytes) {
 
 arrow::Status MemoryBudget::Take(int64_t bytes) {
   while (!TryTake(bytes)) {
+    BecomeShort();
     auto freed = SpillUntil(bytes);
     if (!freed.ok() || *freed == 0) {
       // Somebody else may have freed memory meanwhile.
@@ -80,7 +94,57 @@ arrow::Status MemoryBudget::Take(int64_t bytes) {
   return arrow::Status::OK();
 }
 
-void MemoryBudget::Give(int64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+void MemoryBudget::Give(int64_t bytes) {
+  const int64_t used = used_.fetch_sub(bytes, std::memory_order_relaxed) - bytes;
+  if (used < limit_ / kPartOfPlenty && short_.load(std::memory_order_relaxed)) {
+    short_.store(false, std::memory_order_relaxed);
+  }
+}
+
+void MemoryBudget::BecomeShort() {
+  if (!short_.load(std::memory_order_relaxed)) {
+    std::lock_guard<std::recursive_mutex> lock(spill_mutex_);
+    if (owned_paged_ == nullptr) {
+      owned_paged_ = PagedMemory::Make(kAddressesPerByte * limit_, limit_ / kIdlePart);
+      paged_.store(owned_paged_.get());
+    }
+    short_.store(true, std::memory_order_relaxed);
+  }
+}
+
+PagedMemory* MemoryBudget::PagedFor(int64_t size, int64_t alignment) const {
+  const bool paged =
+      short_.load(std::memory_order_relaxed) && size >= kPagedFrom && alignment <= PagedMemory::kAlignment;
+  return paged ? paged_.load(std::memory_order_acquire) : nullptr;
+}
+
+bool MemoryBudget::IsPaged(const uint8_t* buffer) const {
+  const PagedMemory* paged = paged_.load(std::memory_order_acquire);
+  return paged != nullptr && paged->Owns(buffer);
+}
+
+arrow::Status MemoryBudget::AllocateBuffer(int64_t size, int64_t alignment, uint8_t** out) {
+  if (PagedMemory* paged = PagedFor(size, alignment)) {
+    *out = paged->Allocate(size);
+    if (*out != nullptr) {
+      return arrow::Status::OK();
+    }
+  }
+  return parent_->Allocate(size, alignment, out);
+}
+
+void MemoryBudget::FreeBuffer(uint8_t* buffer, int64_t size, int64_t alignment) {
+  if (IsPaged(buffer)) {
+    paged_.load(std::memory_order_relaxed)->Free(buffer, size);
+    return;
+  }
+  parent_->Free(buffer, size, alignment);
+  if (short_.load(std::memory_order_relaxed) &&
+      parent_freed_.fetch_add(size, std::memory_order_relaxed) + size > limit_ / kIdlePart) {
+    parent_freed_.store(0, std::memory_order_relaxed);
+    parent_->ReleaseUnused();
+  }
+}
 
 arrow::Status MemoryBudget::Refusal(int64_t bytes, const arrow::Status& spill_failure) const {
   std::string message = "out of the rank's memory budget: " + Readable(bytes) + " were asked for, " +
@@ -121,6 +185,7 @@ arrow::Result<int64_t> MemoryBudget::SpillUntil(int64_t bytes) {
 arrow::Result<bool> MemoryBudget::MakeRoom(int64_t bytes) {
   auto fits = [&] { return bytes <= limit_ && used_.load() <= limit_ - bytes; };
   while (!fits()) {
+    BecomeShort();
     auto freed = bytes <= limit_ ? SpillUntil(bytes) : arrow::Result<int64_t>(0);
     if (!fits()) {
       ARROW_RETURN_NOT_OK(freed);
@@ -157,7 +222,7 @@ arrow::Status MemoryBudget::Allocate(int64_t size, int64_t alignment, uint8_t** 
     return arrow::Status::Invalid("cannot allocate ", size, " bytes");
   }
   ARROW_RETURN_NOT_OK(Take(size));
-  auto status = parent_->Allocate(size, alignment, out);
+  auto status = AllocateBuffer(size, alignment, out);
   if (!status.ok()) {
     Give(size);
     return status;
@@ -174,7 +239,18 @@ arrow::Status MemoryBudget::Reallocate(int64_t old_size, int64_t new_size, int64
   }
   const int64_t more = std::max<int64_t>(0, new_size - old_size);
   ARROW_RETURN_NOT_OK(Take(more));
-  auto status = parent_->Reallocate(old_size, new_size, alignment, data);
+  const bool paged = IsPaged(*data);
+  arrow::Status status;
+  if (!paged && (PagedFor(new_size, alignment) == nullptr || old_size >= kPagedFrom)) {
+    status = parent_->Reallocate(old_size, new_size, alignment, data);
+  } else if (!paged || !paged_.load()->Resize(*data, old_size, new_size)) {
+    uint8_t* moved = nullptr;
+    status = AllocateBuffer(new_size, alignment, &moved);
+    if (status.ok()) {
+      std::memcpy(moved, *data, static_cast<size_t>(std::min(old_size, new_size)));
+      FreeBuffer(std::exchange(*data, moved), old_size, alignment);
+    }
+  }
   if (!status.ok()) {
     Give(more);
     return status;
@@ -186,7 +262,7 @@ arrow::Status MemoryBudget::Reallocate(int64_t old_size, int64_t new_size, int64
 }
 
 void MemoryBudget::Free(uint8_t* buffer, int64_t size, int64_t alignment) {
-  parent_->Free(buffer, size, alignment);
+  FreeBuffer(buffer, size, alignment);
   Give(size);
   DropHolder();
 }

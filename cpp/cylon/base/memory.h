@@ -13,6 +13,7 @@
 #include <unordered_map>
 
 #include "cylon/base/export.h"
+#include "cylon/base/paged_memory.h"
 
 namespace cylon {
 
@@ -29,6 +30,10 @@ class CYLON_EXPORT Spillable {
 /// An arrow::MemoryPool with a limit. Thread-safe. An allocation that would exceed the limit first spills registered
 /// spillables, oldest first; when that is not enough it fails with OutOfMemory and a message that has the sizes and a
 /// hint (raise CYLON_MEMORY, use more ranks).
+///
+/// While the rank is short of memory, from the first spill until three quarters are free again, what is freed has to
+/// leave the process: new buffers of a page or more come from PagedMemory, and the parent is asked to give back what it
+/// keeps. In memory the parent is faster: its pages are huge and stay.
 class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
  public:
   /// Gives up a budget that Make made: it goes with its last buffer, at once where none is out.
@@ -75,6 +80,11 @@ class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
 
  private:
   arrow::Status Take(int64_t bytes);
+  arrow::Status AllocateBuffer(int64_t size, int64_t alignment, uint8_t** out);
+  void FreeBuffer(uint8_t* buffer, int64_t size, int64_t alignment);
+  PagedMemory* PagedFor(int64_t size, int64_t alignment) const;
+  bool IsPaged(const uint8_t* buffer) const;
+  void BecomeShort();
   bool TryTake(int64_t bytes);
   void Give(int64_t bytes);
   void AddBuffer() { holders_.fetch_add(1, std::memory_order_relaxed); }
@@ -89,7 +99,11 @@ class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
   std::atomic<int64_t> total_{0};
   std::atomic<int64_t> count_{0};
   std::atomic<int64_t> spilled_bytes_{0};
-  std::atomic<int64_t> holders_{1};  // buffers that are out, and the owner
+  std::atomic<int64_t> holders_{1};           // buffers that are out, and the owner
+  std::atomic<bool> short_{false};            // of memory
+  std::atomic<int64_t> parent_freed_{0};      // bytes, since it was last asked to give back
+  std::atomic<PagedMemory*> paged_{nullptr};  // what owned_paged_ owns
+  std::unique_ptr<PagedMemory> owned_paged_;  // made once, under spill_mutex_
   // One spiller at a time; guards what follows. Recursive: what is spilled may unregister itself while it is asked.
   std::recursive_mutex spill_mutex_;
   std::list<Spillable*> spillables_;            // oldest first

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "cylon/base/error.h"
@@ -120,6 +121,77 @@ TEST(MemoryBudgetTest, SaysWhySpillingFailed) {
   Chunk chunk(&budget, kLimit / 2);
   chunk.failure = arrow::Status::IOError("no space left on device");
   EXPECT_THAT(arrow::AllocateBuffer(kLimit, &budget).status().message(), HasSubstr("no space left on device"));
+}
+
+/// Counts what is asked of the pool behind the budget.
+class CountingPool : public arrow::ProxyMemoryPool {
+ public:
+  CountingPool() : arrow::ProxyMemoryPool(arrow::default_memory_pool()) {}
+  void ReleaseUnused() override {
+    ++releases;
+    arrow::ProxyMemoryPool::ReleaseUnused();
+  }
+  int releases = 0;
+};
+
+TEST(MemoryBudgetTest, WhileMemoryIsShortTheParentIsNotUsedAndGivesBack) {
+  CountingPool parent;
+  MemoryBudget budget(kLimit, &parent);
+  auto chunk = std::make_unique<Chunk>(&budget, kLimit / 2);
+  auto before = *arrow::AllocateBuffer(kLimit / 4, &budget);
+  EXPECT_EQ(parent.bytes_allocated(), 3 * kLimit / 4);
+  auto first = *arrow::AllocateBuffer(kLimit / 2, &budget);  // the chunk leaves
+  EXPECT_EQ(parent.bytes_allocated(), kLimit / 4);
+  EXPECT_EQ(parent.releases, 1);
+  std::fill_n(first->mutable_data(), kLimit / 2, uint8_t{7});
+  auto small = *arrow::AllocateBuffer(1000, &budget);
+  EXPECT_EQ(parent.bytes_allocated(), kLimit / 4 + 1024);
+  small.reset();
+  chunk.reset();
+  before.reset();
+  EXPECT_EQ(parent.releases, 2);
+  EXPECT_EQ(parent.bytes_allocated(), 0);
+  EXPECT_EQ(first->data()[kLimit / 2 - 1], 7);
+  // Plenty again.
+  first.reset();
+  EXPECT_EQ(budget.bytes_allocated(), 0);
+  auto last = *arrow::AllocateBuffer(kLimit / 2, &budget);
+  EXPECT_EQ(parent.bytes_allocated(), kLimit / 2);
+}
+
+TEST(MemoryBudgetTest, BuffersGrowAndShrinkWhileMemoryIsShort) {
+  CountingPool parent;
+  MemoryBudget budget(kLimit, &parent);
+  auto before = *arrow::AllocateResizableBuffer(kLimit / 2, &budget);
+  std::fill_n(before->mutable_data(), kLimit / 2, uint8_t{1});
+  Chunk chunk(&budget, kLimit / 2);
+  auto growing = *arrow::AllocateResizableBuffer(1024, &budget);
+  auto other = *arrow::AllocateResizableBuffer(8192, &budget);
+  const auto check = [&](uint8_t value, int64_t size) {
+    EXPECT_EQ(std::count(growing->data(), growing->data() + size, value), size);
+  };
+  std::fill_n(growing->mutable_data(), 1024, uint8_t{5});
+  ASSERT_TRUE(growing->Resize(10000).ok());  // from the parent to pages,
+  check(5, 1024);
+  std::fill_n(growing->mutable_data(), 10000, uint8_t{6});
+  auto neighbour = *arrow::AllocateBuffer(8192, &budget);
+  ASSERT_TRUE(growing->Resize(100000).ok());  // past what lies behind it,
+  check(6, 10000);
+  std::fill_n(growing->mutable_data(), 100000, uint8_t{8});
+  ASSERT_TRUE(growing->Resize(5000, /*shrink_to_fit=*/true).ok());
+  check(8, 5000);
+  ASSERT_TRUE(growing->Resize(0, /*shrink_to_fit=*/true).ok());
+  ASSERT_TRUE(growing->Resize(6000).ok());
+  ASSERT_TRUE(before->Resize(kLimit / 2 + 4096).ok());
+  EXPECT_EQ(before->data()[kLimit / 2 - 1], 1);
+  ASSERT_TRUE(before->Resize(64, /*shrink_to_fit=*/true).ok());
+  EXPECT_EQ(before->data()[63], 1);
+  EXPECT_EQ(budget.bytes_allocated(), 64 + 6016 + 8192 + 8192);
+  growing.reset();
+  other.reset();
+  neighbour.reset();
+  before.reset();
+  EXPECT_EQ(budget.bytes_allocated(), 0);
 }
 
 TEST(MemoryBudgetTest, ABufferMayOutliveItsRank) {

@@ -18,6 +18,8 @@ namespace {
 constexpr int64_t kAlignment = 64;
 /// Places begin at multiples of a page, so that a freed one leaves whole pages.
 constexpr int64_t kPage = 4096;
+/// Where a file ends at the latest: beyond what a disk has.
+constexpr int64_t kMostBytes = int64_t{1} << 60;
 /// Parts per system call; the kernel takes at most 1024.
 constexpr size_t kPartsPerWrite = 512;
 
@@ -102,7 +104,9 @@ arrow::Result<std::shared_ptr<SpillFile>> SpillFile::Of(Resources& resources) {
 }
 
 SpillFile::SpillFile(const Resources* owner, std::string directory, int descriptor)
-    : owner_(owner), directory_(std::move(directory)), descriptor_(descriptor) {}
+    : owner_(owner), directory_(std::move(directory)), descriptor_(descriptor) {
+  free_.Add({0, kMostBytes});
+}
 
 SpillFile::~SpillFile() {
   {
@@ -129,17 +133,7 @@ arrow::Status SpillFile::Failure(const char* what, int64_t bytes, int error) con
 int64_t SpillFile::Place(int64_t size) {
   std::lock_guard<std::mutex> lock(mutex_);
   const int64_t length = std::max(RoundUp(size, kPage), kPage);
-  int64_t offset = end_;
-  auto fit = std::find_if(free_.begin(), free_.end(), [&](const auto& hole) { return hole.second >= length; });
-  if (fit == free_.end()) {
-    end_ += length;
-  } else {
-    offset = fit->first;
-    if (fit->second > length) {
-      free_[offset + length] = fit->second - length;
-    }
-    free_.erase(fit);
-  }
+  const int64_t offset = free_.Take(length).begin;
   taken_[offset] = length;
   used_ += length;
   return offset;
@@ -151,30 +145,13 @@ void SpillFile::Free(int64_t offset) {
   if (place == taken_.end()) {
     return;
   }
-  int64_t length = place->second;
+  const int64_t length = place->second;
   taken_.erase(place);
   used_ -= length;
   // Not every file system can make holes; then the place is only used again.
   [[maybe_unused]] const int result =
       ::fallocate(descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
-  auto after = free_.lower_bound(offset);
-  if (after != free_.end() && after->first == offset + length) {
-    length += after->second;
-    after = free_.erase(after);
-  }
-  if (after != free_.begin()) {
-    auto before = std::prev(after);
-    if (before->first + before->second == offset) {
-      offset = before->first;
-      length += before->second;
-      free_.erase(before);
-    }
-  }
-  if (offset + length == end_) {
-    end_ = offset;
-  } else {
-    free_[offset] = length;
-  }
+  free_.Add({offset, offset + length});
 }
 
 arrow::Result<int64_t> SpillFile::Write(const std::vector<std::shared_ptr<arrow::Buffer>>& parts) {

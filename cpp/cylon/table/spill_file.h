@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cylon/base/export.h"
+#include "cylon/base/free_ranges.h"
 #include "cylon/base/resources.h"
 
 namespace cylon {
@@ -50,8 +51,7 @@ class CYLON_EXPORT SpillFile {
   const int descriptor_;
   mutable std::mutex mutex_;
   std::map<int64_t, int64_t> taken_;  // offset to length
-  std::map<int64_t, int64_t> free_;   // below end_; neighbours are merged
-  int64_t end_ = 0;
+  FreeRanges free_;
   int64_t used_ = 0;
 };
 
