@@ -58,9 +58,10 @@ using Partitioner = std::function<arrow::Status(const arrow::RecordBatch& batch,
 
 /// All collective, results ordered by (source rank, row). On one rank none of them touches a network.
 
-/// Every row to where `partitioner` says.
+/// Every row to where `partitioner` says. `rows_from`: how many of the result's rows each rank sent.
 CYLON_EXPORT arrow::Result<Table> ShuffleTable(Context& context, const std::string& what, const Table& table,
-                                               const Partitioner& partitioner);
+                                               const Partitioner& partitioner,
+                                               std::vector<int64_t>* rows_from = nullptr);
 /// Rows to the rank that the hash of `keys` names.
 CYLON_EXPORT arrow::Result<Table> ShuffleByHash(Context& context, const std::string& what, const Table& table,
                                                 const std::vector<int>& keys);

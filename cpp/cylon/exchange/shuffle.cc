@@ -27,11 +27,14 @@ class Collector {
     }
     return arrow::Status::OK();
   }
-  arrow::Result<Table> Finish() {
+  arrow::Result<Table> Finish(std::vector<int64_t>* rows_from = nullptr) {
     std::vector<Table> tables;
     tables.reserve(by_source_.size());
     for (auto& builder : by_source_) {
       tables.push_back(builder.Finish());
+      if (rows_from != nullptr) {
+        rows_from->push_back(tables.back().num_rows());
+      }
     }
     return Table::Concatenate(tables);
   }
@@ -72,10 +75,14 @@ class Partitioning {
     rows_before_ += rows;
     ARROW_ASSIGN_OR_RAISE(const uint32_t furthest, CheckDestinations(rows));
     const auto everywhere = static_cast<uint32_t>(size_) + kEverywhere;
-    if (furthest > everywhere) {
+    const auto nowhere = static_cast<uint32_t>(size_) + kNowhere;
+    // A few rows that go nowhere are dealt like others and dropped; for many, the others are picked out before.
+    uint32_t count = std::max(furthest, everywhere) + 1;
+    if (furthest == nowhere && std::count(destinations_.begin(), destinations_.end(), nowhere) > rows / 2) {
       ARROW_ASSIGN_OR_RAISE(morsel, LeaveOut(*morsel));
+      count = nowhere;
     }
-    ARROW_ASSIGN_OR_RAISE(auto parts, PartitionBatch(*resources_, *morsel, destinations_, everywhere + 1));
+    ARROW_ASSIGN_OR_RAISE(auto parts, PartitionBatch(*resources_, *morsel, destinations_, count));
     std::vector<Outgoing> out;
     for (Rank to = 0; to < size_; ++to) {
       if (parts[everywhere] != nullptr) {
@@ -95,12 +102,16 @@ class Partitioning {
       return arrow::Status::Invalid("the partitioner of '", what_, "' gave ", destinations_.size(),
                                     " destinations for ", rows, " rows; expected one for each row");
     }
-    const auto worst = std::max_element(destinations_.begin(), destinations_.end());
-    if (worst != destinations_.end() && *worst > static_cast<uint32_t>(size_) + kNowhere) {
-      return arrow::Status::Invalid("the partitioner of '", what_, "' sent a row to rank ", *worst, ", expected 0 to ",
-                                    size_ - 1, "; correct the partitioner");
+    // Not max_element, which compares one after another.
+    uint32_t furthest = 0;
+    for (const uint32_t destination : destinations_) {
+      furthest = std::max(furthest, destination);
     }
-    return worst == destinations_.end() ? 0 : *worst;
+    if (furthest > static_cast<uint32_t>(size_) + kNowhere) {
+      return arrow::Status::Invalid("the partitioner of '", what_, "' sent a row to rank ", furthest,
+                                    ", expected 0 to ", size_ - 1, "; correct the partitioner");
+    }
+    return furthest;
   }
 
   /// `morsel` without the rows that go nowhere; their destinations go too.
@@ -181,8 +192,11 @@ arrow::Status CheckRoot(Context& context, const char* what, Rank root) {
 }  // namespace
 
 arrow::Result<Table> ShuffleTable(Context& context, const std::string& what, const Table& table,
-                                  const Partitioner& partitioner) {
+                                  const Partitioner& partitioner, std::vector<int64_t>* rows_from) {
   if (context.world_size() == 1) {
+    if (rows_from != nullptr) {
+      rows_from->push_back(table.num_rows());
+    }
     return table;
   }
   Partitioning partitioning(context, what, table, partitioner);
@@ -190,7 +204,7 @@ arrow::Result<Table> ShuffleTable(Context& context, const std::string& what, con
   ARROW_RETURN_NOT_OK(Exchange(
       context, what, table.schema(), [&] { return partitioning.Next(); },
       [&](Incoming incoming) { return collector.Add(std::move(incoming)); }));
-  return collector.Finish();
+  return collector.Finish(rows_from);
 }
 
 arrow::Result<Table> ShuffleByHash(Context& context, const std::string& what, const Table& table,

@@ -12,6 +12,7 @@
 #include "cylon/exchange/exchange.h"
 #include "cylon/kernels/hash.h"
 #include "cylon/kernels/partition.h"
+#include "cylon/ops/key_bounds.h"
 #include "cylon/ops/key_filter.h"
 
 namespace cylon::internal {
@@ -36,6 +37,10 @@ constexpr int64_t kLeastSeen = 8;
 constexpr int64_t kFilterRatio = 4;
 constexpr double kFilterLeastShare = 0.3;
 constexpr int64_t kFilterBudgetShare = 16;
+
+/// Bounds are worth it where they keep back this share: looking at every key costs about a fortieth of what sending its
+/// row and joining it does.
+constexpr double kBoundsLeastShare = 0.1;
 
 /// A side's rows without a match are part of the result.
 bool Keeps(JoinType type, bool left) {
@@ -73,16 +78,57 @@ struct Sampled {
   std::unordered_map<uint64_t, int64_t> seen;
 };
 
+KeyBounds BoundsOfSample(const KeySample& sample) {
+  KeyBounds bounds;
+  std::for_each(sample.numbers.begin(), sample.numbers.end(), [&](int64_t number) { bounds.Add(number); });
+  return bounds;
+}
+
+/// A rank's samples as they travel, in words:
+///
+///   0      1            2           3             4            5               5 + l
+///   +------+------------+-----------+-------------+------------+---------------+----------------+
+///   |  l   | left least | left most | right least | right most | l left hashes | right hashes   |
+///   +------+------------+-----------+-------------+------------+---------------+----------------+
+constexpr int64_t kSampleHeader = 5;
+
+arrow::Result<Buffers> GatherSamples(Context& context, const KeySamples& samples) {
+  const auto& left = samples.left.hashes;
+  const auto& right = samples.right.hashes;
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> mine,
+                        arrow::AllocateBuffer((kSampleHeader + static_cast<int64_t>(left.size() + right.size())) * 8));
+  auto* out = mine->mutable_data_as<uint64_t>();
+  *out++ = left.size();
+  for (const KeySample* side : {&samples.left, &samples.right}) {
+    const KeyBounds bounds = BoundsOfSample(*side);
+    *out++ = static_cast<uint64_t>(bounds.least);
+    *out++ = static_cast<uint64_t>(bounds.most);
+  }
+  out = std::copy(left.begin(), left.end(), out);
+  std::copy(right.begin(), right.end(), out);
+  return context.communicator().AllGather(std::move(mine));
+}
+
+/// Of the left side and of the right one, over all ranks.
+std::array<KeyBounds, 2> SampledBounds(const Buffers& samples) {
+  std::array<KeyBounds, 2> bounds;
+  for (const auto& sample : samples) {
+    const auto* words = sample->data_as<int64_t>();
+    bounds[0].Add(KeyBounds{words[1], words[2]});
+    bounds[1].Add(KeyBounds{words[3], words[4]});
+  }
+  return bounds;
+}
+
 /// All ranks' samples of a side, each standing for that rank's rows.
 Sampled Weigh(const Buffers& samples, size_t side, const std::vector<std::vector<int64_t>>& rows) {
   Sampled result;
   for (size_t rank = 0; rank < samples.size(); ++rank) {
-    // | keys of the left side | its hashes | the right side's hashes |
     const auto* words = samples[rank]->data_as<uint64_t>();
     const auto left = static_cast<int64_t>(words[0]);
-    const int64_t all = samples[rank]->size() / 8 - 1;
+    const int64_t all = samples[rank]->size() / 8 - kSampleHeader;
     const int64_t count = side == 0 ? left : all - left;
-    const uint64_t* hashes = words + 1 + (side == 0 ? 0 : left);
+    const uint64_t* hashes = words + kSampleHeader + (side == 0 ? 0 : left);
     for (int64_t i = 0; i < count; ++i) {
       result.weights[hashes[i]] += static_cast<double>(rows[rank][side]) / static_cast<double>(count);
       ++result.seen[hashes[i]];
@@ -169,40 +215,78 @@ arrow::Result<std::optional<KeyFilter>> MakeFilter(Context& context, const Table
   return filter;
 }
 
+/// The bounds of the keys of `table` over all ranks, or none where they would keep back too few of the other side, of
+/// which `sample` is one. Whether to look is settled by the samples' bounds, which come with the first agreement.
+arrow::Result<std::optional<KeyBounds>> MakeBounds(Context& context, const Table& table, int key,
+                                                   const std::vector<int64_t>& sample) {
+  auto own = BoundsOf(table, key);
+  const KeyBounds bounds = own.ok() ? *own : KeyBounds();
+  ARROW_ASSIGN_OR_RAISE(const auto found,
+                        AgreeOn(context, "bounds are known", own.status(), {bounds.least, bounds.most}));
+  KeyBounds all;
+  for (const auto& values : found.values) {
+    all.Add(KeyBounds{values[0], values[1]});
+  }
+  const auto beyond = static_cast<int64_t>(
+      std::count_if(sample.begin(), sample.end(), [&](int64_t number) { return !all.Contain(number); }));
+  ARROW_ASSIGN_OR_RAISE(const auto agreement, AgreeOn(context, "bounds were tried", arrow::Status::OK(),
+                                                      {beyond, static_cast<int64_t>(sample.size())}));
+  if (static_cast<double>(agreement.Sum(0)) <= kBoundsLeastShare * static_cast<double>(agreement.Sum(1))) {
+    return std::nullopt;
+  }
+  return all;
+}
+
+/// Which rows of a side do not go to the rank of their hash alone.
+struct Exceptions {
+  HashSet spread;
+  HashSet copied;
+  std::optional<KeyFilter> filter;
+  std::optional<KeyBounds> bounds;
+  bool nulls_match = false;
+};
+
 /// Sends the rows of one side.
 arrow::Result<Table> Send(Context& context, const char* what, const Table& table, const std::vector<int>& keys,
-                          const HashSet& spread, const HashSet& copied, const std::optional<KeyFilter>& filter) {
-  if (spread.empty() && copied.empty() && !filter.has_value()) {
+                          const Exceptions& exceptions) {
+  const auto& [spread, copied, filter, bounds, nulls_match] = exceptions;
+  const bool by_hash_alone = spread.empty() && copied.empty() && !filter.has_value();
+  if (by_hash_alone && !bounds.has_value()) {
     return ShuffleByHash(context, what, table, keys);
   }
   const auto ranks = static_cast<uint32_t>(context.world_size());
   auto turn = static_cast<uint32_t>(context.rank());
   std::vector<uint64_t> hashes;
-  return ShuffleTable(context, what, table,
-                      [&](const arrow::RecordBatch& batch, int64_t, std::vector<uint32_t>* destinations) {
-                        ARROW_RETURN_NOT_OK(HashRows(batch, keys, &hashes));
-                        destinations->resize(hashes.size());
-                        for (size_t i = 0; i < hashes.size(); ++i) {
-                          const uint64_t hash = hashes[i];
-                          uint32_t to = PartitionOf(hash, ranks);
-                          if (filter.has_value() && !filter->MayHave(hash)) {
-                            to = ranks + kNowhere;
-                          } else if (spread.Contains(hash)) {
-                            to = turn++ % ranks;
-                          } else if (copied.Contains(hash)) {
-                            to = ranks + kEverywhere;
-                          }
-                          (*destinations)[i] = to;
-                        }
-                        return arrow::Status::OK();
-                      });
+  const auto partitioner = [&](const arrow::RecordBatch& batch, int64_t, std::vector<uint32_t>* destinations) {
+    if (by_hash_alone) {
+      ARROW_RETURN_NOT_OK(HashDestinations(batch, keys, ranks, destinations));
+    } else {
+      ARROW_RETURN_NOT_OK(HashRows(batch, keys, &hashes));
+      destinations->resize(hashes.size());
+      for (size_t i = 0; i < hashes.size(); ++i) {
+        const uint64_t hash = hashes[i];
+        uint32_t to = PartitionOf(hash, ranks);
+        if (filter.has_value() && !filter->MayHave(hash)) {
+          to = ranks + kNowhere;
+        } else if (spread.Contains(hash)) {
+          to = turn++ % ranks;
+        } else if (copied.Contains(hash)) {
+          to = ranks + kEverywhere;
+        }
+        (*destinations)[i] = to;
+      }
+    }
+    return bounds.has_value() ? LeaveOutBeyond(*bounds, batch, keys[0], nulls_match, ranks + kNowhere, *destinations)
+                              : arrow::Status::OK();
+  };
+  return ShuffleTable(context, what, table, partitioner);
 }
 
 }  // namespace
 
 int64_t SampleSize(int ranks) { return std::clamp(kSampleOfAll / ranks, kLeastSample, kSampleOfRank); }
 
-arrow::Result<std::vector<uint64_t>> SampleKeys(const Table& table, const std::vector<int>& keys, int64_t count) {
+arrow::Result<KeySample> SampleKeys(const Table& table, const std::vector<int>& keys, int64_t count) {
   std::vector<std::shared_ptr<Chunk>> chunks;
   int64_t rows = 0;
   for (const auto& chunk : table.chunks()) {
@@ -212,7 +296,8 @@ arrow::Result<std::vector<uint64_t>> SampleKeys(const Table& table, const std::v
       rows += chunk->num_rows();
     }
   }
-  std::vector<uint64_t> result;
+  KeySample result;
+  const bool bounded = keys.size() == 1 && CanBound(*table.schema()->field(keys[0])->type());
   const int64_t step = std::max<int64_t>(1, rows / count);
   int64_t next = 0;  // within the chunk
   for (const auto& chunk : chunks) {
@@ -233,7 +318,17 @@ arrow::Result<std::vector<uint64_t>> SampleKeys(const Table& table, const std::v
     }
     std::vector<uint64_t> hashes;
     ARROW_RETURN_NOT_OK(HashRows(*taken, all, &hashes));
-    result.insert(result.end(), hashes.begin(), hashes.end());
+    result.hashes.insert(result.hashes.end(), hashes.begin(), hashes.end());
+    if (bounded) {
+      std::vector<int64_t> numbers;
+      ARROW_ASSIGN_OR_RAISE(const auto column, KeyColumn::Make(table.resources()->memory(), taken->column_data(0), ""));
+      LoadBoundable(column, &numbers);
+      for (size_t i = 0; i < numbers.size(); ++i) {
+        if (!column.IsNull(static_cast<int64_t>(i))) {
+          result.numbers.push_back(numbers[i]);
+        }
+      }
+    }
   }
   return result;
 }
@@ -246,32 +341,37 @@ arrow::Result<JoinSides> ShuffleForJoin(Context& context, const JoinKernelOption
     total[0] += of_rank[0];
     total[1] += of_rank[1];
   }
-  HeavyKeys heavy;
-  std::optional<KeyFilter> left_filter;
-  std::optional<KeyFilter> right_filter;
+  std::array<Exceptions, 2> exceptions;
+  auto& [left, right] = exceptions;
+  left.nulls_match = right.nulls_match = join.null_keys == NullKeys::kMatch;
   if (total[0] + total[1] >= least_rows && !join.left_keys.empty()) {
-    const auto words = static_cast<int64_t>(1 + samples.left.size() + samples.right.size());
-    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> mine, arrow::AllocateBuffer(words * 8));
-    auto* out = mine->mutable_data_as<uint64_t>();
-    *out++ = samples.left.size();
-    out = std::copy(samples.left.begin(), samples.left.end(), out);
-    std::copy(samples.right.begin(), samples.right.end(), out);
-    ARROW_ASSIGN_OR_RAISE(const auto all, context.communicator().AllGather(std::move(mine)));
-    heavy = FindHeavyKeys(join.type, all, rows);
+    ARROW_ASSIGN_OR_RAISE(const auto all, GatherSamples(context, samples));
+    auto heavy = FindHeavyKeys(join.type, all, rows);
+    left.spread = right.copied = std::move(heavy.spread_left);
+    right.spread = left.copied = std::move(heavy.spread_right);
+    const bool left_may = !Keeps(join.type, /*left=*/true);  // lose rows that match nothing
+    const bool right_may = !Keeps(join.type, /*left=*/false);
+    const auto [left_bounds, right_bounds] = SampledBounds(all);
+    if (left_may && left_bounds.ReachBeyond(right_bounds)) {
+      ARROW_ASSIGN_OR_RAISE(left.bounds, MakeBounds(context, sides.right, join.right_keys[0], samples.left.numbers));
+    }
+    if (right_may && right_bounds.ReachBeyond(left_bounds)) {
+      ARROW_ASSIGN_OR_RAISE(right.bounds, MakeBounds(context, sides.left, join.left_keys[0], samples.right.numbers));
+    }
     const auto pays = [&](int64_t small, int64_t large) {
       return small * kFilterRatio <= large && KeyFilter::NumBytes(small) <= budget / kFilterBudgetShare;
     };
-    if (!Keeps(join.type, /*left=*/true) && pays(total[1], total[0])) {
-      ARROW_ASSIGN_OR_RAISE(left_filter, MakeFilter(context, sides.right, join.right_keys, total[1], samples.left));
-    } else if (!Keeps(join.type, /*left=*/false) && pays(total[0], total[1])) {
-      ARROW_ASSIGN_OR_RAISE(right_filter, MakeFilter(context, sides.left, join.left_keys, total[0], samples.right));
+    if (left_may && pays(total[1], total[0])) {
+      ARROW_ASSIGN_OR_RAISE(left.filter,
+                            MakeFilter(context, sides.right, join.right_keys, total[1], samples.left.hashes));
+    } else if (right_may && pays(total[0], total[1])) {
+      ARROW_ASSIGN_OR_RAISE(right.filter,
+                            MakeFilter(context, sides.left, join.left_keys, total[0], samples.right.hashes));
     }
   }
   JoinSides result;
-  ARROW_ASSIGN_OR_RAISE(result.right, Send(context, "Join, right side", sides.right, join.right_keys,
-                                           heavy.spread_right, heavy.spread_left, right_filter));
-  ARROW_ASSIGN_OR_RAISE(result.left, Send(context, "Join, left side", sides.left, join.left_keys, heavy.spread_left,
-                                          heavy.spread_right, left_filter));
+  ARROW_ASSIGN_OR_RAISE(result.right, Send(context, "Join, right side", sides.right, join.right_keys, right));
+  ARROW_ASSIGN_OR_RAISE(result.left, Send(context, "Join, left side", sides.left, join.left_keys, left));
   return result;
 }
 

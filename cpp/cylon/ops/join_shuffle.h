@@ -16,25 +16,30 @@ struct JoinSides {
   Table right;
 };
 
-/// Hashes of the keys of some rows, evenly over what is in memory: what each rank tells of its side before the first
-/// row moves.
-arrow::Result<std::vector<uint64_t>> SampleKeys(const Table& table, const std::vector<int>& keys, int64_t count);
+/// Some rows' keys, evenly over what is in memory: what each rank tells of its side before the first row moves.
+struct KeySample {
+  std::vector<uint64_t> hashes;
+  std::vector<int64_t> numbers;  ///< of those that are not null, where there is one key and CanBound it; unsorted
+};
+arrow::Result<KeySample> SampleKeys(const Table& table, const std::vector<int>& keys, int64_t count);
 
 /// How many keys each of `ranks` ranks samples of a side.
 int64_t SampleSize(int ranks);
 
 /// What SampleKeys gave of both sides at this rank.
 struct KeySamples {
-  std::vector<uint64_t> left;
-  std::vector<uint64_t> right;
+  KeySample left;
+  KeySample right;
 };
 
-/// Sends every row to the rank of its key's hash, with two exceptions, which are agreed by all ranks:
+/// Sends every row to the rank of its key's hash, with these exceptions, which are agreed by all ranks:
 ///
 /// - Heavy keys (Rödiger, Idicula, Kemper, Neumann: Flow-Join, ICDE 2016): where a sample says that one key has so many
 ///   rows of a side that the rank that it hashes to would be late, these are dealt to all ranks in turn, and the other
 ///   side's rows of that key go to every rank. Only where the other side's rows without a match are not shown, since
 ///   each rank would show them.
+/// - Bounds: where the key is one whole number (or date, time), and samples say that a side whose rows without a match
+///   are not shown has many beyond the other's least and most key, these are not sent.
 /// - Filters (Bloom: Space/time trade-offs in hash coding with allowable errors, 1970): where one side is much smaller
 ///   than the other, whose rows without a match are not shown, all ranks get the bits of the smaller side's keys, and
 ///   rows that cannot match are not sent, if a sample says that this is so of enough of them.
