@@ -7,7 +7,6 @@
 #include "cylon/kernels/distinct.h"
 #include "cylon/kernels/gather.h"
 #include "cylon/kernels/row_key.h"
-#include "cylon/kernels/sort.h"
 #include "cylon/kernels/working_set.h"
 
 namespace cylon {
@@ -16,19 +15,72 @@ namespace {
 
 constexpr int kDeepestLevel = 4;
 
+/// So few rows are not cut any more.
+constexpr int64_t kFewRows = 256;
+
 /// Beside the row: its partition, word, number and slot, and whether it is kept.
 constexpr int64_t kStateBytesPerRow = 2 + 8 + 4 + 8 + 1;
 
-/// The rows of `input` whose byte in `kept` is not 0, in their order.
-arrow::Status EmitRows(const std::shared_ptr<Resources>& resources, const Table& input, const uint8_t* kept,
-                       TableBuilder* out) {
+/// Sets the bytes of the rows of `part` that are kept: their numbers are in the last column, after the keys. Cuts the
+/// part by hash until its keys fit.
+arrow::Status MarkParts(const std::shared_ptr<Resources>& resources, const Table& part, const std::vector<int>& keys,
+                        Keep keep, int level, uint8_t* kept) {
+  const int64_t bytes = part.num_bytes() + part.num_rows() * kStateBytesPerRow;
+  if (level < kDeepestLevel && part.num_rows() > kFewRows && TooLargeForMemory(*resources, bytes)) {
+    const uint32_t count = PartitionsFor(*resources, bytes);
+    ARROW_ASSIGN_OR_RAISE(auto smaller, PartitionTable(resources, part, keys, level + 1, count));
+    for (auto& one : smaller) {
+      ARROW_RETURN_NOT_OK(MarkParts(resources, one, keys, keep, level + 1, kept));
+      one = Table();
+    }
+    return arrow::Status::OK();
+  }
+  ARROW_ASSIGN_OR_RAISE(const auto marks, MarkDistinctRows(resources, part, keys, keep));
+  const uint8_t* mark = marks->data();
+  const int last = part.num_columns() - 1;
+  return part.ForEachBatch([&](const std::shared_ptr<arrow::RecordBatch>& batch, int64_t) {
+    const auto& numbers = static_cast<const arrow::Int64Array&>(*batch->column(last));
+    for (int64_t i = 0; i < batch->num_rows(); ++i) {
+      kept[numbers.Value(i)] = *mark++;
+    }
+    return arrow::Status::OK();
+  });
+}
+
+}  // namespace
+
+arrow::Result<std::shared_ptr<arrow::Buffer>> MarkUniqueRows(const std::shared_ptr<Resources>& resources,
+                                                             const Table& input, const std::vector<int>& keys,
+                                                             Keep keep) {
+  ARROW_RETURN_NOT_OK(KeyEncoder::Make(*input.schema(), keys).status());
+  ARROW_ASSIGN_OR_RAISE(const auto columns, input.SelectColumns(keys));
+  std::vector<int> all(keys.size());
+  std::iota(all.begin(), all.end(), 0);
+  const int64_t state = input.num_rows() * kStateBytesPerRow;
+  // Its rows are pinned whole, other columns too.
+  if (!TooLargeForMemory(*resources, input.num_bytes() + state) || input.num_rows() <= kFewRows) {
+    return MarkDistinctRows(resources, columns, all, keep);
+  }
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> kept,
+                        arrow::AllocateBuffer(input.num_rows(), resources->memory()));
+  const uint32_t count = PartitionsFor(*resources, columns.num_bytes() + state);
+  ARROW_ASSIGN_OR_RAISE(auto parts, PartitionTable(resources, columns, all, 1, count, /*number_rows=*/true));
+  for (auto& part : parts) {
+    ARROW_RETURN_NOT_OK(MarkParts(resources, part, all, keep, 1, kept->mutable_data()));
+    part = Table();
+  }
+  return kept;
+}
+
+arrow::Result<Table> KeepRows(const std::shared_ptr<Resources>& resources, const Table& input, const uint8_t* kept) {
+  TableBuilder out(resources, input.schema());
   const int64_t piece_rows = MorselRows(*resources, RowBytes(input));
   const int64_t wave = resources->arena().threads();
   for (const auto& chunk : input.chunks()) {
     const uint8_t* here = kept;
     kept += chunk->num_rows();
     if (std::all_of(here, kept, [](uint8_t byte) { return byte != 0; })) {
-      ARROW_RETURN_NOT_OK(out->Append(chunk));
+      ARROW_RETURN_NOT_OK(out.Append(chunk));
       continue;
     }
     if (std::all_of(here, kept, [](uint8_t byte) { return byte == 0; })) {
@@ -52,50 +104,17 @@ arrow::Status EmitRows(const std::shared_ptr<Resources>& resources, const Table&
         return gatherer.Gather(RowRefs{std::span(rows).first(count), nullptr, false}).Value(&gathered[i]);
       }));
       for (auto& piece : gathered) {
-        ARROW_RETURN_NOT_OK(out->Append(std::move(piece)));
+        ARROW_RETURN_NOT_OK(out.Append(std::move(piece)));
       }
     }
   }
-  return arrow::Status::OK();
+  return out.Finish();
 }
-
-/// Cuts the table by hash until the keys of a part fit, and appends each part's rows.
-arrow::Status UniqueParts(const std::shared_ptr<Resources>& resources, const Table& input, const std::vector<int>& keys,
-                          Keep keep, int level, bool number_rows, TableBuilder* out) {
-  const int64_t bytes = input.num_bytes() + input.num_rows() * kStateBytesPerRow;
-  if (level < kDeepestLevel && input.num_rows() > 256 && TooLargeForMemory(*resources, bytes)) {
-    const uint32_t count = PartitionsFor(*resources, bytes);
-    ARROW_ASSIGN_OR_RAISE(auto parts, PartitionTable(resources, input, keys, level + 1, count, number_rows));
-    for (auto& part : parts) {
-      ARROW_RETURN_NOT_OK(UniqueParts(resources, part, keys, keep, level + 1, false, out));
-      part = Table();
-    }
-    return arrow::Status::OK();
-  }
-  ARROW_ASSIGN_OR_RAISE(const auto kept, MarkDistinctRows(resources, input, keys, keep));
-  return EmitRows(resources, input, kept->data(), out);
-}
-
-}  // namespace
 
 arrow::Result<Table> UniqueRows(const std::shared_ptr<Resources>& resources, const Table& input,
                                 const std::vector<int>& keys, Keep keep) {
-  ARROW_RETURN_NOT_OK(KeyEncoder::Make(*input.schema(), keys).status());
-  const int64_t bytes = input.num_bytes() + input.num_rows() * kStateBytesPerRow;
-  if (!TooLargeForMemory(*resources, bytes) || input.num_rows() <= 256) {
-    TableBuilder out(resources, input.schema());
-    ARROW_RETURN_NOT_OK(UniqueParts(resources, input, keys, keep, kDeepestLevel, false, &out));
-    return out.Finish();
-  }
-  // Parts lose the order of the rows; a column with their numbers brings it back.
-  const int last = input.num_columns();
-  ARROW_ASSIGN_OR_RAISE(auto schema, input.schema()->AddField(last, arrow::field("row", arrow::int64(), false)));
-  TableBuilder numbered(resources, std::move(schema));
-  ARROW_RETURN_NOT_OK(UniqueParts(resources, input, keys, keep, 0, true, &numbered));
-  ARROW_ASSIGN_OR_RAISE(const auto sorted, SortTable(resources, numbered.Finish(), {SortKey{last}}));
-  std::vector<int> columns(last);
-  std::iota(columns.begin(), columns.end(), 0);
-  return sorted.SelectColumns(columns);
+  ARROW_ASSIGN_OR_RAISE(const auto kept, MarkUniqueRows(resources, input, keys, keep));
+  return KeepRows(resources, input, kept->data());
 }
 
 arrow::Result<Table> FilterRows(const std::shared_ptr<Resources>& resources, const Table& input,
@@ -117,9 +136,7 @@ arrow::Result<Table> FilterRows(const std::shared_ptr<Resources>& resources, con
       *next++ = static_cast<uint8_t>(values.IsValid(i) && values.Value(i));
     }
   }
-  TableBuilder out(resources, input.schema());
-  ARROW_RETURN_NOT_OK(EmitRows(resources, input, kept->data(), &out));
-  return out.Finish();
+  return KeepRows(resources, input, kept->data());
 }
 
 }  // namespace cylon

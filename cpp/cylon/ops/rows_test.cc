@@ -80,6 +80,44 @@ TEST_P(RowsWorldTest, UniqueKeepsTheFirstLastOrSingleRowsInTheirOrder) {
   }
 }
 
+/// Keys that are nearly all different, so that all of them travel, and keys of which one has a third of the rows.
+TEST_P(RowsWorldTest, UniqueIsTheSameHoweverOftenKeysRepeat) {
+  const WorldCase world = GetParam();
+  std::vector<RandomInput> inputs;
+  std::vector<std::vector<int>> keys;
+  for (const auto& type : {arrow::int64(), arrow::utf8(), arrow::uint16(), arrow::float64()}) {
+    for (const bool heavy : {false, true}) {
+      inputs.push_back(RandomInput({{{"key", type, 100000, 0.02, heavy}, {"other", arrow::int32(), 3, 0}}, 200},
+                                   4 + inputs.size() % 4, world.ranks, 900));
+      keys.push_back(inputs.size() % 3 == 0 ? std::vector<int>{1, 0} : std::vector<int>{0});
+    }
+  }
+  constexpr Keep kKeeps[] = {Keep::kFirst, Keep::kLast, Keep::kNone};
+  std::vector<Gathered> results(inputs.size() * std::size(kKeeps), Gathered(world.ranks));
+  auto made = MakeWorld(world);
+  made.options.threads = world.ranks == 2 ? 3 : 1;
+  ExpectAllOk(made, [&](Context& context) -> arrow::Status {
+    for (size_t i = 0; i < results.size(); ++i) {
+      const auto& input = inputs[i / std::size(kKeeps)];
+      std::vector<std::string> names;
+      for (const int key : keys[i / std::size(kKeeps)]) {
+        names.push_back(input.spec.columns[key].name);
+      }
+      const auto part = input.Part(context.resources(), context.rank());
+      ARROW_ASSIGN_OR_RAISE(const auto unique, Unique(context, part, names, kKeeps[i % std::size(kKeeps)]));
+      results[i].Set(context.rank(), RowsOf(unique));
+    }
+    return arrow::Status::OK();
+  });
+  const auto resources = testing::TestResources();
+  for (size_t i = 0; i < results.size(); ++i) {
+    const size_t input = i / std::size(kKeeps);
+    testing::ExpectRows(results[i].InOrder(),
+                        NaiveUnique(inputs[input].Whole(resources), keys[input], kKeeps[i % std::size(kKeeps)]),
+                        "input " + std::to_string(input) + ", keep " + std::to_string(i % std::size(kKeeps)));
+  }
+}
+
 TEST_P(RowsWorldTest, SlicesAreByGlobalPosition) {
   const WorldCase world = GetParam();
   const int64_t slices[][2] = {{0, 0},   {0, 1},   {5, 20},        {70, 1000},

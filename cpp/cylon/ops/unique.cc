@@ -1,12 +1,17 @@
-// Unique rows: only keys and row numbers travel, and row numbers come back, so that kept rows stay where they are.
-#include <arrow/util/bit_util.h>
-
-#include <cstring>
+// Unique rows: keys travel to where equal ones meet, bits come back, and kept rows stay where they are.
+#include <algorithm>
+#include <numeric>
+#include <unordered_map>
 
 #include "cylon/exchange/exchange.h"
+#include "cylon/kernels/group_by.h"
+#include "cylon/kernels/partition.h"
 #include "cylon/kernels/unique.h"
 #include "cylon/ops/collective_operator.h"
+#include "cylon/ops/join_shuffle.h"
 #include "cylon/ops/rows.h"
+#include "cylon/ops/unique_marks.h"
+#include "cylon/ops/unique_words.h"
 
 namespace cylon {
 
@@ -14,56 +19,109 @@ namespace {
 
 using internal::CollectiveOperator;
 
-/// A row's origin in one number: the rank above 40 bits of row number (a trillion rows a rank, eight million ranks).
-constexpr int kRowBits = 40;
-constexpr int64_t kRowMask = (int64_t{1} << kRowBits) - 1;
+/// Only keys that can be kept are sent where a rank has at most this share of different ones, since finding them takes
+/// about as long as what it spares, or where one key has so large a share of a rank's that the one that it goes to
+/// would be late.
+constexpr double kThinShare = 0.6;
+constexpr double kHeavyShare = 0.25;
+constexpr int64_t kLeastSeen = 8;
 
-/// What this rank sends: the key columns, then the origin of each row. Rows that cannot be kept are left out: a later
-/// (earlier) one of equal rows of one rank is never the first (last) of all. Where only single rows are kept, copies
-/// have to be seen.
-arrow::Result<Table> KeysAndOrigins(Context& context, const Table& table, const std::vector<int>& keys, Keep keep) {
-  if (table.num_rows() > kRowMask) {
-    return arrow::Status::CapacityError("Unique was given ", table.num_rows(), " rows on one rank; at most ", kRowMask,
-                                        " can be numbered; use more ranks");
+/// Whether the keys of this rank's rows, `keys` by themselves, repeat so much that it pays to leave out those that
+/// cannot be kept.
+arrow::Result<bool> PaysToThin(Context& context, const Table& keys, const std::vector<int>& all) {
+  ARROW_ASSIGN_OR_RAISE(const int64_t distinct, EstimateGroups(keys, all));
+  if (static_cast<double>(distinct) <= kThinShare * static_cast<double>(keys.num_rows())) {
+    return true;
   }
+  const int ranks = context.world_size();
+  ARROW_ASSIGN_OR_RAISE(const auto sample, internal::SampleKeys(keys, all, internal::SampleSize(ranks)));
+  std::unordered_map<uint64_t, int64_t> seen;
+  int64_t most = 0;
+  for (const uint64_t hash : sample.hashes) {
+    most = std::max(most, ++seen[hash]);
+  }
+  return most >= kLeastSeen &&
+         static_cast<double>(most * ranks) > kHeavyShare * static_cast<double>(sample.hashes.size());
+}
+
+/// The bytes of the rows that are to be sent, 1 where they can be kept: an earlier (later) one of equal rows of one
+/// rank is never the last (first) of all. Where only single rows are kept, two of equal ones tell that they are not.
+arrow::Result<std::shared_ptr<arrow::Buffer>> Thin(Context& context, const Table& keys, const std::vector<int>& all,
+                                                   Keep keep) {
   const auto& resources = context.resources();
-  ARROW_ASSIGN_OR_RAISE(auto columns, table.SelectColumns(keys));
-  const int64_t first = static_cast<int64_t>(context.rank()) << kRowBits;
-  ARROW_ASSIGN_OR_RAISE(columns, internal::AppendRowNumbers(resources, columns, first, "origin"));
+  ARROW_ASSIGN_OR_RAISE(auto sent,
+                        MarkUniqueRows(resources, keys, all, keep == Keep::kLast ? Keep::kLast : Keep::kFirst));
   if (keep == Keep::kNone) {
-    return columns;
+    ARROW_ASSIGN_OR_RAISE(const auto last, MarkUniqueRows(resources, keys, all, Keep::kLast));
+    std::transform(last->data(), last->data() + last->size(), sent->data(), sent->mutable_data(),
+                   [](uint8_t a, uint8_t b) { return static_cast<uint8_t>(a | b); });
   }
-  std::vector<int> indices(keys.size());
-  for (size_t i = 0; i < keys.size(); ++i) {
-    indices[i] = static_cast<int>(i);
-  }
-  return UniqueRows(resources, columns, indices, keep);
+  return sent;
 }
 
-arrow::Status DestinationsOf(const arrow::RecordBatch& batch, std::vector<uint32_t>* destinations) {
-  const auto& origins = static_cast<const arrow::Int64Array&>(*batch.column(0));
-  destinations->resize(batch.num_rows());
-  for (int64_t i = 0; i < batch.num_rows(); ++i) {
-    (*destinations)[i] = static_cast<uint32_t>(origins.Value(i) >> kRowBits);
-  }
-  return arrow::Status::OK();
-}
-
-/// The rows of `table` whose origins are in `kept`, in their order.
-arrow::Result<Table> RowsOf(Context& context, const Table& table, const Table& kept) {
-  const int64_t rows = table.num_rows();
-  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> bits,
-                        arrow::AllocateBuffer(arrow::bit_util::BytesForBits(rows), context.resources()->memory()));
-  std::memset(bits->mutable_data(), 0, bits->size());
-  ARROW_RETURN_NOT_OK(kept.ForEachBatch([&](const std::shared_ptr<arrow::RecordBatch>& batch, int64_t) {
-    const auto& origins = static_cast<const arrow::Int64Array&>(*batch->column(0));
-    for (int64_t i = 0; i < batch->num_rows(); ++i) {
-      arrow::bit_util::SetBit(bits->mutable_data(), origins.Value(i) & kRowMask);
+/// One byte per row of `keys`, 1 where the row is kept: the keys are sent to the ranks that their hashes name.
+arrow::Result<std::shared_ptr<arrow::Buffer>> MarkBySending(CollectiveOperator& operation, const Table& keys,
+                                                            Keep keep) {
+  Context& context = operation.context();
+  const auto& resources = context.resources();
+  const auto ranks = static_cast<uint32_t>(context.world_size());
+  std::vector<int> all(keys.num_columns());
+  std::iota(all.begin(), all.end(), 0);
+  std::shared_ptr<arrow::Buffer> sent;  // by row of `keys`; nullptr: all are
+  Table travelling = keys;
+  std::shared_ptr<arrow::Buffer> destinations;  // by row of `travelling`, and one more
+  const auto prepare = [&]() -> arrow::Status {
+    ARROW_ASSIGN_OR_RAISE(const bool pays, PaysToThin(context, keys, all));
+    if (pays) {
+      ARROW_ASSIGN_OR_RAISE(sent, Thin(context, keys, all, keep));
+      ARROW_ASSIGN_OR_RAISE(travelling, KeepRows(resources, keys, sent->data()));
     }
+    ARROW_ASSIGN_OR_RAISE(destinations, arrow::AllocateBuffer((travelling.num_rows() + 1) * 4, resources->memory()));
+    destinations->mutable_data_as<uint32_t>()[travelling.num_rows()] = 0;
     return arrow::Status::OK();
-  }));
-  const arrow::ChunkedArray mask(std::make_shared<arrow::BooleanArray>(rows, std::move(bits)));
-  return FilterRows(context.resources(), table, mask);
+  };
+  ARROW_RETURN_NOT_OK(operation.Begin("keys to send", prepare()).status());
+
+  std::vector<int64_t> sent_to(ranks, 0);
+  std::vector<int64_t> rows_from;
+  ARROW_ASSIGN_OR_RAISE(
+      auto met, ShuffleTable(
+                    context, "Unique, keys", travelling,
+                    [&](const arrow::RecordBatch& batch, int64_t rows_before, std::vector<uint32_t>* to) {
+                      ARROW_RETURN_NOT_OK(HashDestinations(batch, all, ranks, to));
+                      std::copy(to->begin(), to->end(), destinations->mutable_data_as<uint32_t>() + rows_before);
+                      std::for_each(to->begin(), to->end(), [&](uint32_t rank) { ++sent_to[rank]; });
+                      return arrow::Status::OK();
+                    },
+                    &rows_from));
+  travelling = Table();
+  const auto answer = [&]() -> arrow::Result<Buffers> {
+    // The shuffle keeps the order (source rank, row), so first and last are those of the whole table.
+    ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<arrow::Buffer> marks, MarkUniqueRows(resources, met, all, keep));
+    met = Table();
+    Buffers by_source;
+    int64_t begin = 0;
+    for (const int64_t rows : rows_from) {
+      by_source.push_back(arrow::SliceBuffer(marks, begin, rows));
+      begin += rows;
+    }
+    return by_source;
+  };
+  ARROW_ASSIGN_OR_RAISE(const auto answers, internal::ExchangeMarks(context, "Unique, rows to keep", answer, sent_to));
+  std::vector<const uint8_t*> next(ranks);
+  std::transform(answers.begin(), answers.end(), next.begin(), [](const auto& buffer) { return buffer->data(); });
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> kept,
+                        arrow::AllocateBuffer(keys.num_rows(), resources->memory()));
+  const auto* to = destinations->data_as<uint32_t>();
+  for (int64_t row = 0; row < keys.num_rows(); ++row) {
+    // Without a branch: after a row that was not sent, the same answer is looked at again.
+    const uint8_t was_sent = sent == nullptr ? 1 : sent->data()[row];
+    const uint8_t*& mark = next[*to];
+    kept->mutable_data()[row] = was_sent & *mark;
+    mark += was_sent;
+    to += was_sent;
+  }
+  return kept;
 }
 
 const char* KeepName(Keep keep) {
@@ -79,38 +137,34 @@ arrow::Result<Table> Unique(Context& context, const Table& table, const std::vec
     ARROW_RETURN_NOT_OK(internal::CheckTable(table));
     ARROW_ASSIGN_OR_RAISE(keys, internal::FindColumnsOrAll(*table.schema(), columns, "column", "the table"));
     ARROW_RETURN_NOT_OK(internal::CheckKeyTypes(*table.schema(), keys, "column"));
-    if (keys.empty()) {
-      return table;  // rows without columns are not compared, as in pandas
-    }
-    return operation.alone() ? UniqueRows(context.resources(), table, keys, keep)
-                             : KeysAndOrigins(context, table, keys, keep);
+    // Rows without columns are not compared, as in pandas.
+    return operation.alone() && !keys.empty() ? UniqueRows(context.resources(), table, keys, keep) : table;
   };
-  auto prepared = prepare();
+  const auto prepared = prepare();
+  const auto share = prepared.ok() ? internal::WordsShareOf(context, table) : internal::WordsShare();
   const std::string details = std::string("keep ") + KeepName(keep) + ", columns " + internal::OneLine(columns) + ", " +
                               internal::OneLine(table.schema());
-  ARROW_RETURN_NOT_OK(operation.Begin(details, prepared.status()).status());
+  ARROW_ASSIGN_OR_RAISE(const auto agreement,
+                        operation.Begin(details, prepared.status(), {share.rows, share.in_memory, share.budget}));
   if (operation.alone() || keys.empty()) {
     return prepared;
   }
-  std::vector<int> indices(keys.size());
-  for (size_t i = 0; i < keys.size(); ++i) {
-    indices[i] = static_cast<int>(i);
+  std::vector<internal::WordsShare> shares;
+  for (const auto& values : agreement.values) {
+    shares.push_back({values[0], values[1] != 0, values[2]});
   }
-  ARROW_ASSIGN_OR_RAISE(auto met, ShuffleByHash(context, "Unique, keys", *prepared, indices));
-  prepared = Table();
-  // The shuffle keeps the order (source rank, row), so first and last are those of the whole table.
-  auto kept = UniqueRows(context.resources(), met, indices, keep);
-  met = Table();
-  if (kept.ok()) {
-    kept = kept->SelectColumns({static_cast<int>(keys.size())});
-  }
-  ARROW_RETURN_NOT_OK(operation.End(kept.status()).status());
-  ARROW_ASSIGN_OR_RAISE(const auto home,
-                        ShuffleTable(context, "Unique, rows to keep", *kept,
-                                     [](const arrow::RecordBatch& batch, int64_t, std::vector<uint32_t>* destinations) {
-                                       return DestinationsOf(batch, destinations);
-                                     }));
-  return operation.End(RowsOf(context, table, home));
+  const auto mark = [&]() -> arrow::Result<Table> {
+    std::shared_ptr<arrow::Buffer> kept;
+    if (keys.size() == 1 && internal::CanMarkUniqueWords(table, keys[0], shares)) {
+      ARROW_ASSIGN_OR_RAISE(kept, internal::MarkUniqueWords(context, table, keys[0], keep, shares));
+    } else {
+      // Every rank has the same schema, so this fails at all or at none.
+      ARROW_ASSIGN_OR_RAISE(const auto key_columns, table.SelectColumns(keys));
+      ARROW_ASSIGN_OR_RAISE(kept, MarkBySending(operation, key_columns, keep));
+    }
+    return KeepRows(context.resources(), table, kept->data());
+  };
+  return operation.End(mark());
 }
 
 }  // namespace cylon
