@@ -24,6 +24,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scaling", default="weak,strong", help="weak, strong or both (default: weak,strong)")
     parser.add_argument("--rows", type=int, default=9_100_000, help="weak: at each rank (default: 9100000)")
     parser.add_argument("--strong-rows", type=int, default=4_500_000, help="strong: in all (default: 4500000)")
+    parser.add_argument("--heavy", type=float, default=0.0, help="share of rows that have one key (default: 0)")
     parser.add_argument("--iterations", type=int, default=10, help="of each operation (default: 10)")
     parser.add_argument("--operations", default="join,sort,groupby,unique", help="which (default: all four)")
     parser.add_argument(
@@ -57,6 +58,7 @@ def main() -> None:
         for ranks in map(int, arguments.ranks.split(",")):
             options = ["--scaling", scaling, "--rows", str(rows)]
             options += ["--iterations", str(arguments.iterations), "--operations", arguments.operations]
+            options += ["--heavy", str(arguments.heavy)]
             reports.append(run(arguments, ranks, scaling, options))
     for ranks in map(int, arguments.ranks.split(",")):
         if arguments.ceiling > 0 and ranks > 1:

@@ -18,6 +18,7 @@ struct Arguments {
   std::string scaling = "weak";
   int64_t rows = 1'000'000;
   double unique_share = 0.9;
+  double heavy_share = 0;
   int iterations = 10;
   int64_t ceiling_bytes = 0;
   int pairs = 20;
@@ -29,7 +30,7 @@ Status Run(const Arguments& arguments) {
   ARROW_ASSIGN_OR_RAISE(auto context, cylon::Context::Connect(std::move(options)));
   const bool first = context->rank() == 0;
   const cylon::bench::Setting setting{context->world_size(), context->resources()->options().threads, arguments.rows,
-                                      arguments.unique_share};
+                                      arguments.unique_share, arguments.heavy_share};
   if (first) {
     cylon::bench::PrintHeader(setting);
   }
@@ -42,9 +43,10 @@ Status Run(const Arguments& arguments) {
     measurements.push_back(std::move(measurement));
   };
   for (const auto& operation : arguments.operations) {
-    ARROW_ASSIGN_OR_RAISE(auto measurement, cylon::bench::MeasureOperation(
-                                                *context, {operation, arguments.scaling == "weak", arguments.rows,
-                                                           arguments.unique_share, arguments.iterations}));
+    ARROW_ASSIGN_OR_RAISE(auto measurement,
+                          cylon::bench::MeasureOperation(
+                              *context, {operation, arguments.scaling == "weak", arguments.rows, arguments.unique_share,
+                                         arguments.heavy_share, arguments.iterations}));
     keep(std::move(measurement));
   }
   if (arguments.ceiling_bytes > 0 && context->world_size() > 1) {
@@ -78,6 +80,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--rows", arguments.rows, "rows of each input")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--unique", arguments.unique_share, "keys are drawn from this share of the row count")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  app.add_option("--heavy", arguments.heavy_share, "share of the (left) table's rows that have one and the same key")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   app.add_option("--iterations", arguments.iterations)->check(CLI::PositiveNumber)->capture_default_str();

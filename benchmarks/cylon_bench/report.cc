@@ -38,21 +38,30 @@ double Measurement::Deviation() const {
 
 double Measurement::Median() const { return MedianOf(seconds); }
 
+double Measurement::Imbalance() const {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < busiest.size(); ++i) {
+    ratios.push_back(busiest[i] / cpu_seconds[i]);
+  }
+  return MedianOf(std::move(ratios));
+}
+
 void PrintHeader(const Setting& setting) {
   std::printf("%d rank%s, %d thread%s each, seconds by iteration as mean over the ranks\n", setting.ranks,
               setting.ranks == 1 ? "" : "s", setting.threads, setting.threads == 1 ? "" : "s");
-  std::printf("  %-12s %-7s %13s %13s %9s %9s %9s %9s %10s %10s\n", "operation", "scaling", "rows in", "rows out",
-              "mean", "deviation", "minimum", "median", "M rows/s", "MB moved");
+  std::printf("  %-12s %-7s %13s %13s %9s %9s %9s %9s %10s %10s %9s %9s\n", "operation", "scaling", "rows in",
+              "rows out", "mean", "deviation", "minimum", "median", "M rows/s", "MB moved", "CPU mean", "most/mean");
 }
 
 void PrintRow(const Measurement& measurement) {
   const double mean = measurement.Mean();
-  std::printf("  %-12s %-7s %13lld %13lld %9.4f %9.4f %9.4f %9.4f %10.2f %10.1f\n", measurement.operation.c_str(),
-              measurement.scaling.c_str(), static_cast<long long>(measurement.input_rows),
-              static_cast<long long>(measurement.result_rows), mean, measurement.Deviation(),
-              *std::min_element(measurement.seconds.begin(), measurement.seconds.end()), measurement.Median(),
-              static_cast<double>(measurement.input_rows) / mean / 1e6,
-              static_cast<double>(measurement.bytes_moved) / 1e6);
+  std::printf("  %-12s %-7s %13lld %13lld %9.4f %9.4f %9.4f %9.4f %10.2f %10.1f %9.4f %9.2f\n",
+              measurement.operation.c_str(), measurement.scaling.c_str(),
+              static_cast<long long>(measurement.input_rows), static_cast<long long>(measurement.result_rows), mean,
+              measurement.Deviation(), *std::min_element(measurement.seconds.begin(), measurement.seconds.end()),
+              measurement.Median(), static_cast<double>(measurement.input_rows) / mean / 1e6,
+              static_cast<double>(measurement.bytes_moved) / 1e6, MedianOf(measurement.cpu_seconds),
+              measurement.Imbalance());
   std::fflush(stdout);
 }
 
@@ -62,6 +71,7 @@ arrow::Status WriteJson(const std::string& path, const Setting& setting, const s
                            {"threads", setting.threads},
                            {"rows", setting.rows},
                            {"unique_share", setting.unique_share},
+                           {"heavy_share", setting.heavy_share},
                            {"measurements", nlohmann::json::array()}};
   for (const auto& measurement : measurements) {
     const double mean = measurement.Mean();
@@ -73,6 +83,8 @@ arrow::Status WriteJson(const std::string& path, const Setting& setting, const s
          {"bytes_moved", measurement.bytes_moved},
          {"seconds", measurement.seconds},
          {"seconds_of_slowest_rank", measurement.slowest},
+         {"cpu_seconds", measurement.cpu_seconds},
+         {"cpu_seconds_of_busiest_rank", measurement.busiest},
          {"mean_s", mean},
          {"deviation_s", measurement.Deviation()},
          {"median_s", measurement.Median()},

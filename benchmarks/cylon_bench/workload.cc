@@ -1,9 +1,9 @@
 // The published workload: rows of two int64 from default_rng(seed=rank).integers(0, int(max_value * u)), where
-// max_value is the number of rows over all ranks.
+// max_value is the number of rows over all ranks; with skew, some rows have one key.
 #include "workload.h"
 
 #include <chrono>
-#include <map>
+#include <ctime>
 
 #include "numpy_random.h"
 
@@ -13,8 +13,11 @@ namespace {
 
 constexpr int64_t kChunkRows = 1 << 20;
 
+/// Whether a row is one of the heavy key's is drawn from so many.
+constexpr int64_t kDraws = 1 << 20;
+
 arrow::Result<Table> MakeTable(const std::shared_ptr<Resources>& resources, NumpyRandom* random, int64_t rows,
-                               uint64_t bound) {
+                               uint64_t bound, double heavy_share) {
   const auto schema =
       arrow::schema({arrow::field("0", arrow::int64(), false), arrow::field("1", arrow::int64(), false)});
   TableBuilder builder(resources, schema);
@@ -23,7 +26,9 @@ arrow::Result<Table> MakeTable(const std::shared_ptr<Resources>& resources, Nump
     ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> first, arrow::AllocateBuffer(count * 8, resources->memory()));
     ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> second, arrow::AllocateBuffer(count * 8, resources->memory()));
     for (int64_t i = 0; i < count; ++i) {
-      first->mutable_data_as<int64_t>()[i] = static_cast<int64_t>(random->Integer(bound));
+      const uint64_t key = random->Integer(bound);
+      const bool heavy = heavy_share > 0 && random->Integer(kDraws) < heavy_share * kDraws;
+      first->mutable_data_as<int64_t>()[i] = static_cast<int64_t>(heavy ? bound / 2 : key);
       second->mutable_data_as<int64_t>()[i] = static_cast<int64_t>(random->Integer(bound));
     }
     ARROW_RETURN_NOT_OK(builder.Append(arrow::RecordBatch::Make(
@@ -83,10 +88,10 @@ arrow::Result<Measurement> MeasureOperation(Context& context, const WorkloadOpti
                                   " were asked for; rows and share of unique values have to give 2 to 4294967295");
   }
   NumpyRandom random(static_cast<uint32_t>(context.rank()));
-  ARROW_ASSIGN_OR_RAISE(const auto left, MakeTable(context.resources(), &random, rows, bound));
+  ARROW_ASSIGN_OR_RAISE(const auto left, MakeTable(context.resources(), &random, rows, bound, options.heavy_share));
   Table right;
   if (options.operation == "join") {
-    ARROW_ASSIGN_OR_RAISE(right, MakeTable(context.resources(), &random, rows, bound));
+    ARROW_ASSIGN_OR_RAISE(right, MakeTable(context.resources(), &random, rows, bound, 0));
   }
   auto& communicator = context.communicator();
   Measurement measurement;
@@ -98,13 +103,18 @@ arrow::Result<Measurement> MeasureOperation(Context& context, const WorkloadOpti
     ARROW_ASSIGN_OR_RAISE(const int64_t sent_before, BytesSent(context));
     ARROW_RETURN_NOT_OK(communicator.Barrier());
     const auto begin = std::chrono::steady_clock::now();
+    const std::clock_t cpu_begin = std::clock();
     ARROW_ASSIGN_OR_RAISE(const auto result, RunOperation(context, options.operation, left, right));
+    const auto cpu_seconds = static_cast<double>(std::clock() - cpu_begin) / CLOCKS_PER_SEC;
     ARROW_RETURN_NOT_OK(communicator.Barrier());
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     ARROW_ASSIGN_OR_RAISE(const int64_t sent_after, BytesSent(context));
     ARROW_ASSIGN_OR_RAISE(const auto spread, SpreadOver(context, seconds.count()));
     measurement.seconds.push_back(spread.mean);
     measurement.slowest.push_back(spread.largest);
+    ARROW_ASSIGN_OR_RAISE(const auto cpu, SpreadOver(context, cpu_seconds));
+    measurement.cpu_seconds.push_back(cpu.mean);
+    measurement.busiest.push_back(cpu.largest);
     ARROW_ASSIGN_OR_RAISE(measurement.bytes_moved, communicator.AllReduce(sent_after - sent_before, ReduceOp::kSum));
     ARROW_ASSIGN_OR_RAISE(measurement.result_rows, communicator.AllReduce(result.num_rows(), ReduceOp::kSum));
   }

@@ -15,6 +15,7 @@ struct WorkloadOptions {
   bool weak = true;       ///< weak: `rows` at each rank; strong: `rows` in all
   int64_t rows = 0;
   double unique_share = 0.9;
+  double heavy_share = 0;  ///< of the rows of the (left) table, which have one and the same key
   int iterations = 10;
 };
 
