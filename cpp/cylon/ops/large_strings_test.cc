@@ -174,7 +174,6 @@ constexpr int64_t kNoLimit = int64_t{1} << 40;
 TEST_F(LargeStringsTest, ManyArraysWhereOneCannotHoldThem) { RunAll(arrow::utf8(), kNoLimit, false); }
 TEST_F(LargeStringsTest, OneArrayOfLargeStrings) { RunAll(arrow::large_utf8(), kNoLimit, true); }
 TEST_F(LargeStringsTest, OutOfCore) { RunAll(arrow::utf8(), int64_t{1} << 30, false); }
-TEST_F(LargeStringsTest, LargeStringsOutOfCore) { RunAll(arrow::large_utf8(), int64_t{1} << 30, false); }
 
 }  // namespace
 }  // namespace cylon
