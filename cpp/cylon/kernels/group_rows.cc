@@ -126,10 +126,13 @@ arrow::FieldVector KeyFields(const arrow::Schema& schema, const GroupingPlan& pl
 }
 
 bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys, const KeyLayout& layout) {
-  return layout.form() != KeyForm::kHash && std::all_of(keys.begin(), keys.end(), [&](int key) {
-           const auto& type = *schema.field(key)->type();
-           return layout.packed() ? CanUnpack(type) : KeyIsItsWord(type);
-         });
+  for (size_t k = 0; k < keys.size(); ++k) {
+    const auto& type = *schema.field(keys[k])->type();
+    if (layout.form() == KeyForm::kHash || !(layout.packed() ? layout.CanUnpack(k, type) : KeyIsItsWord(type))) {
+      return false;
+    }
+  }
+  return true;
 }
 
 void DropMissing(const KeyLayout& layout, const uint64_t* first, const uint64_t* second, int64_t from, int64_t count,

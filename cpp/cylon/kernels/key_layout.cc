@@ -22,7 +22,7 @@ constexpr int64_t kMostBytes = 32;
 constexpr int64_t kScanRows = 1 << 17;
 
 /// Words whose order is that of signed numbers.
-bool IsSigned(KeyKind kind) { return kind == KeyKind::kSigned; }
+bool IsSigned(KeyKind kind) { return kind == KeyKind::kSigned || kind == KeyKind::kDecimal; }
 
 bool IsFloat(KeyKind kind) { return kind == KeyKind::kHalf || kind == KeyKind::kFloat || kind == KeyKind::kDouble; }
 
@@ -82,6 +82,7 @@ void Merge(const KeyRange& other, KeyKind kind, KeyRange* into) {
     return;
   }
   const uint64_t flip = IsSigned(kind) ? uint64_t{1} << 63 : 0;
+  into->wide = into->wide || other.wide;
   into->least = std::min(into->least ^ flip, other.least ^ flip) ^ flip;
   into->most = std::max(into->most ^ flip, other.most ^ flip) ^ flip;
   into->least_length = std::min(into->least_length, other.least_length);
@@ -164,6 +165,9 @@ class Scanner {
     });
     range.has_null = values < column.length();
     range.has_value = values > 0;
+    if (column.kind() == KeyKind::kDecimal && range.has_value) {
+      LookAtDecimals(column, &range);
+    }
     if (!range.has_value || range.most_length > kMostBytes) {
       return range;
     }
@@ -178,10 +182,47 @@ class Scanner {
     return range;
   }
 
+  /// Whether each fits a signed word, and the least and the most of those words.
+  static void LookAtDecimals(const KeyColumn& column, KeyRange* range) {
+    auto least = std::numeric_limits<int64_t>::max();
+    auto most = std::numeric_limits<int64_t>::min();
+    column.VisitBytes([&](int64_t, std::string_view bytes) {
+      const auto word = static_cast<int64_t>(EightBytes(bytes, 0));
+      const uint64_t above = word < 0 ? ~uint64_t{0} : 0;
+      for (int64_t byte = 8; byte < static_cast<int64_t>(bytes.size()); byte += 8) {
+        range->wide = range->wide || EightBytes(bytes, byte) != above;
+      }
+      least = std::min(least, word);
+      most = std::max(most, word);
+    });
+    range->least = static_cast<uint64_t>(least);
+    range->most = static_cast<uint64_t>(most);
+  }
+
   std::vector<KeyRange> ranges_;
   std::vector<uint64_t> words_;
   std::vector<uint64_t> compact_;
 };
+
+std::shared_ptr<arrow::DataType> IndexType(const arrow::DataType& type) {
+  return static_cast<const arrow::DictionaryType&>(type).index_type();
+}
+
+/// Whether no value of a dictionary comes twice and none is null: else codes would tell equal keys apart.
+arrow::Result<bool> AreDistinct(Resources& resources, const std::shared_ptr<arrow::ArrayData>& dictionary) {
+  if (dictionary->GetNullCount() != 0) {
+    return false;
+  }
+  const auto values = arrow::RecordBatch::Make(arrow::schema({arrow::field("", dictionary->type)}), dictionary->length,
+                                               {arrow::MakeArray(dictionary)});
+  ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*values->schema(), {0}));
+  ARROW_ASSIGN_OR_RAISE(const auto encoded, encoder.Encode(resources.memory(), *values));
+  GroupMap map(resources.memory(), encoder);
+  std::vector<uint32_t> numbers(dictionary->length);
+  std::vector<uint32_t> added;
+  ARROW_RETURN_NOT_OK(map.FindOrInsert(encoded, nullptr, dictionary->length, numbers.data(), &added));
+  return map.size() == dictionary->length;
+}
 
 /// Consecutive rows of a pinned batch.
 struct Stretch {
@@ -244,18 +285,11 @@ arrow::Result<KeyLayout> KeyLayout::Packed(Resources& resources, const Table& ta
 }
 
 arrow::Result<KeyLayout> KeyLayout::Packed(Resources& resources, std::span<const Side> sides) {
-  std::vector<KeyColumn> kinds;
   bool on_disk = false;
   for (const Side& side : sides) {
     ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*side.table->schema(), *side.keys));
     if (encoder.hash_is_key() || side.keys->empty()) {
       return Plain(sides);
-    }
-    kinds.clear();
-    for (int key : *side.keys) {
-      const auto& field = *side.table->schema()->field(key);
-      ARROW_ASSIGN_OR_RAISE(auto kind, KeyColumn::OfType(field.type(), field.name()));
-      kinds.push_back(std::move(kind));
     }
     const auto& chunks = side.table->chunks();
     on_disk = on_disk || std::any_of(chunks.begin(), chunks.end(), [](const auto& c) { return c->spilled(); });
@@ -264,13 +298,21 @@ arrow::Result<KeyLayout> KeyLayout::Packed(Resources& resources, std::span<const
   if (on_disk) {
     return layout;
   }
+  ARROW_RETURN_NOT_OK(layout.FindDictionaries(resources, sides));
+  std::vector<KeyColumn> kinds;
+  for (size_t k = 0; k < sides[0].keys->size(); ++k) {
+    const auto& field = *sides[0].table->schema()->field((*sides[0].keys)[k]);
+    const bool coded = layout.dictionary(k) != nullptr;
+    ARROW_ASSIGN_OR_RAISE(auto kind, KeyColumn::OfType(coded ? IndexType(*field.type()) : field.type(), field.name()));
+    kinds.push_back(std::move(kind));
+  }
   // A glance first, which mostly tells what does not fit.
   std::vector<KeyRange> all(kinds.size());
   for (const Side& side : sides) {
     if (!side.table->chunks().empty()) {
       ARROW_ASSIGN_OR_RAISE(const auto batch, side.table->chunks()[0]->Pin());
       ARROW_ASSIGN_OR_RAISE(const auto columns,
-                            KeyColumn::MakeAll(resources.memory(), *batch->Slice(0, KeyWords::kBlockRows), *side.keys));
+                            layout.Columns(resources.memory(), *batch->Slice(0, KeyWords::kBlockRows), *side.keys));
       Scanner scanner(kinds.size());
       if (!scanner.Look(columns)) {
         return layout;
@@ -299,7 +341,7 @@ arrow::Result<KeyLayout> KeyLayout::Packed(Resources& resources, std::span<const
       return arrow::Status::OK();
     }
     ARROW_ASSIGN_OR_RAISE(const auto columns,
-                          KeyColumn::MakeAll(resources.memory(), *stretches[i].batch, *stretches[i].keys));
+                          layout.Columns(resources.memory(), *stretches[i].batch, *stretches[i].keys));
     Scanner scanner(kinds.size());
     if (!scanner.Look(columns)) {
       too_long.store(true, std::memory_order_relaxed);
@@ -315,6 +357,60 @@ arrow::Result<KeyLayout> KeyLayout::Packed(Resources& resources, std::span<const
   return !too_long.load() && layout.Pack(kinds, all) ? layout : KeyLayout();
 }
 
+arrow::Status KeyLayout::FindDictionaries(Resources& resources, std::span<const Side> sides) {
+  dictionaries_.assign(sides[0].keys->size(), nullptr);
+  for (size_t k = 0; k < dictionaries_.size(); ++k) {
+    std::shared_ptr<arrow::ArrayData> shared;
+    bool same = true;
+    for (const Side& side : sides) {
+      const int column = (*side.keys)[k];
+      same = same && side.table->schema()->field(column)->type()->id() == arrow::Type::DICTIONARY;
+      for (size_t c = 0; same && c < side.table->chunks().size(); ++c) {
+        ARROW_ASSIGN_OR_RAISE(const auto batch, side.table->chunks()[c]->Pin());
+        const auto& dictionary = batch->column_data(column)->dictionary;
+        shared = shared == nullptr ? dictionary : shared;
+        same = dictionary == shared || arrow::MakeArray(dictionary)->Equals(arrow::MakeArray(shared));
+      }
+    }
+    if (same && shared != nullptr) {
+      ARROW_ASSIGN_OR_RAISE(const bool distinct, AreDistinct(resources, shared));
+      dictionaries_[k] = distinct ? shared : nullptr;
+    }
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Result<std::vector<KeyColumn>> KeyLayout::Columns(arrow::MemoryPool* pool, const arrow::RecordBatch& batch,
+                                                         const std::vector<int>& keys) const {
+  std::vector<KeyColumn> columns;
+  for (size_t k = 0; k < keys.size(); ++k) {
+    auto data = batch.column_data(keys[k]);
+    if (k < dictionaries_.size() && dictionaries_[k] != nullptr) {
+      auto codes = data->Copy();
+      codes->type = IndexType(*data->type);
+      codes->dictionary = nullptr;
+      data = std::move(codes);
+    }
+    ARROW_ASSIGN_OR_RAISE(auto column, KeyColumn::Make(pool, std::move(data), batch.column_name(keys[k])));
+    columns.push_back(std::move(column));
+  }
+  return columns;
+}
+
+bool KeyLayout::CanUnpack(size_t key, const arrow::DataType& type) const {
+  switch (type.id()) {
+    case arrow::Type::HALF_FLOAT:
+    case arrow::Type::FLOAT:
+    case arrow::Type::DOUBLE:
+      return false;
+    case arrow::Type::DICTIONARY:
+      return dictionaries_[key] != nullptr;
+    default:
+      return arrow::is_primitive(type.id()) || arrow::is_decimal(type.id()) || arrow::is_base_binary_like(type.id()) ||
+             arrow::is_binary_view_like(type.id()) || type.id() == arrow::Type::FIXED_SIZE_BINARY;
+  }
+}
+
 bool KeyLayout::Pack(const std::vector<KeyColumn>& kinds, const std::vector<KeyRange>& ranges) {
   parts_.clear();
   floats_.clear();
@@ -324,7 +420,8 @@ bool KeyLayout::Pack(const std::vector<KeyColumn>& kinds, const std::vector<KeyR
     const auto key = static_cast<int>(k);
     floats_.push_back(IsFloat(kinds[k].kind()));
     may_be_missing_ = may_be_missing_ || range.has_null || floats_.back();
-    if (!kinds[k].is_word() && kinds[k].kind() != KeyKind::kNull) {
+    const bool narrow = kinds[k].kind() == KeyKind::kDecimal && !range.wide;
+    if (!kinds[k].is_word() && kinds[k].kind() != KeyKind::kNull && !narrow) {
       AddBytes(key, range, &parts_);
       continue;
     }

@@ -24,7 +24,8 @@ enum class KeyForm : uint8_t {
 struct KeyRange {
   bool has_null = false;
   bool has_value = false;
-  /// Of words: compared as the signed or unsigned numbers that they are.
+  /// Of words, and of decimals of which each fits one: compared as the signed or unsigned numbers that they are.
+  bool wide = false;  ///< a decimal does not
   uint64_t least = 0;
   uint64_t most = 0;
   /// Of bytes: what comes after a value's end counts as 0.
@@ -53,7 +54,8 @@ struct KeyPart {
 };
 
 /// Keys are packed by what their values are, not by what their types could hold: three columns of small numbers, or a
-/// text of which four digits differ, fit one word. Where keys do not fit two words, rows are hashed.
+/// text of which four digits differ, fit one word. Dictionaries that are all the same count by their codes. Where keys
+/// do not fit two words, rows are hashed.
 class KeyLayout {
  public:
   KeyLayout() = default;
@@ -78,6 +80,15 @@ class KeyLayout {
   bool packed() const { return !parts_.empty(); }
   const std::vector<KeyPart>& parts() const { return parts_; }
 
+  /// The key columns of a batch as they are packed: of those that count by code, their codes.
+  arrow::Result<std::vector<KeyColumn>> Columns(arrow::MemoryPool* pool, const arrow::RecordBatch& batch,
+                                                const std::vector<int>& keys) const;
+  /// The dictionary of a key that counts by code, else nullptr.
+  const std::shared_ptr<arrow::ArrayData>& dictionary(size_t key) const { return dictionaries_[key]; }
+  /// Whether key number `key`, of `type`, can be written back from packed words: not floats, whose NaN and -0.0 have
+  /// lost their bits, and not what is encoded, but by code.
+  bool CanUnpack(size_t key, const arrow::DataType& type) const;
+
   /// Whether any key among the packed words is null or NaN.
   bool IsMissing(uint64_t first, uint64_t second) const;
   /// Whether IsMissing can be true at all.
@@ -87,10 +98,13 @@ class KeyLayout {
   /// Parts for the columns of `kinds`, which hold what `ranges` tell; false where they do not fit two words.
   bool Pack(const std::vector<KeyColumn>& kinds, const std::vector<KeyRange>& ranges);
   bool Place();
+  /// Takes codes for the keys whose dictionaries are the same in all batches of all sides.
+  arrow::Status FindDictionaries(Resources& resources, std::span<const Side> sides);
 
   KeyForm form_ = KeyForm::kHash;
   std::vector<KeyPart> parts_;
-  std::vector<bool> floats_;  // by key: whether its word is a double
+  std::vector<bool> floats_;                                     // by key: whether its word is a double
+  std::vector<std::shared_ptr<arrow::ArrayData>> dictionaries_;  // by key
   bool may_be_missing_ = false;
 };
 
@@ -125,12 +139,8 @@ class KeyWords {
   std::vector<uint8_t> valid_;
 };
 
-/// Whether columns of `type` can be written back from packed words: not floats, whose NaN and -0.0 have lost their
-/// bits, and not what is encoded.
-bool CanUnpack(const arrow::DataType& type);
-
-/// The key columns of `count` packed keys, of the types of `fields`, for each of which CanUnpack. CapacityError where
-/// text outgrows its 32-bit offsets. Memory out of `pool`.
+/// The key columns of `count` packed keys, of the types of `fields`, for each of which the layout CanUnpack.
+/// CapacityError where text outgrows its 32-bit offsets. Memory out of `pool`.
 arrow::Result<arrow::ArrayVector> UnpackKeys(arrow::MemoryPool* pool, const KeyLayout& layout,
                                              const arrow::FieldVector& fields, const uint64_t* first,
                                              const uint64_t* second, int64_t count);

@@ -62,10 +62,21 @@ std::shared_ptr<arrow::Array> Draw(const std::shared_ptr<arrow::DataType>& type,
       continue;
     }
     std::shared_ptr<arrow::Scalar> value;
-    if (arrow::is_base_binary_like(type->id())) {
+    if (type->id() == arrow::Type::DICTIONARY) {
+      const auto text = "value " + std::string(static_cast<size_t>(k % 50), 'x') + std::to_string(k);
+      const auto& values = static_cast<const arrow::DictionaryType&>(*type).value_type();
+      EXPECT_TRUE(values->Equals(arrow::utf8()));
+      EXPECT_TRUE(static_cast<arrow::StringDictionaryBuilder&>(*builder).Append(text).ok());
+      continue;
+    }
+    if (arrow::is_base_binary_like(type->id()) || arrow::is_binary_view_like(type->id())) {
       // Lengths from 0 on, bytes of which only some differ, and a null character that is none of the padding.
       std::string text = "n" + std::to_string(k * 7919 % distinct);
       text = k == 0 ? "" : (k == 1 ? std::string("n\0", 2) : (k == 2 ? "n" : text));
+      if (arrow::is_binary_view_like(type->id())) {
+        EXPECT_TRUE(static_cast<arrow::BinaryViewBuilder&>(*builder).Append(text).ok());
+        continue;
+      }
       value = arrow::MakeScalar(text)->CastTo(type).ValueOrDie();
     } else if (type->id() == arrow::Type::FIXED_SIZE_BINARY) {
       std::string text(static_cast<size_t>(type->byte_width()), 'a');
@@ -73,7 +84,7 @@ std::shared_ptr<arrow::Array> Draw(const std::shared_ptr<arrow::DataType>& type,
       text.back() = static_cast<char>(k / 26);
       value = std::make_shared<arrow::FixedSizeBinaryScalar>(arrow::Buffer::FromString(text), type);
     } else if (type->id() == arrow::Type::DECIMAL128) {
-      value = std::make_shared<arrow::Decimal128Scalar>(arrow::Decimal128(k), type);
+      value = std::make_shared<arrow::Decimal128Scalar>(arrow::Decimal128(k - distinct / 2), type);
     } else {
       value =
           arrow::MakeScalar(k - (arrow::is_signed_integer(type->id()) ? distinct / 2 : 0))->CastTo(type).ValueOrDie();
@@ -136,7 +147,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"two_texts", {arrow::utf8(), arrow::binary()}, 900},
                       Case{"text_and_numbers", {arrow::int8(), arrow::utf8(), arrow::int64()}, 100},
                       Case{"fixed_bytes", {arrow::fixed_size_binary(20)}, 600},
-                      Case{"decimal", {arrow::decimal128(30, 2)}, 500},
+                      Case{"decimal", {arrow::decimal128(30, 2)}, 500}, Case{"text_view", {arrow::utf8_view()}, 300},
+                      Case{"dictionary", {arrow::dictionary(arrow::int16(), arrow::utf8()), arrow::int32()}, 300},
                       Case{"small_numbers", {arrow::int64(), arrow::uint32(), arrow::int16(), arrow::uint8()}, 200},
                       Case{
                           "times", {arrow::timestamp(arrow::TimeUnit::NANO), arrow::date32(), arrow::boolean()}, 1000}),
@@ -201,6 +213,30 @@ TEST(KeyLayoutFormTest, SidesShareOneLayout) {
       ASSERT_EQ(words_of.emplace(text, packed[row]).first->second, packed[row]) << text;
     }
   }
+}
+
+TEST(KeyLayoutFormTest, DictionariesThatDifferOrRepeatThemselvesAreReadByTheirValues) {
+  auto resources = testing::MakeResources();
+  const auto type = arrow::dictionary(arrow::int8(), arrow::utf8());
+  const auto coded = [&](const std::vector<int8_t>& codes, const std::vector<std::string>& values) {
+    arrow::StringBuilder texts;
+    arrow::Int8Builder numbers;
+    EXPECT_TRUE(texts.AppendValues(values).ok() && numbers.AppendValues(codes).ok());
+    return std::make_shared<arrow::DictionaryArray>(type, numbers.Finish().ValueOrDie(), texts.Finish().ValueOrDie());
+  };
+  const std::vector<int> keys = {0};
+  const Table same = TableOf(resources, {coded({0, 1, 0}, {"a", "b"})}, 3);
+  const Table other = TableOf(resources, {coded({1, 0, 1}, {"b", "a"})}, 3);
+  const Table twice = TableOf(resources, {coded({0, 1, 2}, {"a", "b", "a"})}, 3);
+  EXPECT_NE(KeyLayout::Packed(*resources, same, keys).ValueOrDie().dictionary(0), nullptr);
+  const std::vector<KeyLayout::Side> differ = {{&same, &keys}, {&other, &keys}};
+  const auto layout = KeyLayout::Packed(*resources, differ).ValueOrDie();
+  EXPECT_EQ(layout.dictionary(0), nullptr);
+  EXPECT_EQ(Pack(layout, same), Pack(layout, other));
+  const auto repeated = KeyLayout::Packed(*resources, twice, keys).ValueOrDie();
+  EXPECT_EQ(repeated.dictionary(0), nullptr);
+  const auto packed = Pack(repeated, twice);
+  EXPECT_EQ(packed[0], packed[2]);
 }
 
 TEST(KeyLayoutFormTest, NaNIsMissingAndZerosAreOne) {

@@ -102,6 +102,17 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> UnpackWords(arrow::MemoryPool* poo
   }
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> values,
                         arrow::AllocateBuffer(keys.count * type.byte_width(), pool));
+  if (type.byte_width() > 8) {  // decimals that fit a word: the rest is their sign
+    const int64_t words = type.byte_width() / 8;
+    auto* out = values->mutable_data_as<uint64_t>();
+    const uint64_t add = part.least - (part.nullable ? 1 : 0);
+    for (int64_t i = 0; i < keys.count; ++i) {
+      const uint64_t low = keys.Code(part, i) + add;
+      std::fill_n(out + i * words, words, low >> 63 == 0 ? 0 : ~uint64_t{0});
+      out[i * words] = low;
+    }
+    return values;
+  }
   switch (type.byte_width()) {
     case 1:
       StoreWords<uint8_t>(keys, part, values->mutable_data());
@@ -118,9 +129,9 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> UnpackWords(arrow::MemoryPool* poo
   return values;
 }
 
-/// The bytes of key i, at most `length` of them; a word may be written whole, so `out` has eight bytes more.
+/// The bytes of key i, `length` of them.
 void StoreBytes(const PackedKeys& keys, const Unpacker& from, int64_t i, int64_t length, uint8_t* out) {
-  std::memset(out, 0, length);
+  std::fill_n(out, length, uint8_t{0});
   for (const KeyPart* part : from.bytes) {
     if (part->byte < length) {
       const uint64_t word = Spread(*part, keys.Code(*part, i));
@@ -168,6 +179,24 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> UnpackFixed(arrow::MemoryPool* poo
   return bytes;
 }
 
+arrow::Result<std::shared_ptr<arrow::Array>> UnpackViews(arrow::MemoryPool* pool, const PackedKeys& keys,
+                                                         const Unpacker& from,
+                                                         const std::shared_ptr<arrow::DataType>& type) {
+  arrow::BinaryViewBuilder builder(type, pool);
+  ARROW_RETURN_NOT_OK(builder.Reserve(keys.count));
+  std::vector<uint8_t> bytes;
+  for (int64_t i = 0; i < keys.count; ++i) {
+    if (from.nullable() && keys.Code(*from.length, i) == 0) {
+      builder.UnsafeAppendNull();
+      continue;
+    }
+    bytes.resize(LengthOf(keys, *from.length, i));
+    StoreBytes(keys, from, i, static_cast<int64_t>(bytes.size()), bytes.data());
+    ARROW_RETURN_NOT_OK(builder.Append(bytes.data(), static_cast<int64_t>(bytes.size())));
+  }
+  return builder.Finish();
+}
+
 arrow::Result<std::shared_ptr<arrow::Array>> UnpackKey(arrow::MemoryPool* pool, const PackedKeys& keys,
                                                        const Unpacker& from,
                                                        const std::shared_ptr<arrow::DataType>& type) {
@@ -181,6 +210,9 @@ arrow::Result<std::shared_ptr<arrow::Array>> UnpackKey(arrow::MemoryPool* pool, 
       arrow::bit_util::SetBitTo(buffers[0]->mutable_data(), i, valid);
       nulls += valid ? 0 : 1;
     }
+  }
+  if (arrow::is_binary_view_like(type->id())) {
+    return UnpackViews(pool, keys, from, type);
   }
   if (from.word != nullptr) {
     ARROW_ASSIGN_OR_RAISE(auto values, UnpackWords(pool, keys, *from.word, *type));
@@ -202,7 +234,7 @@ arrow::Result<KeyWords> KeyWords::Make(arrow::MemoryPool* pool, const KeyLayout&
                                        const arrow::RecordBatch& batch, const std::vector<int>& keys) {
   KeyWords result;
   result.layout_ = &layout;
-  ARROW_ASSIGN_OR_RAISE(result.columns_, KeyColumn::MakeAll(pool, batch, keys));
+  ARROW_ASSIGN_OR_RAISE(result.columns_, layout.Columns(pool, batch, keys));
   result.nullable_ = std::any_of(result.columns_.begin(), result.columns_.end(), [](const auto& column) {
     return column.kind() == KeyKind::kNull || column.data()->GetNullCount() != 0;
   });
@@ -248,8 +280,16 @@ void KeyWords::ReadPart(const KeyPart& part, int64_t offset, int64_t count, uint
       if (column.kind() == KeyKind::kNull) {
         return;
       }
-      words = column.Words(offset, count, &scratch_);
-      if (nulls) {
+      if (column.is_word()) {
+        words = column.Words(offset, count, &scratch_);
+      } else {  // decimals that fit
+        scratch_.assign(count, less);
+        column.Slice(offset, count).VisitBytes([&](int64_t i, std::string_view bytes) {
+          scratch_[i] = EightBytes(bytes, 0);
+        });
+        words = scratch_.data();
+      }
+      if (nulls && column.is_word()) {
         if (words != scratch_.data()) {
           scratch_.assign(words, words + count);
           words = scratch_.data();
@@ -287,26 +327,23 @@ void KeyWords::ReadPart(const KeyPart& part, int64_t offset, int64_t count, uint
   }
 }
 
-bool CanUnpack(const arrow::DataType& type) {
-  switch (type.id()) {
-    case arrow::Type::HALF_FLOAT:
-    case arrow::Type::FLOAT:
-    case arrow::Type::DOUBLE:
-      return false;
-    default:
-      return arrow::is_primitive(type.id()) || arrow::is_decimal(type.id()) || arrow::is_base_binary_like(type.id()) ||
-             type.id() == arrow::Type::FIXED_SIZE_BINARY;
-  }
-}
-
 arrow::Result<arrow::ArrayVector> UnpackKeys(arrow::MemoryPool* pool, const KeyLayout& layout,
                                              const arrow::FieldVector& fields, const uint64_t* first,
                                              const uint64_t* second, int64_t count) {
   const PackedKeys keys{{first, second}, count};
   arrow::ArrayVector arrays;
   for (size_t k = 0; k < fields.size(); ++k) {
-    ARROW_ASSIGN_OR_RAISE(auto array, UnpackKey(pool, keys, Unpacker(layout, static_cast<int>(k)), fields[k]->type()));
-    arrays.push_back(std::move(array));
+    const Unpacker from(layout, static_cast<int>(k));
+    const auto& dictionary = layout.dictionary(k);
+    if (dictionary == nullptr) {
+      ARROW_ASSIGN_OR_RAISE(auto array, UnpackKey(pool, keys, from, fields[k]->type()));
+      arrays.push_back(std::move(array));
+    } else {
+      const auto& type = static_cast<const arrow::DictionaryType&>(*fields[k]->type());
+      ARROW_ASSIGN_OR_RAISE(const auto codes, UnpackKey(pool, keys, from, type.index_type()));
+      arrays.push_back(
+          std::make_shared<arrow::DictionaryArray>(fields[k]->type(), codes, arrow::MakeArray(dictionary)));
+    }
   }
   return arrays;
 }
