@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -105,7 +106,7 @@ TEST(PagedMemoryTest, BuffersKeepTheirBytesWhileOthersComeAndGo) {
     const uint64_t choice = random() % 5;
     if (choice < 2 || buffers.empty()) {
       if (uint8_t* data = memory->Allocate(size)) {
-        ASSERT_EQ(reinterpret_cast<uintptr_t>(data) % PagedMemory::kAlignment, 0);
+        ASSERT_EQ(std::bit_cast<uintptr_t>(data) % PagedMemory::kAlignment, 0);
         buffers.push_back({data, size, static_cast<uint8_t>(step)});
         std::memset(data, buffers.back().mark, size);
       }
