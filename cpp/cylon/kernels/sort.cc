@@ -126,9 +126,9 @@ arrow::Result<Table> SortTable(const std::shared_ptr<Resources>& resources, cons
     ARROW_RETURN_NOT_OK(run.SortInto(MorselRows(*resources, RowBytes(input)), &out));
     return out.Finish();
   }
-  // Runs that take an eighth of the budget to sort; in chunks so small that a merge holds one of each of 64 runs in an
-  // eighth.
-  const int64_t run_rows = std::clamp<int64_t>(limit / 8 / row_bytes, 64, kMostRunRows);
+  // Runs that take a quarter of the budget to sort; in chunks so small that a merge holds one of each of 64 runs in an
+  // eighth. So four times the budget, of 32 bytes a row, goes to disk twice and not three times.
+  const int64_t run_rows = std::clamp<int64_t>(limit / 4 / row_bytes, 64, kMostRunRows);
   const int64_t piece_rows = std::clamp<int64_t>(limit / 512 / RowBytes(input), 16, resources->options().morsel_rows);
   std::vector<Table> runs;
   const auto finish = [&](SortRun& run) -> arrow::Status {
