@@ -25,7 +25,7 @@ class DoublePieces {
     double*& free = free_[std::countr_zero(static_cast<uint32_t>(count))];
     if (free != nullptr) {
       double* piece = free;
-      std::memcpy(&free, piece, sizeof(free));
+      std::memcpy(static_cast<void*>(&free), piece, sizeof(free));
       return piece;
     }
     while (block_ < blocks_.size() && used_ + count > BlockSize(block_)) {
@@ -47,7 +47,7 @@ class DoublePieces {
   /// A free piece holds the address of the next.
   void GiveBack(double* piece, int32_t count) {
     double*& free = free_[std::countr_zero(static_cast<uint32_t>(count))];
-    std::memcpy(piece, &free, sizeof(free));
+    std::memcpy(piece, static_cast<const void*>(&free), sizeof(free));
     free = piece;
   }
   /// All pieces are gone; their memory stays for others.
@@ -274,7 +274,7 @@ class Digests : public GroupStates {
   /// All of it as centroids in the order of their means.
   static void Sort(const Digest& digest, std::vector<Centroid>* sorted) {
     sorted->clear();
-    const double* values = digest.data + 2 * digest.centroids;
+    const double* values = digest.data + int64_t{2} * digest.centroids;
     for (const double* centroid = digest.data; centroid != values; centroid += 2) {
       sorted->push_back({centroid[0], centroid[1]});
     }

@@ -15,8 +15,6 @@ namespace {
 template <typename Derived, typename State>
 class Folded : public GroupStates {
  public:
-  explicit Folded(arrow::MemoryPool* pool) : states_(pool) {}
-
   arrow::Status Resize(int64_t count) override { return states_.Resize(count); }
   arrow::Status Update(const ValueBlock& values, const uint32_t* groups) override {
     for (int64_t i = 0; i < values.count; ++i) {
@@ -53,6 +51,9 @@ class Folded : public GroupStates {
   StateArray<State> states_;
 
  private:
+  friend Derived;
+  explicit Folded(arrow::MemoryPool* pool) : states_(pool) {}
+
   const Derived& derived() const { return static_cast<const Derived&>(*this); }
 };
 
@@ -120,7 +121,7 @@ struct Product {
 
 class FloatProduct : public Folded<FloatProduct, Product> {
  public:
-  using Folded::Folded;
+  explicit FloatProduct(arrow::MemoryPool* pool) : Folded(pool) {}
 
   static Product OfRow(const ValueBlock& values, int64_t i) { return {std::bit_cast<double>(values.words[i])}; }
   static Product OfStates(std::span<const ValueBlock> states, int64_t i) { return OfRow(states[0], i); }
@@ -135,7 +136,7 @@ class FloatProduct : public Folded<FloatProduct, Product> {
 /// Bits of what was seen: 1 a value other than zero, 2 a zero.
 class Truth : public Folded<Truth, uint8_t> {
  public:
-  using Folded::Folded;
+  explicit Truth(arrow::MemoryPool* pool) : Folded(pool) {}
 
   static uint8_t OfRow(const ValueBlock& values, int64_t i) {
     const bool zero = values.floats ? std::bit_cast<double>(values.words[i]) == 0 : values.words[i] == 0;

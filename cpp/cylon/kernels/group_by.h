@@ -39,7 +39,7 @@ struct GroupByKernelOptions {
 ///   median, quantile double, of numbers and booleans: on the line between the two values next to place
 ///                    (count - 1) * quantile of the sorted ones; Invalid where the quantile is not between 0 and 1.
 ///                    `approximate`: through what a t-digest keeps, 4 KiB per group at most with the default
-///                    compression, wrong in rank by less than about 2 pi sqrt(q (1 - q)) / compression of the rows;
+///                    compression, wrong in rank by less than about 4 pi sqrt(q (1 - q)) / compression of the rows;
 ///                    groups of up to some 400 values are exact. Invalid where the compression is not between 10 and
 ///                    10000
 ///   nunique          int64, of types that can be keys: distinct values

@@ -41,7 +41,7 @@ enum class AggregateOp : uint8_t {
 CYLON_EXPORT std::string_view AggregateName(AggregateOp op);
 
 /// Centroids of a t-digest, about, at most: an approximate median of more than some 400 values is then a value whose
-/// rank is less than 3 % of the values off, and in practice less than 0.5 %; half of that with twice as many.
+/// rank is less than 6 % of the values off, and mostly less than 0.5 %; half of that with twice as many.
 inline constexpr int kDefaultCompression = 100;
 inline constexpr int kLeastCompression = 10;
 inline constexpr int kMostCompression = 10000;

@@ -17,7 +17,8 @@ using internal::CollectiveOperator;
 using Row = std::shared_ptr<arrow::RecordBatch>;
 
 bool NeedsRows(const AggregateSpec& spec) {
-  return spec.op == AggregateOp::kMedian || spec.op == AggregateOp::kQuantile || spec.op == AggregateOp::kNunique;
+  const bool quantile = spec.op == AggregateOp::kMedian || spec.op == AggregateOp::kQuantile;
+  return (quantile && !spec.approximate) || spec.op == AggregateOp::kNunique;
 }
 
 /// The states of all ranks, merged in the order of the ranks, so that every rank has the same bits.

@@ -28,6 +28,8 @@ arrow::Result<std::vector<AggregateSpec>> FindAggregates(const arrow::Schema& sc
     spec.ddof = aggregate.ddof;
     spec.quantile = aggregate.quantile;
     spec.reproducible = aggregate.reproducible;
+    spec.approximate = aggregate.approximate;
+    spec.compression = aggregate.compression;
     if (aggregate.op != AggregateOp::kSize) {
       ARROW_ASSIGN_OR_RAISE(const auto index,
                             FindColumns(schema, {aggregate.column}, "aggregated column", "the table"));
@@ -53,6 +55,9 @@ std::string Describe(const std::vector<Aggregate>& aggregates) {
     text += aggregate.reproducible ? " reproducible" : "";
     if (aggregate.op == AggregateOp::kQuantile) {
       text += " " + std::to_string(aggregate.quantile);
+    }
+    if (aggregate.approximate) {
+      text += " approximate " + std::to_string(aggregate.compression);
     }
   }
   return text;

@@ -96,7 +96,8 @@ Cell NaiveAggregate(const Aggregate& aggregate, const std::vector<Cell>& cells) 
       const auto below = static_cast<size_t>(place);
       const long double low = values[below].number;
       const long double high = values[std::min(below + 1, values.size() - 1)].number;
-      return NumberCell(low == high ? low : low + (high - low) * (place - static_cast<long double>(below)));
+      const long double part = place - static_cast<long double>(below);
+      return NumberCell(low == high || part == 0 ? low : low * (1 - part) + high * part);
     }
   }
   return {};
@@ -158,14 +159,29 @@ void ExpectNear(const Rows& actual, const Rows& expected, const std::string& nam
   }
 }
 
-const std::vector<Aggregate> kEverything = {
-    {"i", AggregateOp::kSum, "", 1},     {"i", AggregateOp::kMean, "", 1},  {"f", AggregateOp::kSum, "", 1},
-    {"f", AggregateOp::kMean, "", 1},    {"f", AggregateOp::kVar, "", 1},   {"f", AggregateOp::kStd, "", 0},
-    {"f", AggregateOp::kMin, "", 1},     {"i", AggregateOp::kMax, "", 1},   {"s", AggregateOp::kMin, "", 1},
-    {"s", AggregateOp::kMax, "last", 1}, {"s", AggregateOp::kCount, "", 1}, {"", AggregateOp::kSize, "", 1},
-    {"b", AggregateOp::kSum, "", 1},     {"b", AggregateOp::kProd, "", 1},  {"f", AggregateOp::kProd, "", 1},
-    {"b", AggregateOp::kAny, "", 1},     {"i", AggregateOp::kAll, "", 1},   {"s", AggregateOp::kFirst, "", 1},
-    {"i", AggregateOp::kFirst, "", 1},   {"f", AggregateOp::kLast, "", 1}};
+const std::vector<Aggregate> kEverything = {{"i", AggregateOp::kSum, "", 1},
+                                            {"i", AggregateOp::kMean, "", 1},
+                                            {"f", AggregateOp::kSum, "", 1},
+                                            {"f", AggregateOp::kMean, "", 1},
+                                            {"f", AggregateOp::kVar, "", 1},
+                                            {"f", AggregateOp::kStd, "", 0},
+                                            {"f", AggregateOp::kMin, "", 1},
+                                            {"i", AggregateOp::kMax, "", 1},
+                                            {"s", AggregateOp::kMin, "", 1},
+                                            {"s", AggregateOp::kMax, "last", 1},
+                                            {"s", AggregateOp::kCount, "", 1},
+                                            {"", AggregateOp::kSize, "", 1},
+                                            {"b", AggregateOp::kSum, "", 1},
+                                            {"b", AggregateOp::kProd, "", 1},
+                                            {"f", AggregateOp::kProd, "", 1},
+                                            {"b", AggregateOp::kAny, "", 1},
+                                            {"i", AggregateOp::kAll, "", 1},
+                                            {"s", AggregateOp::kFirst, "", 1},
+                                            {"i", AggregateOp::kFirst, "", 1},
+                                            {"f", AggregateOp::kLast, "", 1},
+                                            // Exact for groups as small as these.
+                                            {"f", AggregateOp::kMedian, "near", 1, 0.5, false, true},
+                                            {"i", AggregateOp::kQuantile, "nearly", 1, 0.7, false, true}};
 
 /// The same, and what needs all rows of a group at one rank.
 std::vector<Aggregate> WithRows() {
@@ -321,6 +337,53 @@ TEST_P(GroupByWorldTest, ReproducibleSumsHaveTheBitsOfOneRankInAnyOrder) {
   }
 }
 
+TEST_P(GroupByWorldTest, ApproximateQuantilesOfLargeGroupsAreNearOnAnyNumberOfRanks) {
+  const WorldCase world = GetParam();
+  // Rank r has every row i with i % ranks == r: group g the values of a parabola, 4000 of them, in ascending order.
+  constexpr int64_t kRows = 12'000;
+  constexpr double kQuantiles[] = {0, 0.05, 0.5, 0.99, 1};
+  std::vector<Aggregate> aggregates;
+  for (const double q : kQuantiles) {
+    aggregates.push_back({"v", AggregateOp::kQuantile, "q" + std::to_string(q), 1, q, false, true, 50});
+  }
+  std::vector<Rows> groups(world.ranks);
+  std::vector<Rows> all(world.ranks);
+  ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
+    std::vector<int64_t> keys;
+    std::vector<int64_t> values;
+    for (int64_t i = context.rank(); i < kRows; i += world.ranks) {
+      keys.push_back(i / 4000);
+      values.push_back((i % 4000) * (i % 4000));
+    }
+    const auto part = testing::IntTable(context.resources(), {"k", "v"}, {keys, values});
+    ARROW_ASSIGN_OR_RAISE(const auto some, GroupBy(context, part, {{"k"}, aggregates}));
+    groups[context.rank()] = RowsOf(some);
+    ARROW_ASSIGN_OR_RAISE(const auto row, AggregateAll(context, part, aggregates));
+    ARROW_ASSIGN_OR_RAISE(const auto table, Table::FromBatches(context.resources(), row->schema(), {row}));
+    all[context.rank()] = RowsOf(table);
+    return arrow::Status::OK();
+  });
+  const auto expect_near = [&](const Row& row, size_t first) {
+    for (size_t i = 0; i < std::size(kQuantiles); ++i) {
+      const double q = kQuantiles[i];
+      const double rank = std::sqrt(static_cast<double>(row[first + i].number)) / 3999;
+      EXPECT_NEAR(rank, q, 2 * M_PI / 50 * std::sqrt(q * (1 - q)) + 1e-12) << "quantile " << q;
+    }
+  };
+  size_t seen = 0;
+  for (const auto& rows : groups) {
+    for (const auto& row : rows) {
+      expect_near(row, 1);
+      ++seen;
+    }
+  }
+  EXPECT_EQ(seen, 3);
+  for (const auto& rows : all) {
+    expect_near(rows[0], 0);  // three times the same values
+    EXPECT_EQ(rows, all[0]);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Worlds, GroupByWorldTest, ::testing::ValuesIn(AllWorlds()),
                          [](const auto& param) { return testing::WorldName(param.param); });
 
@@ -376,6 +439,13 @@ TEST_F(GroupByTest, AQuantileOutsideZeroToOneIsRefusedAtEveryRankBeforeRowsTrave
   for (const auto& message : messages) {
     EXPECT_THAT(message, HasSubstr("between 0 and 1"));
   }
+}
+
+TEST_F(GroupByTest, ACompressionThatMakesNoSenseIsRefused) {
+  const Aggregate median{"v", AggregateOp::kMedian, "", 1, 0.5, false, true, 3};
+  const auto status = GroupHere({{"k"}, {median}}).status();
+  EXPECT_TRUE(status.IsInvalid()) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("a compression of 3 was asked for column 'v'; it has to be between 10"));
 }
 
 TEST_F(GroupByTest, AnIntegerProductThatOverflowsIsAnError) {
