@@ -63,7 +63,7 @@ class Pycylon(Engine):
 
     def largest_two(self, table: str, key: str, value: str) -> Any:
         ordered = self.tables[table][[key, value]].sort_values(value, ascending=False)
-        return ordered.groupby(key, sort=False).head(2)  # type: ignore[attr-defined]
+        return ordered.groupby(key, sort=False).head(2)
 
     def squared_correlation(self, table: str, keys: list[str], first: str, second: str) -> Any:
         x, y = self.tables[table][first].astype("int64"), self.tables[table][second].astype("int64")

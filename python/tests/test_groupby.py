@@ -137,6 +137,74 @@ def test_nothing_has_no_median_and_multiplies_to_one() -> None:
     assert (empty.nunique(), empty.prod(), empty.any(), empty.all()) == (0, 1.0, False, True)
 
 
+@pytest.mark.parametrize("few", RANKS, ids=str)
+@pytest.mark.parametrize("compression", [20, 100])
+def test_approximate_quantiles_are_near_those_of_pandas(few: World, compression: int) -> None:
+    rng = np.random.default_rng(79)
+    shapes = [rng.uniform(size=9000), rng.normal(1e6, 1, 9000), rng.lognormal(0, 3, 9000), np.arange(9000.0)]
+    whole = pa.table({"k": np.repeat(np.arange(4), 9000), "x": np.concatenate(shapes)})
+    whole = whole.take(rng.permutation(len(whole)))
+    split = parts(whole, few.ranks, 3)
+    qs = [0, 0.01, 0.25, 0.5, 0.9, 0.999, 1]
+
+    def body(env: cy.CylonEnv) -> tuple[list[pa.Table], list[float]]:
+        frame = cy.DataFrame(split[env.rank], env=env)
+        groups = frame.groupby("k", approximate=True, compression=compression)
+        found = [groups.quantile(q).gather().to_arrow() for q in qs]
+        return found, [frame["x"].quantile(q, approximate=True, compression=compression) for q in qs]
+
+    for tables, of_all in few.run(body):
+        for i, q in enumerate(qs):
+            step = 2 * math.pi / compression
+            slack = step * math.sqrt(q * (1 - q)) + step * step / 4
+            values = dict(zip(*tables[i].to_pydict().values(), strict=True))
+            for key, shape in enumerate(shapes):
+                assert abs(np.mean(shape < values[key]) - q) <= slack, (key, q)
+            # Between the numbers of two shapes lies none, so that a rank there is off by the centroids of both.
+            assert abs(np.mean(whole["x"].to_numpy() < of_all[i]) - q) <= 2 * slack
+
+
+@pytest.mark.parametrize("few", RANKS, ids=str)
+def test_approximate_quantiles_of_small_groups_are_those_of_pandas(few: World) -> None:
+    whole = table(300, 80).select(["k", "x", "n"])
+    split = parts(whole, few.ranks, 3)
+
+    def body(env: cy.CylonEnv) -> list[object]:
+        frame = cy.DataFrame(split[env.rank], env=env)
+        groups = frame.groupby("k", approximate=True)
+        return [
+            groups.quantile(0.3).to_arrow(),
+            groups.agg(m=("x", "median"), n=("n", "median"), most=("x", "max")).to_arrow(),
+            frame["x"].median(approximate=True),
+        ]
+
+    results = few.run(body)
+    grouped = pandas(whole).groupby("k")
+    assert rows([result[0] for result in results]) == rows(grouped.quantile(0.3).reset_index())
+    wanted = grouped.agg(m=("x", "median"), n=("n", "median"), most=("x", "max")).reset_index()
+    assert rows([result[1] for result in results]) == rows(wanted)
+    assert results[0][2] == pytest.approx(pandas(whole)["x"].median(), rel=1e-12)
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_infinities_have_medians(approximate: bool) -> None:
+    inf = math.inf
+    whole = pa.table({"k": list("aabbccdd"), "x": [0.0, -inf, inf, 1.0, -inf, inf, -inf, -inf]})
+    got = cy.DataFrame(whole).groupby("k", approximate=approximate).median().to_dict()["x"]
+    wanted = pandas(whole).groupby("k")["x"].median().tolist()
+    np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_array_equal(got, [-inf, inf, math.nan, -inf])
+
+
+@pytest.mark.parametrize("compression", [0, 9, 10_001])
+def test_compressions_that_make_no_sense_are_refused(compression: int) -> None:
+    frame = cy.DataFrame({"k": [1], "x": [2]})
+    with pytest.raises(ValueError, match=f"a compression of {compression} was asked for column 'x'"):
+        frame.groupby("k", approximate=True, compression=compression).median()
+    with pytest.raises(ValueError, match="between 10 and 10000"):
+        frame["x"].median(approximate=True, compression=compression)
+
+
 @pytest.mark.parametrize("q", [-0.1, 1.5, math.nan])
 def test_quantiles_outside_zero_to_one_are_refused(q: float) -> None:
     frame = cy.DataFrame({"k": [1], "x": [2]})
@@ -144,6 +212,8 @@ def test_quantiles_outside_zero_to_one_are_refused(q: float) -> None:
         frame.groupby("k").quantile(q)
     with pytest.raises(ValueError, match="between 0 and 1"):
         frame["x"].quantile(q)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        frame.groupby("k", approximate=True).quantile(q)
 
 
 def test_a_product_that_does_not_fit_is_an_error() -> None:

@@ -31,13 +31,13 @@ AggregateOp ParseAggregate(const std::string& name) {
   return Choose<AggregateOp>("aggregate", name, names);
 }
 
-/// (column, operation, name of the result, ddof, quantile, reproducible)
-using AggregateTuple = std::tuple<std::string, std::string, std::string, int, double, bool>;
+/// (column, operation, name of the result, ddof, quantile, reproducible, approximate, compression)
+using AggregateTuple = std::tuple<std::string, std::string, std::string, int, double, bool, bool, int>;
 
 std::vector<Aggregate> ParseAggregates(const std::vector<AggregateTuple>& tuples) {
   std::vector<Aggregate> aggregates;
-  for (const auto& [column, op, name, ddof, quantile, reproducible] : tuples) {
-    aggregates.push_back({column, ParseAggregate(op), name, ddof, quantile, reproducible});
+  for (const auto& [column, op, name, ddof, quantile, reproducible, approximate, compression] : tuples) {
+    aggregates.push_back({column, ParseAggregate(op), name, ddof, quantile, reproducible, approximate, compression});
   }
   return aggregates;
 }
@@ -127,6 +127,12 @@ Table GroupTable(Context& context, const Table& table, const std::vector<std::st
   return WithoutGil([&] { return GroupBy(context, table, options); });
 }
 
+Table HeadOfGroups(Context& context, const Table& table, const std::vector<std::string>& keys, int64_t count, bool tail,
+                   bool drop_null_keys) {
+  const GroupHeadOptions options{keys, count, tail ? GroupSide::kTail : GroupSide::kHead, drop_null_keys};
+  return WithoutGil([&] { return GroupHead(context, table, options); });
+}
+
 Table AggregateTable(Context& context, const Table& table, const std::vector<AggregateTuple>& aggregates) {
   auto parsed = ParseAggregates(aggregates);
   return WithoutGil([&]() -> arrow::Result<Table> {
@@ -185,6 +191,8 @@ void BindOperators(nb::module_& module) {
              nb::arg("algorithm"), nb::arg("condition"));
   module.def("group_by", &GroupTable, nb::arg("context"), nb::arg("table"), nb::arg("keys"), nb::arg("aggregates"),
              nb::arg("drop_null_keys"), nb::arg("sort"));
+  module.def("group_head", &HeadOfGroups, nb::arg("context"), nb::arg("table"), nb::arg("keys"), nb::arg("count"),
+             nb::arg("tail"), nb::arg("drop_null_keys"));
   module.def("aggregate", &AggregateTable, nb::arg("context"), nb::arg("table"), nb::arg("aggregates"));
   module.def("sort", &SortRows, nb::arg("context"), nb::arg("table"), nb::arg("by"), nb::arg("nulls_first"));
   module.def("top_k", &TopRows, nb::arg("context"), nb::arg("table"), nb::arg("by"), nb::arg("count"), nb::arg("keep"));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING
 
 from pycylon import _core
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from pycylon.env import CylonEnv
     from pycylon.frame import DataFrame
 
-__all__ = ["GroupBy"]
+__all__ = ["COMPRESSION", "GroupBy", "aggregate"]
 
 _OPERATIONS = (
     "sum",
@@ -32,10 +33,27 @@ _OPERATIONS = (
     "quantile",
 )
 
-# Column, operation, name of the result, ddof, quantile, reproducible.
-Aggregate = tuple[str, str, str, int, float, bool]
+# Column, operation, name of the result, ddof, quantile, reproducible, approximate, compression.
+Aggregate = tuple[str, str, str, int, float, bool, bool, int]
+
+# Centroids of a t-digest, at most.
+COMPRESSION = 100
 
 Functions = str | Sequence[str]
+
+
+def aggregate(
+    column: str,
+    function: str,
+    name: str,
+    ddof: int = 1,
+    quantile: float = 0.5,
+    reproducible: bool = False,
+    approximate: bool = False,
+    compression: int = COMPRESSION,
+) -> Aggregate:
+    """Return one aggregate as the extension module takes it."""
+    return (column, function, name, ddof, quantile, reproducible, approximate, compression)
 
 
 class GroupBy:
@@ -55,6 +73,8 @@ class GroupBy:
         columns: list[str] | None = None,
         single: bool = False,
         reproducible: bool = False,
+        approximate: bool = False,
+        compression: int = COMPRESSION,
     ) -> None:
         self._frame = frame
         self._keys = keys
@@ -64,11 +84,15 @@ class GroupBy:
         self._columns = columns
         self._single = single
         self._reproducible = reproducible
+        self._approximate = approximate
+        self._compression = compression
 
     def __getitem__(self, columns: str | list[str]) -> GroupBy:
         single = isinstance(columns, str)
         chosen = self._frame._labels([columns] if isinstance(columns, str) else columns)
-        return GroupBy(self._frame, self._keys, self._sort, self._dropna, self._env, chosen, single, self._reproducible)
+        chosen_of_all = copy(self)
+        chosen_of_all._columns, chosen_of_all._single = chosen, single
+        return chosen_of_all
 
     def agg(
         self, func: Functions | Mapping[str, Functions] | None = None, /, **named: tuple[str, str] | str
@@ -127,7 +151,8 @@ class GroupBy:
             if callable(function):
                 raise NotImplementedError(f"functions of one's own are not aggregated across ranks; use one of {known}")
             raise ValueError(f"aggregation {function!r} is not one of {known}")
-        return ("" if function == "size" else column, function, name, ddof, quantile, self._reproducible)
+        of = "" if function == "size" else column
+        return aggregate(of, function, name, ddof, quantile, self._reproducible, self._approximate, self._compression)
 
     def _run(self, aggregates: list[Aggregate]) -> DataFrame:
         context = self._frame._context(self._env)
@@ -148,7 +173,7 @@ class GroupBy:
 
     def size(self) -> DataFrame:
         """Number of rows by group, as column ``size``. Collective when distributed."""
-        return self._run([("", "size", "size", 1, 0.5, False)])
+        return self._run([self._spec("", "size", "size")])
 
     def mean(self) -> DataFrame:
         """Mean of each column, by group. Collective when distributed."""
@@ -204,16 +229,17 @@ class GroupBy:
         return self._all("nunique")
 
     def median(self) -> DataFrame:
-        """Median of each column, by group, exactly. Collective when distributed.
+        """Median of each column, by group, exactly, or as `approximate` of ``groupby`` says.
 
-        The rows of a group travel to one rank.
+        Collective when distributed; for an exact one the rows of a group travel to one rank.
         """
         return self._all("median")
 
     def quantile(self, q: float = 0.5) -> DataFrame:
-        """Quantile of each column, by group, exactly, on the line between the two nearest values.
+        """Quantile of each column, by group, on the line between the two nearest values.
 
-        Collective when distributed. The rows of a group travel to one rank.
+        Exactly, or as `approximate` of ``groupby`` says. Collective when distributed; for an exact one the rows of a
+        group travel to one rank.
 
         Parameters
         ----------
@@ -223,7 +249,7 @@ class GroupBy:
         Raises
         ------
         ValueError
-            When `q` is not between 0 and 1.
+            When `q` is not between 0 and 1, or `compression` not between 10 and 10000.
 
         Examples
         --------
@@ -233,3 +259,40 @@ class GroupBy:
         {'g': ['a'], 'x': [6.0]}
         """
         return self._all("quantile", quantile=q)
+
+    def head(self, n: int = 5) -> DataFrame:
+        """Return the first `n` rows of each group, in the order of the frame. Collective when distributed.
+
+        Rows stay where they are: keys travel, and one bit comes back for each. All columns come, keys too, unless some
+        were chosen. `sort` does not matter.
+
+        Parameters
+        ----------
+        n : int
+            Negative: all rows of a group but its last ``-n``.
+
+        Examples
+        --------
+        >>> import pycylon as cy
+        >>> df = cy.DataFrame({'g': ['b', 'a', 'b', 'b'], 'x': [1, 2, 3, 4]})
+        >>> df.groupby('g').head(2).to_dict()
+        {'g': ['b', 'a', 'b'], 'x': [1, 2, 3]}
+        """
+        return self._rows(n, tail=False)
+
+    def tail(self, n: int = 5) -> DataFrame:
+        """Return the last `n` rows of each group, in the order of the frame; otherwise as `head`.
+
+        Parameters
+        ----------
+        n : int
+            Negative: all rows of a group but its first ``-n``.
+        """
+        return self._rows(n, tail=True)
+
+    def _rows(self, n: int, tail: bool) -> DataFrame:
+        frame = self._frame
+        columns = self._columns or frame.columns
+        table = frame._table.select(list(dict.fromkeys([*self._keys, *columns])))
+        kept = _core.group_head(frame._context(self._env), table, self._keys, n, tail, self._dropna)
+        return frame._result(kept.select(columns), self._env)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pycylon import _core
 from pycylon.convert import ArrowView, array_capsules, import_data, type_capsule
 from pycylon.env import CylonEnv, local_context
+from pycylon.groupby import COMPRESSION, aggregate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -235,10 +236,13 @@ class Series:
         env: CylonEnv | None = None,
         quantile: float = 0.5,
         reproducible: bool = False,
+        approximate: bool = False,
+        compression: int = COMPRESSION,
     ) -> Any:
         env = env if env is not None else self._env
         context = env.context if env is not None else local_context()
-        table = _core.aggregate(context, self._table, [(self.name, operation, "value", ddof, quantile, reproducible)])
+        wanted = aggregate(self.name, operation, "value", ddof, quantile, reproducible, approximate, compression)
+        table = _core.aggregate(context, self._table, [wanted])
         return pa.table(ArrowView(table)).column(0)[0].as_py()
 
     def sum(self, reproducible: bool = False, env: CylonEnv | None = None) -> Any:
@@ -288,19 +292,33 @@ class Series:
         """Count the distinct values over all ranks; missing ones do not count. Collective when distributed."""
         return int(self._reduce("nunique", env=env))
 
-    def median(self, env: CylonEnv | None = None) -> Any:
-        """Median over all ranks, exactly. Collective when distributed: the column is sorted over all ranks."""
-        return self._reduce("median", env=env)
+    def median(self, approximate: bool = False, compression: int = COMPRESSION, env: CylonEnv | None = None) -> Any:
+        """Median over all ranks; otherwise as `quantile`. Collective when distributed."""
+        return self._reduce("median", env=env, approximate=approximate, compression=compression)
 
-    def quantile(self, q: float = 0.5, env: CylonEnv | None = None) -> Any:
-        """Quantile over all ranks, exactly, on the line between the two nearest values. Collective when distributed.
+    def quantile(
+        self, q: float = 0.5, approximate: bool = False, compression: int = COMPRESSION, env: CylonEnv | None = None
+    ) -> Any:
+        """Quantile over all ranks, on the line between the two nearest values. Collective when distributed.
+
+        Exactly, for which the column is sorted over all ranks, or approximately: each rank makes a t-digest of its
+        values in one pass, and only these travel.
+
+        Parameters
+        ----------
+        q : float
+            Between 0 (the smallest value) and 1 (the largest).
+        approximate : bool
+            More than some 400 values are put into a t-digest.
+        compression : int
+            Centroids of the t-digest at most; see ``groupby`` for what they are good for.
 
         Raises
         ------
         ValueError
-            When `q` is not between 0 and 1.
+            When `q` is not between 0 and 1, or `compression` not between 10 and 10000.
         """
-        return self._reduce("quantile", env=env, quantile=q)
+        return self._reduce("quantile", env=env, quantile=q, approximate=approximate, compression=compression)
 
 
 def _operand(value: object) -> object:

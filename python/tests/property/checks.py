@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
-from aggregates import MOMENTS, ORDERED, assert_aggregate, sums_fit
+from aggregates import MOMENTS, ORDERED, QUANTILES, assert_aggregate, assert_near_quantile, fits
 from drawn import Setting, parts
 from oracle import Condition, assert_rows, groups, kept, order, pairs
 
 import pycylon as cy
 
-__all__ = ["JoinCase", "check_groups", "check_join", "check_sort", "check_unique"]
+__all__ = ["JoinCase", "check_groups", "check_heads", "check_join", "check_quantiles", "check_sort", "check_unique"]
 
 
 def _whole(results: list[pa.Table]) -> pa.Table:
@@ -99,11 +99,20 @@ def check_unique(whole: pa.Table, subset: Sequence[str], keep: str | bool, setti
     _same_rows(whole, setting.run(body), kept(whole, subset, keep))
 
 
-def check_groups(whole: pa.Table, keys: Sequence[str], dropna: bool, ordered: bool, setting: Setting) -> None:
-    """The groups, each with the key that came first, and every aggregate of columns n (numbers) and v (anything)."""
+def check_groups(
+    whole: pa.Table, keys: Sequence[str], dropna: bool, ordered: bool, setting: Setting, products: bool = True
+) -> None:
+    """The groups, each with the key that came first, and every aggregate of columns n (numbers) and v (anything).
+
+    Without `products`, since most of large integers do not fit, and one error is all that is seen then.
+    """
     split = parts(whole, setting.cuts[0])
-    truthless = pa.types.is_decimal(whole.schema.field("n").type)  # decimals have no any and all
-    moments = [function for function in MOMENTS if not (truthless and function in ("any", "all"))]
+    expected = groups(whole, keys, dropna)
+    numbers = whole.column("n")
+    # Decimals have no any, all and prod.
+    lacks = ["any", "all", "prod"] if pa.types.is_decimal(numbers.type) else [] if products else ["prod"]
+    moments = [function for function in MOMENTS if function not in lacks]
+    too_large = not all(fits(function, numbers, expected) for function in ("sum", "prod") if function in moments)
 
     def body(env: cy.CylonEnv) -> pa.Table:
         grouped = cy.DataFrame(split[env.rank], env=env).groupby(list(keys), sort=ordered, dropna=dropna)
@@ -111,8 +120,7 @@ def check_groups(whole: pa.Table, keys: Sequence[str], dropna: bool, ordered: bo
         named |= {f"v_{function}": ("v", function) for function in ORDERED}
         return grouped.agg(size=("i", "size"), row=("i", "min"), **named).to_arrow()
 
-    expected = groups(whole, keys, dropna)
-    if not sums_fit(whole.column("n"), expected):
+    if too_large:
         with pytest.raises(ValueError, match="does not fit"):
             setting.run(body)
         return
@@ -129,3 +137,41 @@ def check_groups(whole: pa.Table, keys: Sequence[str], dropna: bool, ordered: bo
     for name, functions in (("n", moments), ("v", ORDERED)):
         for function in functions:
             assert_aggregate(function, got.column(f"{name}_{function}"), whole.column(name), expected)
+
+
+def check_quantiles(whole: pa.Table, keys: Sequence[str], setting: Setting, compression: int) -> None:
+    """Quantiles of column n, exactly and from t-digests, which are exact as well where groups are small."""
+    split = parts(whole, setting.cuts[0])
+
+    def body(env: cy.CylonEnv) -> list[pa.Table]:
+        frame = cy.DataFrame(split[env.rank], env=env)
+        exact = frame.groupby(list(keys))[["n"]]
+        near = frame.groupby(list(keys), approximate=True, compression=compression)[["n"]]
+        return [grouped.quantile(q).to_arrow() for grouped in (exact, near) for q in QUANTILES]
+
+    results = setting.run(body)
+    expected = groups(whole, keys, dropna=True)
+    for at, q in enumerate(QUANTILES):
+        assert_aggregate(
+            "quantile", _whole([tables[at] for tables in results]).column("n"), whole.column("n"), expected, q
+        )
+        near = _whole([tables[len(QUANTILES) + at] for tables in results]).column("n")
+        if max(map(len, expected), default=0) <= 2 * compression:
+            assert_aggregate("quantile", near, whole.column("n"), expected, q)
+        else:
+            assert_near_quantile(near, whole.column("n"), expected, q, compression)
+
+
+def check_heads(whole: pa.Table, keys: Sequence[str], n: int, tail: bool, dropna: bool, setting: Setting) -> None:
+    """The first or last rows of each group, in the order of the frame."""
+    split = parts(whole, setting.cuts[0])
+
+    def body(env: cy.CylonEnv) -> pa.Table:
+        grouped = cy.DataFrame(split[env.rank], env=env).groupby(list(keys), dropna=dropna)
+        return (grouped.tail(n) if tail else grouped.head(n)).to_arrow()
+
+    wanted: list[int] = []
+    for rows in groups(whole, keys, dropna):
+        count = min(len(rows), n if n >= 0 else max(len(rows) + n, 0))
+        wanted += rows[len(rows) - count :] if tail else rows[:count]
+    _same_rows(whole, setting.run(body), sorted(wanted))

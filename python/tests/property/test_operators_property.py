@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from checks import JoinCase, check_groups, check_join, check_sort, check_unique
+from checks import JoinCase, check_groups, check_heads, check_join, check_quantiles, check_sort, check_unique
 from drawn import NUMBERS, TYPES, column, table, worlds
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,8 +22,7 @@ def joins(draw: st.DrawFn, left: pa.Table, right: pa.Table) -> JoinCase:
     """Equal keys, comparisons, both, or neither (a cross join)."""
     alike = [name for name in ("k", "j", "i") if left.schema.field(name).type == right.schema.field(name).type]
     keys = draw(st.sampled_from([("k",), ("k",), ("k", "j") if "j" in alike else ("k",), ()]))
-    # Halves and the type of nulls are refused.
-    ordered = [name for name in alike if left.schema.field(name).type not in (pa.float16(), pa.null())]
+    ordered = [name for name in alike if left.schema.field(name).type != pa.null()]  # which is refused
     compared = draw(st.lists(st.sampled_from(ordered), max_size=2)) if draw(st.booleans()) else []
     condition = tuple((name, draw(st.sampled_from(COMPARISONS)), name) for name in compared)
     how = draw(st.sampled_from(HOWS)) if keys or condition else "cross"
@@ -65,4 +64,25 @@ def test_groups_have_the_right_aggregates(key: str, data: st.DataObject) -> None
     whole = whole.append_column("n", data.draw(column(whole.num_rows, numbers, NUMBERS), label="n"))
     keys = data.draw(st.sampled_from([["k"], ["k", "j"]]), label="keys")
     dropna, ordered = data.draw(st.booleans(), label="dropna"), data.draw(st.booleans(), label="sort")
-    check_groups(whole, keys, dropna, ordered, data.draw(worlds(), label="world"))
+    products = data.draw(st.booleans(), label="products")
+    check_groups(whole, keys, dropna, ordered, data.draw(worlds(), label="world"), products)
+
+
+@pytest.mark.parametrize("numbers", NUMBERS)
+@given(st.data())
+def test_groups_have_the_right_quantiles(numbers: str, data: st.DataObject) -> None:
+    whole = data.draw(table(data.draw(st.sampled_from(["int8", "string"]), label="key"), most_rows=200), label="table")
+    whole = whole.append_column("n", data.draw(column(whole.num_rows, numbers, NUMBERS), label="n"))
+    keys = data.draw(st.sampled_from([["k"], ["k", "j"]]), label="keys")
+    compression = data.draw(st.sampled_from([10, 100]), label="compression")
+    check_quantiles(whole, keys, data.draw(worlds(), label="world"), compression)
+
+
+@pytest.mark.parametrize("key", TYPES)
+@given(st.data())
+def test_groups_have_the_right_first_and_last_rows(key: str, data: st.DataObject) -> None:
+    whole = data.draw(table(key), label="table")
+    keys = data.draw(st.sampled_from([["k"], ["k", "j"]]), label="keys")
+    n = data.draw(st.integers(-3, 4), label="n")
+    tail, dropna = data.draw(st.booleans(), label="tail"), data.draw(st.booleans(), label="dropna")
+    check_heads(whole, keys, n, tail, dropna, data.draw(worlds(), label="world"))
