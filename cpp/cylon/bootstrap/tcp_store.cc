@@ -12,8 +12,8 @@ namespace cylon {
 namespace {
 
 /// Between attempts to reach a server that is not up yet.
-constexpr auto kFirstPause = std::chrono::milliseconds(10);
-constexpr auto kLongestPause = std::chrono::milliseconds(250);
+constexpr auto kFirstRetry = std::chrono::milliseconds(10);
+constexpr auto kLongestRetry = std::chrono::milliseconds(250);
 
 arrow::Future<> SleepUntil(Executor& executor, TimePoint when) {
   auto done = arrow::Future<>::Make();
@@ -164,7 +164,7 @@ Co<std::shared_ptr<Link>> TryConnect(AsioExecutor* executor, HostPort address, s
 }
 
 Co<std::shared_ptr<Link>> Connect(AsioExecutor* executor, HostPort address, std::string secret, TimePoint deadline) {
-  Duration pause = kFirstPause;
+  Duration pause = kFirstRetry;
   while (true) {
     auto trying = TryConnect(executor, address, secret, deadline);
     auto link = co_await trying;
@@ -183,7 +183,7 @@ Co<std::shared_ptr<Link>> Connect(AsioExecutor* executor, HostPort address, std:
     }
     auto sleeping = SleepUntil(*executor, now + pause);
     std::ignore = co_await sleeping;
-    pause = std::min<Duration>(2 * pause, kLongestPause);
+    pause = std::min<Duration>(2 * pause, kLongestRetry);
   }
 }
 

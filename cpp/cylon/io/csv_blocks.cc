@@ -14,8 +14,6 @@ namespace {
 /// The parser's offsets have 31 bits.
 constexpr int64_t kLongestLine = 1 << 30;
 
-std::string_view View(const arrow::Buffer& buffer) { return static_cast<std::string_view>(buffer); }
-
 /// Enough of a line to know it by.
 std::string Shown(std::string_view line) {
   constexpr size_t kMost = 120;

@@ -22,8 +22,6 @@ std::string JoinNames(const std::vector<std::string>& names) {
   return text;
 }
 
-std::string_view View(const arrow::Buffer& buffer) { return static_cast<std::string_view>(buffer); }
-
 arrow::Result<std::vector<std::string>> ParseLine(std::string_view line, const CsvReadOptions& options,
                                                   const std::string& path) {
   auto parse = arrow::csv::ParseOptions::Defaults();

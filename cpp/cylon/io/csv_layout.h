@@ -1,6 +1,7 @@
 /// CSV files before their rows: headers, columns, and which bytes belong to which rank.
 #pragma once
 
+#include <arrow/buffer.h>
 #include <arrow/io/file.h>
 #include <arrow/result.h>
 
@@ -8,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cylon/base/export.h"
@@ -15,6 +17,8 @@
 #include "cylon/io/read.h"
 
 namespace cylon::csv {
+
+inline std::string_view View(const arrow::Buffer& buffer) { return static_cast<std::string_view>(buffer); }
 
 /// Bytes [begin, end) of a file, by its index.
 struct Segment {

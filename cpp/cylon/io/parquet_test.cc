@@ -89,7 +89,7 @@ TEST(ReadParquetTest, NestedColumnsAreReadWhole) {
 }
 
 /// Every rank fails; the message of the last.
-std::string FailEverywhere(const std::vector<std::string>& paths, const ParquetReadOptions& options = {}) {
+std::string FailToReadParquet(const std::vector<std::string>& paths, const ParquetReadOptions& options = {}) {
   std::string message;
   const Outcome outcome = OnRanks(3, [&](Context& context) { return ReadParquet(context, paths, options); });
   for (const auto& status : outcome.statuses) {
@@ -102,15 +102,15 @@ std::string FailEverywhere(const std::vector<std::string>& paths, const ParquetR
 TEST(ReadParquetTest, ABadFileIsNamedAtEveryRank) {
   const ScratchFolder folder;
   WriteFile(folder / "a.parquet", *Numbers(0, 100), 10);
-  EXPECT_THAT(FailEverywhere({folder / "no.parquet"}), HasSubstr("no.parquet' does not exist"));
-  EXPECT_THAT(FailEverywhere({folder / "a.parquet", folder.Write("text.parquet", "this is no Parquet")}),
+  EXPECT_THAT(FailToReadParquet({folder / "no.parquet"}), HasSubstr("no.parquet' does not exist"));
+  EXPECT_THAT(FailToReadParquet({folder / "a.parquet", folder.Write("text.parquet", "this is no Parquet")}),
               AllOf(HasSubstr("cannot read " + folder / "text.parquet"), HasSubstr("whole Parquet file")));
   WriteFile(folder / "x.parquet", *Numbers(0, 3)->RenameColumns({"id", "name", "when"}).ValueOrDie(), 10);
-  EXPECT_THAT(FailEverywhere({folder / "a.parquet", folder / "x.parquet"}),
+  EXPECT_THAT(FailToReadParquet({folder / "a.parquet", folder / "x.parquet"}),
               HasSubstr("x.parquet has no column 'time'"));
   ParquetReadOptions options;
   options.columns = {"speed"};
-  EXPECT_THAT(FailEverywhere({folder / "a.parquet"}, options), HasSubstr("no column 'speed'"));
+  EXPECT_THAT(FailToReadParquet({folder / "a.parquet"}, options), HasSubstr("no column 'speed'"));
 }
 
 TEST(ReadParquetTest, DamageInTheRowsOfOneRankIsAnErrorAtEveryRankAndTheEnvironmentStaysUsable) {

@@ -57,11 +57,11 @@ inline constexpr bool kSanitized = false;
 #endif
 
 /// So long may a wait of a test take; on a virtual clock it never passes.
-inline constexpr auto kPatience = std::chrono::seconds(100);
+inline constexpr auto kConformancePatience = std::chrono::seconds(100);
 
 template <typename F>
 arrow::Status AwaitSoon(Executor& executor, const F& future) {
-  return executor.Await(arrow::Future<>(future), executor.Now() + kPatience);
+  return executor.Await(arrow::Future<>(future), executor.Now() + kConformancePatience);
 }
 
 class SimConformanceWorld : public ConformanceWorld {
@@ -141,7 +141,7 @@ class TcpConformanceWorld : public ThreadedConformanceWorld {
   std::unique_ptr<Transport> MakeTransport(Rank rank) override {
     auto world = world_;
     world.rank = rank;
-    return listeners_[static_cast<size_t>(rank)]->Join(std::move(world), "a secret", kPatience);
+    return listeners_[static_cast<size_t>(rank)]->Join(std::move(world), "a secret", kConformancePatience);
   }
 
  private:

@@ -52,16 +52,17 @@ Movement ChooseMovement(JoinType type, bool has_keys, int ranks, int64_t left_by
 }
 
 /// What this rank brings: the plan, and the tables with their keys cast to common types.
-struct Prepared {
+struct PreparedJoin {
   JoinPlan plan;
   internal::JoinSides sides;
   internal::KeySamples samples;
 };
 
-arrow::Result<Prepared> Prepare(Context& context, const Table& left, const Table& right, const JoinOptions& options) {
+arrow::Result<PreparedJoin> PrepareJoin(Context& context, const Table& left, const Table& right,
+                                        const JoinOptions& options) {
   ARROW_RETURN_NOT_OK(internal::CheckTable(left));
   ARROW_RETURN_NOT_OK(internal::CheckTable(right));
-  Prepared prepared;
+  PreparedJoin prepared;
   ARROW_ASSIGN_OR_RAISE(prepared.plan, internal::PlanJoin(*left.schema(), *right.schema(), options));
   ARROW_ASSIGN_OR_RAISE(prepared.sides.left, CastColumns(left, prepared.plan.left_casts));
   ARROW_ASSIGN_OR_RAISE(prepared.sides.right, CastColumns(right, prepared.plan.right_casts));
@@ -92,7 +93,7 @@ std::string Describe(const Table& left, const Table& right, const JoinOptions& o
          internal::OneLine(left.schema()) + ", right " + internal::OneLine(right.schema());
 }
 
-arrow::Result<Table> Distribute(CollectiveOperator& operation, const Agreement& agreement, const Prepared& prepared,
+arrow::Result<Table> Distribute(CollectiveOperator& operation, const Agreement& agreement, const PreparedJoin& prepared,
                                 const JoinLimits& limits) {
   Context& context = operation.context();
   const auto& kernel = prepared.plan.kernel;
@@ -145,7 +146,7 @@ arrow::Result<Table> JoinAlone(const std::shared_ptr<Resources>& resources, cons
 
 arrow::Result<Table> Join(Context& context, const Table& left, const Table& right, const JoinOptions& options) {
   CollectiveOperator operation(context, "Join");
-  auto prepared = Prepare(context, left, right, options);
+  auto prepared = PrepareJoin(context, left, right, options);
   std::vector<int64_t> sizes = {0, 0, context.resources()->memory()->limit(), 0, 0};
   if (prepared.ok()) {
     sizes[0] = prepared->sides.left.num_bytes();

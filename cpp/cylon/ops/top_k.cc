@@ -13,7 +13,7 @@ namespace cylon {
 namespace {
 
 /// A row's origin in one number: the rank above 40 bits of row number.
-constexpr int kRowBits = 40;
+constexpr int kRowNumberBits = 40;
 
 }  // namespace
 
@@ -30,7 +30,7 @@ arrow::Result<Table> TopK(Context& context, const Table& table, const SortOption
     Table numbered = table;
     if (ties == KeepTies::kLast) {
       // Of equal rows those that come later in the order (rank, row) are wanted first.
-      const int64_t first = static_cast<int64_t>(context.rank()) << kRowBits;
+      const int64_t first = static_cast<int64_t>(context.rank()) << kRowNumberBits;
       ARROW_ASSIGN_OR_RAISE(numbered, internal::AppendRowNumbers(resources, table, first, "row"));
       keys.push_back({table.num_columns(), SortOrder::kDescending, NullPlacement::kLast});
     }

@@ -15,7 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// Keeps what arrives.
-class Inbox : public Sink {
+class Arrivals : public Sink {
  public:
   arrow::Result<Buffers> Allocate(Rank, const ChannelId&, const InlineBytes&, const Sizes& sizes) override {
     Buffers out;
@@ -58,20 +58,20 @@ Outcome ManyToOne(uint64_t seed) {
   constexpr int kRanks = 4;
   constexpr int kMessages = 5;
   SimWorld world(kRanks, seed);
-  std::vector<Inbox> inboxes(kRanks);
+  std::vector<Arrivals> arrivals(kRanks);
   std::vector<std::unique_ptr<Transport>> transports;
   for (Rank rank = 0; rank < kRanks; ++rank) {
     transports.push_back(world.MakeTransport(rank));
   }
-  inboxes[0].expected = static_cast<size_t>((kRanks - 1) * kMessages);
+  arrivals[0].expected = static_cast<size_t>((kRanks - 1) * kMessages);
   auto status = world.Run([&](Rank rank) {
     auto& executor = world.executor(rank);
     ARROW_RETURN_NOT_OK(executor.RunTask([&] {
-      std::ignore = transports[rank]->Start(&inboxes[rank]);
+      std::ignore = transports[rank]->Start(&arrivals[rank]);
       return arrow::Status::OK();
     }));
     if (rank == 0) {
-      return executor.Await(inboxes[0].done);
+      return executor.Await(arrivals[0].done);
     }
     return executor.RunTask([&] {
       for (uint64_t i = 0; i < kMessages; ++i) {
@@ -81,7 +81,7 @@ Outcome ManyToOne(uint64_t seed) {
     });
   });
   EXPECT_TRUE(status.ok()) << status;
-  return {world.history(), world.events(), inboxes[0].order};
+  return {world.history(), world.events(), arrivals[0].order};
 }
 
 TEST(SimWorldTest, OneSeedGivesOneHistory) {
@@ -120,7 +120,7 @@ TEST(SimWorldTest, TheClockJumpsToTheNextTimerOnly) {
     return executor.Await(done);
   });
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(seen, testing::ElementsAre(3, 5));
+  EXPECT_THAT(seen, ::testing::ElementsAre(3, 5));
   EXPECT_EQ(world.executor(0).Now(), TimePoint(5h));
 }
 
@@ -146,9 +146,9 @@ TEST(SimWorldTest, ADeadlockEndsEveryWaitAndNamesWhoWaits) {
     return ends[rank];
   });
   EXPECT_TRUE(status.IsInvalid());
-  EXPECT_THAT(status.message(), testing::HasSubstr("deadlock"));
-  EXPECT_THAT(status.message(), testing::HasSubstr("rank 0 has waited since event"));
-  EXPECT_THAT(status.message(), testing::HasSubstr("rank 1 has ended"));
+  EXPECT_THAT(status.message(), ::testing::HasSubstr("deadlock"));
+  EXPECT_THAT(status.message(), ::testing::HasSubstr("rank 0 has waited since event"));
+  EXPECT_THAT(status.message(), ::testing::HasSubstr("rank 1 has ended"));
   EXPECT_TRUE(ends[2].IsInvalid());
 }
 
@@ -182,7 +182,7 @@ TEST(SimWorldTest, AWaitInsideATaskIsRefused) {
     return world.executor(rank).RunTask([&] { return world.executor(0).Wait(arrow::Future<>::Make()); });
   });
   EXPECT_TRUE(status.IsInvalid());
-  EXPECT_THAT(status.message(), testing::HasSubstr("must not block"));
+  EXPECT_THAT(status.message(), ::testing::HasSubstr("must not block"));
 }
 
 TEST(SimWorldTest, AnInterruptEndsAWait) {
@@ -201,7 +201,7 @@ TEST(SimWorldTest, AnInterruptEndsAWait) {
 TEST(SimWorldTest, AKilledRankIsLostToTheOthers) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     SimWorld world(3, seed);
-    std::vector<Inbox> inboxes(3);
+    std::vector<Arrivals> arrivals(3);
     std::vector<arrow::Status> ends(3);
     std::vector<std::unique_ptr<Transport>> transports;
     for (Rank rank = 0; rank < 3; ++rank) {
@@ -211,7 +211,7 @@ TEST(SimWorldTest, AKilledRankIsLostToTheOthers) {
     auto status = world.Run([&](Rank rank) {
       auto& executor = world.executor(rank);
       ends[rank] = executor.RunTask([&] {
-        std::ignore = transports[rank]->Start(&inboxes[rank]);
+        std::ignore = transports[rank]->Start(&arrivals[rank]);
         return arrow::Status::OK();
       });
       if (rank == 1) {
@@ -221,7 +221,7 @@ TEST(SimWorldTest, AKilledRankIsLostToTheOthers) {
       // Keeps the events going until the loss is heard.
       std::function<void()> again = [&] { executor.Post([&] { again(); }); };
       again();
-      ends[rank] = executor.Await(inboxes[rank].lost_one);
+      ends[rank] = executor.Await(arrivals[rank].lost_one);
       again = [] {};
       ARROW_RETURN_NOT_OK(executor.RunTask([] { return arrow::Status::OK(); }));
       auto sent = arrow::Future<>();
@@ -236,7 +236,7 @@ TEST(SimWorldTest, AKilledRankIsLostToTheOthers) {
     EXPECT_TRUE(ends[1].IsCancelled()) << ends[1];
     for (Rank rank : {0, 2}) {
       EXPECT_TRUE(ends[rank].ok()) << ends[rank];
-      EXPECT_THAT(inboxes[rank].lost[0].second, testing::HasSubstr("rank 1 is gone: it was killed"));
+      EXPECT_THAT(arrivals[rank].lost[0].second, ::testing::HasSubstr("rank 1 is gone: it was killed"));
     }
   }
 }
