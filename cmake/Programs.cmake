@@ -52,6 +52,7 @@ function(cylon_program name)
     return()
   endif()
   cylon_use_pch(${target})
+  target_compile_options(${target} PRIVATE ${CYLON_QUICK_OPTIONS})
   set_target_properties(${target} PROPERTIES OUTPUT_NAME ${output}
                                              RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
   if(arg_INSTALL AND NOT SKBUILD)
