@@ -122,8 +122,7 @@ void Endpoint::OnSendFailed(Rank world_rank, const arrow::Status& status) {
     if (self->HasLeft(world_rank)) {
       self->OnMissed(world_rank);
     } else {
-      self->ReportLost(
-          Finding{self->SourceOfLoss(world_rank), ErrorKind::kRankFailed, world_rank, status.message()});
+      self->ReportLost(Finding{self->SourceOfLoss(world_rank), ErrorKind::kRankFailed, world_rank, status.message()});
     }
   });
 }

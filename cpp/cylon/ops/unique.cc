@@ -19,18 +19,17 @@ namespace {
 
 using internal::CollectiveOperator;
 
-/// Only keys that can be kept are sent where a rank has at most this share of different ones, since finding them takes
-/// about as long as what it spares, or where one key has so large a share of a rank's that the one that it goes to
-/// would be late.
-constexpr double kThinShare = 0.6;
-constexpr double kHeavyShare = 0.25;
-constexpr int64_t kLeastSeen = 8;
-
 /// Whether the keys of this rank's rows, `keys` by themselves, repeat so much that it pays to leave out those that
 /// cannot be kept.
 arrow::Result<bool> PaysToThin(Context& context, const Table& keys, const std::vector<int>& all) {
+  // Only keys that can be kept are sent where a rank has at most this share of different ones, since finding them takes
+  // about as long as what it spares, or where one key has so large a share of a rank's that the one that it goes to
+  // would be late.
+  constexpr double kMostDifferent = 0.6;
+  constexpr double kHeavyKey = 0.25;
+  constexpr int64_t kLeastOfHeavy = 8;
   ARROW_ASSIGN_OR_RAISE(const int64_t distinct, EstimateGroups(keys, all));
-  if (static_cast<double>(distinct) <= kThinShare * static_cast<double>(keys.num_rows())) {
+  if (static_cast<double>(distinct) <= kMostDifferent * static_cast<double>(keys.num_rows())) {
     return true;
   }
   const int ranks = context.world_size();
@@ -40,8 +39,8 @@ arrow::Result<bool> PaysToThin(Context& context, const Table& keys, const std::v
   for (const uint64_t hash : sample.hashes) {
     most = std::max(most, ++seen[hash]);
   }
-  return most >= kLeastSeen &&
-         static_cast<double>(most * ranks) > kHeavyShare * static_cast<double>(sample.hashes.size());
+  return most >= kLeastOfHeavy &&
+         static_cast<double>(most * ranks) > kHeavyKey * static_cast<double>(sample.hashes.size());
 }
 
 /// The bytes of the rows that are to be sent, 1 where they can be kept: an earlier (later) one of equal rows of one
