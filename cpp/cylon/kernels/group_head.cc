@@ -9,6 +9,7 @@
 #include "cylon/kernels/marked_rows.h"
 #include "cylon/kernels/radix_partition.h"
 #include "cylon/kernels/state_array.h"
+#include "cylon/kernels/unique.h"
 #include "cylon/kernels/word_table.h"
 
 namespace cylon {
@@ -139,7 +140,7 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> MarkGroupHeads(const std::shared_p
 arrow::Result<Table> GroupHeadRows(const std::shared_ptr<Resources>& resources, const Table& input,
                                    const GroupHeadKernelOptions& options) {
   ARROW_ASSIGN_OR_RAISE(const auto kept, MarkGroupHeads(resources, input, options));
-  return KeepMarkedRows(resources, input, kept->data());
+  return KeepRows(resources, input, kept->data());
 }
 
 }  // namespace cylon

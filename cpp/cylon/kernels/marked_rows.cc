@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "cylon/kernels/row_key.h"
-#include "cylon/kernels/unique.h"
 #include "cylon/kernels/working_set.h"
 
 namespace cylon {
@@ -68,18 +67,6 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> MarkRows(const std::shared_ptr<Res
     part = Table();
   }
   return out;
-}
-
-arrow::Result<Table> KeepMarkedRows(const std::shared_ptr<Resources>& resources, const Table& input,
-                                    const uint8_t* kept) {
-  const int64_t rows = input.num_rows();
-  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> bits, arrow::AllocateEmptyBitmap(rows, resources->memory()));
-  uint8_t* out = bits->mutable_data();
-  for (int64_t i = 0; i < rows; ++i) {
-    out[i / 8] |= static_cast<uint8_t>(kept[i] << (i % 8));
-  }
-  return FilterRows(resources, input,
-                    arrow::ChunkedArray(std::make_shared<arrow::BooleanArray>(rows, std::move(bits))));
 }
 
 }  // namespace cylon

@@ -1,5 +1,4 @@
-/// One byte for each row of a table, told from its key alone, also where the keys do not fit the memory; and the rows
-/// that such bytes keep.
+/// One byte for each row of a table, told from its key alone, also where the keys do not fit the memory.
 #pragma once
 
 #include <functional>
@@ -18,9 +17,5 @@ using KeyMarker = std::function<arrow::Result<std::shared_ptr<arrow::Buffer>>(co
 /// which are marked one after the other. Errors of KeyEncoder::Make.
 arrow::Result<std::shared_ptr<arrow::Buffer>> MarkRows(const std::shared_ptr<Resources>& resources, const Table& input,
                                                        const std::vector<int>& keys, const KeyMarker& mark);
-
-/// The rows of `input` whose byte in `kept` is 1 (else it is 0), in their order.
-arrow::Result<Table> KeepMarkedRows(const std::shared_ptr<Resources>& resources, const Table& input,
-                                    const uint8_t* kept);
 
 }  // namespace cylon

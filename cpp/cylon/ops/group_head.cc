@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "cylon/kernels/group_by.h"
+#include "cylon/kernels/unique.h"
 #include "cylon/ops/collective_operator.h"
 #include "cylon/ops/key_marks.h"
 
@@ -13,12 +14,8 @@ namespace {
 
 using internal::CollectiveOperator;
 
-/// Only rows that can be kept are sent, where they are at most this share: finding them takes about as long as what it
-/// spares.
-constexpr double kThinShare = 0.6;
-
-/// The bytes of the rows that are sent: among this rank's they are the first (or last) of their groups. nullptr where
-/// all are.
+/// The bytes of the rows that are sent: among this rank's they are the first (or last) of their groups, if these are
+/// few. nullptr where all are.
 arrow::Result<std::shared_ptr<arrow::Buffer>> Thin(Context& context, const Table& keys,
                                                    const GroupHeadKernelOptions& options) {
   if (options.count < 0) {
@@ -26,7 +23,9 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> Thin(Context& context, const Table
   }
   ARROW_ASSIGN_OR_RAISE(const int64_t groups, EstimateGroups(keys, options.keys));
   const double kept = static_cast<double>(groups) * static_cast<double>(options.count);
-  if (kept > kThinShare * static_cast<double>(keys.num_rows())) {
+  // Finding them takes about as long as what it spares.
+  constexpr double kMostSent = 0.6;
+  if (kept > kMostSent * static_cast<double>(keys.num_rows())) {
     return nullptr;
   }
   return MarkGroupHeads(context.resources(), keys, options);
@@ -47,7 +46,7 @@ arrow::Result<Table> KeepWhereKeysMeet(CollectiveOperator& operation, const Tabl
   ARROW_ASSIGN_OR_RAISE(const auto kept, internal::MarkWhereKeysMeet(operation, keys, sent, [&](const Table& met) {
                           return MarkGroupHeads(resources, met, of_keys);
                         }));
-  return KeepMarkedRows(resources, table, kept->data());
+  return KeepRows(resources, table, kept->data());
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "cylon/exchange/exchange.h"
+#include "cylon/kernels/unique.h"
 
 namespace cylon::internal {
 
@@ -34,7 +35,7 @@ arrow::Result<Table> KeysAndOrigins(Context& context, const Table& keys, const s
   }
   const int64_t first = static_cast<int64_t>(context.rank()) << kRowBits;
   ARROW_ASSIGN_OR_RAISE(auto numbered, AppendRowNumbers(context.resources(), keys, first, "origin"));
-  return sent == nullptr ? numbered : KeepMarkedRows(context.resources(), numbered, sent->data());
+  return sent == nullptr ? numbered : KeepRows(context.resources(), numbered, sent->data());
 }
 
 /// The origins of the rows of `met` that `mark` keeps.
@@ -45,7 +46,7 @@ arrow::Result<Table> KeptOrigins(Context& context, const Table& met, const KeyMa
   ARROW_ASSIGN_OR_RAISE(const auto keys, met.SelectColumns(all));
   ARROW_ASSIGN_OR_RAISE(const auto marks, mark(keys));
   ARROW_ASSIGN_OR_RAISE(const auto origins, met.SelectColumns({origin}));
-  return KeepMarkedRows(context.resources(), origins, marks->data());
+  return KeepRows(context.resources(), origins, marks->data());
 }
 
 }  // namespace
