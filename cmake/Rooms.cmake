@@ -6,8 +6,9 @@ set(CYLON_ROOMS base table kernels wire bootstrap net comm exchange ops io)
 set(CYLON_QUICK_OPTIONS $<$<CONFIG:Release>:-O1>)
 
 # Sources of a room compiled as one read headers and make templates once: nine of io take 12 s of CPU together and 31 s
-# apart. They must not share a name at file level then. The other builds (but tsan's, which would find nothing that asan's
-# has not) compile each alone, and so find what one of them forgot to include. Kernels are apart in every build: they are what is changed and timed again all day.
+# apart. They must not share a name at file level then. Other builds compile each alone (tsan's does not: asan's has the
+# same sources), and so find what one of them forgot to include. Kernels are apart in every build: they are what is
+# changed and timed again all day.
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   set(CYLON_UNITY_DEFAULT ON)
 else()
