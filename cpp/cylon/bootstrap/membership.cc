@@ -11,6 +11,7 @@
 //   table         the whole world, in one value                   (by the assembler, when all are here)
 //   problem       why there will be no world                      (by whoever finds out)
 //   beat          moves while an elected leader assembles
+//   left          counter of the ranks that have left: the last one removes all of these
 #include "cylon/bootstrap/membership.h"
 
 #include <nlohmann/json.hpp>
@@ -445,11 +446,14 @@ Co<World> Join(Store* store, Executor& executor, JoinRequest request) {
 }
 
 Co<void> Leave(Store* store, World world) {
-  const std::string prefix = world.job + "/";
-  std::vector<std::string> keys{prefix + HereKey(world.epoch, world.rank)};
-  if (world.rank == 0) {
-    for (const char* name : {"/table", "/beat", "/arrivals", "/problem"}) {
-      keys.push_back(prefix + world.epoch + name);
+  const std::string epoch = world.job + "/" + world.epoch;
+  auto count = store->Add(epoch + "/left", 1);
+  CYLON_CO_ASSIGN_OR_RETURN(const int64_t left, co_await count);
+  std::vector<std::string> keys{world.job + "/" + HereKey(world.epoch, world.rank)};
+  if (left == world.size()) {
+    // Not before: a slow rank may still have to read the table when others have done their work and leave.
+    for (const char* name : {"/table", "/beat", "/arrivals", "/problem", "/left"}) {
+      keys.push_back(epoch + name);
     }
   }
   for (const auto& key : keys) {

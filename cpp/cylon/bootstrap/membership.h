@@ -48,7 +48,8 @@ struct JoinRequest {
 /// a rank is taken twice or world sizes differ.
 CYLON_EXPORT Co<World> Join(Store* store, Executor& executor, JoinRequest request);
 
-/// Removes what this rank put into the store for `world`. Called at the end of an orderly run.
+/// Removes what this rank put into the store for `world`; the last to leave removes what they have in common. Called at
+/// the end of an orderly run.
 CYLON_EXPORT Co<void> Leave(Store* store, World world);
 
 }  // namespace cylon

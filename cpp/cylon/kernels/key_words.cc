@@ -194,7 +194,10 @@ arrow::Result<std::shared_ptr<arrow::Array>> UnpackViews(arrow::MemoryPool* pool
     StoreBytes(keys, from, i, static_cast<int64_t>(bytes.size()), bytes.data());
     ARROW_RETURN_NOT_OK(builder.Append(bytes.data(), static_cast<int64_t>(bytes.size())));
   }
-  return builder.Finish();
+  ARROW_ASSIGN_OR_RAISE(const auto views, builder.Finish());
+  auto data = views->data()->Copy();
+  data->type = type;  // the builder calls text binary
+  return arrow::MakeArray(std::move(data));
 }
 
 arrow::Result<std::shared_ptr<arrow::Array>> UnpackKey(arrow::MemoryPool* pool, const PackedKeys& keys,
