@@ -7,7 +7,7 @@ from typing import Any
 import datafusion
 import pyarrow as pa
 
-from peers.engine_sql import SqlEngine
+from peers.sql import SqlEngine
 
 
 class DataFusion(SqlEngine):
