@@ -197,7 +197,7 @@ arrow::Result<std::shared_ptr<arrow::Array>> UnpackViews(arrow::MemoryPool* pool
   ARROW_ASSIGN_OR_RAISE(const auto views, builder.Finish());
   auto data = views->data()->Copy();
   data->type = type;  // the builder calls text binary
-  return arrow::MakeArray(std::move(data));
+  return arrow::MakeArray(data);
 }
 
 arrow::Result<std::shared_ptr<arrow::Array>> UnpackKey(arrow::MemoryPool* pool, const PackedKeys& keys,
