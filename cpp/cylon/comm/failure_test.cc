@@ -201,7 +201,7 @@ TEST_P(FailureTest, ALostRankIsNamedInEveryCollective) {
       });
       ASSERT_EQ(NotNamed(statuses, lost), "") << "call " << number << ", rank " << lost << " lost";
       const auto detail = GetErrorDetail(statuses[lost == 0 ? 1 : 0]);
-      EXPECT_FALSE(detail->operation.empty());
+      EXPECT_FALSE(detail->operation.empty()) << "call " << number << ": " << statuses[lost == 0 ? 1 : 0];
       EXPECT_FALSE(detail->host.empty());
       EXPECT_GT(detail->sequence, 0U);
     }

@@ -124,7 +124,9 @@ class Digests : public GroupStates {
       std::memcpy(&centroids, bytes.data(), sizeof(centroids));
       const std::string_view rest = bytes.substr(sizeof(centroids));
       arrived_.resize(rest.size() / sizeof(double));
-      std::memcpy(arrived_.data(), rest.data(), rest.size());
+      if (!rest.empty()) {
+        std::memcpy(arrived_.data(), rest.data(), rest.size());
+      }
       const auto size = static_cast<int32_t>(arrived_.size());
       const auto means = static_cast<int32_t>(centroids);
       ARROW_RETURN_NOT_OK(MergeOne(&digests_[groups[i]], {arrived_.data(), means, size - 2 * means, size}));

@@ -131,12 +131,14 @@ class Hub {
   void Leave(Rank rank) {
     std::deque<Event> early;
     std::shared_ptr<End> end;
+    std::shared_ptr<Line> line;  // events that no task will take, and which may hold this hub
     std::lock_guard<std::mutex> lock(mutex_);
     auto& place = places_[rank];
     place.left = true;
     place.executor = nullptr;
     early.swap(place.early);
     end.swap(place.end);
+    line.swap(place.line);
   }
 
  private:
