@@ -222,6 +222,11 @@ TEST_P(FailureTest, ALostRankEndsAReceiveAndAllLaterCalls) {
         return arrow::Status::UnknownError("later: ", later.ToString());
       }
     }
+    const auto split = comm.Split(0, 0).status();
+    if (!IsError(split, ErrorKind::kRankFailed) || GetErrorDetail(split)->operation.empty() ||
+        GetErrorDetail(split)->sequence == 0) {
+      return arrow::Status::UnknownError("a later Split: ", split.ToString());
+    }
     return status;
   });
   EXPECT_EQ(NotNamed(statuses, 1), "");

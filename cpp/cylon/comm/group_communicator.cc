@@ -300,9 +300,9 @@ arrow::Result<std::shared_ptr<Communicator>> GroupCommunicator::Split(int color,
                   arrow::Status::Invalid("color of a Split is ", color,
                                          "; expected 0 or more, or -1 for no part in any of the new communicators"));
   }
-  ARROW_RETURN_NOT_OK(Check());
   arrow::Future<std::shared_ptr<Group>> made;
   if (size() == 1) {
+    ARROW_RETURN_NOT_OK(Check());
     made = Spawn(executor(), RunSplit(endpoint_, group_, nullptr, color, key));
   } else {
     auto op = NewOperation(Call{.kind = CallKind::kSplit});
