@@ -36,16 +36,12 @@ arrow::Result<Table> KeepWhereKeysMeet(CollectiveOperator& operation, const Tabl
   const auto& resources = operation.context().resources();
   GroupHeadKernelOptions of_keys = options;
   std::iota(of_keys.keys.begin(), of_keys.keys.end(), 0);
-  Table keys;
-  std::shared_ptr<arrow::Buffer> sent;
-  const auto prepare = [&]() -> arrow::Status {
-    ARROW_ASSIGN_OR_RAISE(keys, table.SelectColumns(options.keys));
-    return Thin(operation.context(), keys, of_keys).Value(&sent);
-  };
-  ARROW_RETURN_NOT_OK(operation.Begin("rows of groups", prepare()).status());
-  ARROW_ASSIGN_OR_RAISE(const auto kept, internal::MarkWhereKeysMeet(operation, keys, sent, [&](const Table& met) {
-                          return MarkGroupHeads(resources, met, of_keys);
-                        }));
+  // Every rank has the same schema, so this fails at all or at none.
+  ARROW_ASSIGN_OR_RAISE(const auto keys, table.SelectColumns(options.keys));
+  ARROW_ASSIGN_OR_RAISE(const auto kept,
+                        internal::MarkWhereKeysMeet(
+                            operation, keys, [&] { return Thin(operation.context(), keys, of_keys); },
+                            [&](const Table& met) { return MarkGroupHeads(resources, met, of_keys); }));
   return KeepRows(resources, table, kept->data());
 }
 

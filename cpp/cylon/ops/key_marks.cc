@@ -5,81 +5,74 @@
 #include <numeric>
 
 #include "cylon/exchange/exchange.h"
+#include "cylon/kernels/partition.h"
 #include "cylon/kernels/unique.h"
+#include "cylon/ops/unique_marks.h"
 
 namespace cylon::internal {
 
-namespace {
-
-/// A row's origin in one number: the rank above 40 bits of row number (a trillion rows a rank, eight million ranks).
-constexpr int kRowBits = 40;
-constexpr int64_t kRowMask = (int64_t{1} << kRowBits) - 1;
-
-/// Calls function(origin) for each row of a table whose last column has the origins, in their order.
-template <typename Function>
-arrow::Status ForEachOrigin(const Table& table, const Function& function) {
-  return table.ForEachBatch([&](const std::shared_ptr<arrow::RecordBatch>& batch, int64_t) {
-    const auto& origins = static_cast<const arrow::Int64Array&>(*batch->column(batch->num_columns() - 1));
-    for (int64_t i = 0; i < batch->num_rows(); ++i) {
-      function(origins.Value(i));
-    }
-    return arrow::Status::OK();
-  });
-}
-
-/// The keys with the origins of their rows, of those rows that are sent.
-arrow::Result<Table> KeysAndOrigins(Context& context, const Table& keys, const std::shared_ptr<arrow::Buffer>& sent) {
-  if (keys.num_rows() > kRowMask) {
-    return arrow::Status::CapacityError("rows are marked by their keys, and one rank has ", keys.num_rows(),
-                                        "; at most ", kRowMask, " can be numbered; use more ranks");
-  }
-  const int64_t first = static_cast<int64_t>(context.rank()) << kRowBits;
-  ARROW_ASSIGN_OR_RAISE(auto numbered, AppendRowNumbers(context.resources(), keys, first, "origin"));
-  return sent == nullptr ? numbered : KeepRows(context.resources(), numbered, sent->data());
-}
-
-/// The origins of the rows of `met` that `mark` keeps.
-arrow::Result<Table> KeptOrigins(Context& context, const Table& met, const KeyMarker& mark) {
-  const int origin = met.num_columns() - 1;
-  std::vector<int> all(origin);
-  std::iota(all.begin(), all.end(), 0);
-  ARROW_ASSIGN_OR_RAISE(const auto keys, met.SelectColumns(all));
-  ARROW_ASSIGN_OR_RAISE(const auto marks, mark(keys));
-  ARROW_ASSIGN_OR_RAISE(const auto origins, met.SelectColumns({origin}));
-  return KeepRows(context.resources(), origins, marks->data());
-}
-
-}  // namespace
-
 arrow::Result<std::shared_ptr<arrow::Buffer>> MarkWhereKeysMeet(CollectiveOperator& operation, const Table& keys,
-                                                                const std::shared_ptr<arrow::Buffer>& sent,
-                                                                const KeyMarker& mark) {
+                                                                const RowsToSend& thin, const KeyMarker& mark) {
   Context& context = operation.context();
-  auto travelling = KeysAndOrigins(context, keys, sent);
-  ARROW_RETURN_NOT_OK(operation.Begin("keys to send", travelling.status()).status());
+  const auto& resources = context.resources();
+  const auto ranks = static_cast<uint32_t>(context.world_size());
   std::vector<int> all(keys.num_columns());
   std::iota(all.begin(), all.end(), 0);
-  ARROW_ASSIGN_OR_RAISE(auto met, ShuffleByHash(context, operation.name() + ", keys", *travelling, all));
+  std::shared_ptr<arrow::Buffer> sent;  // by row of `keys`; nullptr: all are
+  Table travelling = keys;
+  std::shared_ptr<arrow::Buffer> destinations;  // by row of `travelling`, and one more
+  const auto prepare = [&]() -> arrow::Status {
+    ARROW_ASSIGN_OR_RAISE(sent, thin());
+    if (sent != nullptr) {
+      ARROW_ASSIGN_OR_RAISE(travelling, KeepRows(resources, keys, sent->data()));
+    }
+    ARROW_ASSIGN_OR_RAISE(destinations, arrow::AllocateBuffer((travelling.num_rows() + 1) * 4, resources->memory()));
+    destinations->mutable_data_as<uint32_t>()[travelling.num_rows()] = 0;
+    return arrow::Status::OK();
+  };
+  ARROW_RETURN_NOT_OK(operation.Begin("rows to send", prepare()).status());
+
+  std::vector<int64_t> sent_to(ranks, 0);
+  std::vector<int64_t> rows_from;
+  ARROW_ASSIGN_OR_RAISE(
+      auto met, ShuffleTable(
+                    context, operation.name() + ", keys", travelling,
+                    [&](const arrow::RecordBatch& batch, int64_t rows_before, std::vector<uint32_t>* to) {
+                      ARROW_RETURN_NOT_OK(HashDestinations(batch, all, ranks, to));
+                      std::copy(to->begin(), to->end(), destinations->mutable_data_as<uint32_t>() + rows_before);
+                      std::for_each(to->begin(), to->end(), [&](uint32_t rank) { ++sent_to[rank]; });
+                      return arrow::Status::OK();
+                    },
+                    &rows_from));
   travelling = Table();
-  // The shuffle keeps the order (source rank, row), so what comes first here is first of the whole table.
-  auto kept = KeptOrigins(context, met, mark);
-  met = Table();
-  ARROW_RETURN_NOT_OK(operation.Begin("rows to keep", kept.status()).status());
-  ARROW_ASSIGN_OR_RAISE(const auto home,
-                        ShuffleTable(context, operation.name() + ", rows to keep", *kept,
-                                     [](const arrow::RecordBatch& batch, int64_t, std::vector<uint32_t>* destinations) {
-                                       const auto& origins = static_cast<const arrow::Int64Array&>(*batch.column(0));
-                                       destinations->resize(batch.num_rows());
-                                       for (int64_t i = 0; i < batch.num_rows(); ++i) {
-                                         (*destinations)[i] = static_cast<uint32_t>(origins.Value(i) >> kRowBits);
-                                       }
-                                       return arrow::Status::OK();
-                                     }));
-  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> marked,
-                        arrow::AllocateBuffer(keys.num_rows(), context.resources()->memory()));
-  std::fill_n(marked->mutable_data(), keys.num_rows(), uint8_t{0});
-  ARROW_RETURN_NOT_OK(ForEachOrigin(home, [&](int64_t origin) { marked->mutable_data()[origin & kRowMask] = 1; }));
-  return marked;
+  const auto answer = [&]() -> arrow::Result<Buffers> {
+    // The shuffle keeps the order (source rank, row), so first and last are those of the whole table.
+    ARROW_ASSIGN_OR_RAISE(const auto marks, mark(met));
+    met = Table();
+    Buffers by_source;
+    int64_t begin = 0;
+    for (const int64_t rows : rows_from) {
+      by_source.push_back(arrow::SliceBuffer(marks, begin, rows));
+      begin += rows;
+    }
+    return by_source;
+  };
+  ARROW_ASSIGN_OR_RAISE(const auto answers,
+                        ExchangeMarks(context, operation.name() + ", rows to keep", answer, sent_to));
+  std::vector<const uint8_t*> next(ranks);
+  std::transform(answers.begin(), answers.end(), next.begin(), [](const auto& buffer) { return buffer->data(); });
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> kept,
+                        arrow::AllocateBuffer(keys.num_rows(), resources->memory()));
+  const auto* to = destinations->data_as<uint32_t>();
+  for (int64_t row = 0; row < keys.num_rows(); ++row) {
+    // Without a branch: after a row that was not sent, the same answer is looked at again.
+    const uint8_t was_sent = sent == nullptr ? 1 : sent->data()[row];
+    const uint8_t*& answered = next[*to];
+    kept->mutable_data()[row] = was_sent & *answered;
+    answered += was_sent;
+    to += was_sent;
+  }
+  return kept;
 }
 
 }  // namespace cylon::internal

@@ -3,14 +3,12 @@
 #include <numeric>
 #include <unordered_map>
 
-#include "cylon/exchange/exchange.h"
 #include "cylon/kernels/group_by.h"
-#include "cylon/kernels/partition.h"
 #include "cylon/kernels/unique.h"
 #include "cylon/ops/collective_operator.h"
 #include "cylon/ops/join_shuffle.h"
+#include "cylon/ops/key_marks.h"
 #include "cylon/ops/rows.h"
-#include "cylon/ops/unique_marks.h"
 #include "cylon/ops/unique_words.h"
 
 namespace cylon {
@@ -58,69 +56,17 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> Thin(Context& context, const Table
   return sent;
 }
 
-/// One byte per row of `keys`, 1 where the row is kept: the keys are sent to the ranks that their hashes name.
-arrow::Result<std::shared_ptr<arrow::Buffer>> MarkBySending(CollectiveOperator& operation, const Table& keys,
-                                                            Keep keep) {
+/// One byte per row of `keys`, 1 where the row is kept.
+arrow::Result<std::shared_ptr<arrow::Buffer>> MarkByKeys(CollectiveOperator& operation, const Table& keys, Keep keep) {
   Context& context = operation.context();
-  const auto& resources = context.resources();
-  const auto ranks = static_cast<uint32_t>(context.world_size());
   std::vector<int> all(keys.num_columns());
   std::iota(all.begin(), all.end(), 0);
-  std::shared_ptr<arrow::Buffer> sent;  // by row of `keys`; nullptr: all are
-  Table travelling = keys;
-  std::shared_ptr<arrow::Buffer> destinations;  // by row of `travelling`, and one more
-  const auto prepare = [&]() -> arrow::Status {
+  const auto thin = [&]() -> arrow::Result<std::shared_ptr<arrow::Buffer>> {
     ARROW_ASSIGN_OR_RAISE(const bool pays, PaysToThin(context, keys, all));
-    if (pays) {
-      ARROW_ASSIGN_OR_RAISE(sent, Thin(context, keys, all, keep));
-      ARROW_ASSIGN_OR_RAISE(travelling, KeepRows(resources, keys, sent->data()));
-    }
-    ARROW_ASSIGN_OR_RAISE(destinations, arrow::AllocateBuffer((travelling.num_rows() + 1) * 4, resources->memory()));
-    destinations->mutable_data_as<uint32_t>()[travelling.num_rows()] = 0;
-    return arrow::Status::OK();
+    return pays ? Thin(context, keys, all, keep) : nullptr;
   };
-  ARROW_RETURN_NOT_OK(operation.Begin("keys to send", prepare()).status());
-
-  std::vector<int64_t> sent_to(ranks, 0);
-  std::vector<int64_t> rows_from;
-  ARROW_ASSIGN_OR_RAISE(
-      auto met, ShuffleTable(
-                    context, "Unique, keys", travelling,
-                    [&](const arrow::RecordBatch& batch, int64_t rows_before, std::vector<uint32_t>* to) {
-                      ARROW_RETURN_NOT_OK(HashDestinations(batch, all, ranks, to));
-                      std::copy(to->begin(), to->end(), destinations->mutable_data_as<uint32_t>() + rows_before);
-                      std::for_each(to->begin(), to->end(), [&](uint32_t rank) { ++sent_to[rank]; });
-                      return arrow::Status::OK();
-                    },
-                    &rows_from));
-  travelling = Table();
-  const auto answer = [&]() -> arrow::Result<Buffers> {
-    // The shuffle keeps the order (source rank, row), so first and last are those of the whole table.
-    ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<arrow::Buffer> marks, MarkUniqueRows(resources, met, all, keep));
-    met = Table();
-    Buffers by_source;
-    int64_t begin = 0;
-    for (const int64_t rows : rows_from) {
-      by_source.push_back(arrow::SliceBuffer(marks, begin, rows));
-      begin += rows;
-    }
-    return by_source;
-  };
-  ARROW_ASSIGN_OR_RAISE(const auto answers, internal::ExchangeMarks(context, "Unique, rows to keep", answer, sent_to));
-  std::vector<const uint8_t*> next(ranks);
-  std::transform(answers.begin(), answers.end(), next.begin(), [](const auto& buffer) { return buffer->data(); });
-  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> kept,
-                        arrow::AllocateBuffer(keys.num_rows(), resources->memory()));
-  const auto* to = destinations->data_as<uint32_t>();
-  for (int64_t row = 0; row < keys.num_rows(); ++row) {
-    // Without a branch: after a row that was not sent, the same answer is looked at again.
-    const uint8_t was_sent = sent == nullptr ? 1 : sent->data()[row];
-    const uint8_t*& mark = next[*to];
-    kept->mutable_data()[row] = was_sent & *mark;
-    mark += was_sent;
-    to += was_sent;
-  }
-  return kept;
+  return internal::MarkWhereKeysMeet(
+      operation, keys, thin, [&](const Table& met) { return MarkUniqueRows(context.resources(), met, all, keep); });
 }
 
 const char* KeepName(Keep keep) {
@@ -159,7 +105,7 @@ arrow::Result<Table> Unique(Context& context, const Table& table, const std::vec
     } else {
       // Every rank has the same schema, so this fails at all or at none.
       ARROW_ASSIGN_OR_RAISE(const auto key_columns, table.SelectColumns(keys));
-      ARROW_ASSIGN_OR_RAISE(kept, MarkBySending(operation, key_columns, keep));
+      ARROW_ASSIGN_OR_RAISE(kept, MarkByKeys(operation, key_columns, keep));
     }
     return KeepRows(context.resources(), table, kept->data());
   };
