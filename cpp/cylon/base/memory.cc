@@ -2,11 +2,10 @@
 #include "cylon/base/memory.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <cstring>
 
 #include "cylon/base/error.h"
+#include "cylon/base/readable.h"
 
 namespace cylon {
 
@@ -26,19 +25,6 @@ constexpr int64_t kAddressesPerByte = 4;
 constexpr int64_t kIdlePart = 32;
 /// Memory is not short any more when less than a quarter is used.
 constexpr int64_t kPartOfPlenty = 4;
-
-std::string Readable(int64_t bytes) {
-  constexpr std::array<const char*, 5> kUnits = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (value >= 1024 && unit + 1 < kUnits.size()) {
-    value /= 1024;
-    ++unit;
-  }
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
-  return text.data();
-}
 
 void RaiseTo(std::atomic<int64_t>* peak, int64_t value) {
   int64_t seen = peak->load(std::memory_order_relaxed);
@@ -147,8 +133,8 @@ void MemoryBudget::FreeBuffer(uint8_t* buffer, int64_t size, int64_t alignment) 
 }
 
 arrow::Status MemoryBudget::Refusal(int64_t bytes, const arrow::Status& spill_failure) const {
-  std::string message = "out of the rank's memory budget: " + Readable(bytes) + " were asked for, " +
-                        Readable(used_.load()) + " of " + Readable(limit_) + " are in use";
+  std::string message = "out of the rank's memory budget: " + ReadableBytes(bytes) + " were asked for, " +
+                        ReadableBytes(used_.load()) + " of " + ReadableBytes(limit_) + " are in use";
   message +=
       spill_failure.ok() ? " and nothing more can be spilled" : ", and spilling failed: " + spill_failure.message();
   return OutOfMemoryError(message + "; raise CYLON_MEMORY, or use more ranks");

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "cylon/base/error.h"
+#include "cylon/base/readable.h"
+
 namespace cylon::parquet_io {
 
 namespace {
@@ -23,28 +26,41 @@ arrow::Status Differs(const std::string& path, const std::string& what, const st
 
 }  // namespace
 
-std::vector<RowGroup> PlanRowGroups(const std::vector<std::vector<int64_t>>& rows_by_file, int rank, int world_size) {
+std::vector<RowGroup> PlanRowGroups(const std::vector<std::vector<GroupSize>>& sizes_by_file, int rank,
+                                    int world_size) {
   int64_t total = 0;
-  for (const auto& file : rows_by_file) {
-    for (const int64_t rows : file) {
-      total += rows;
+  for (const auto& file : sizes_by_file) {
+    for (const GroupSize& size : file) {
+      total += size.rows;
     }
   }
   std::vector<RowGroup> mine;
   int64_t before = 0;
-  for (size_t i = 0; i < rows_by_file.size(); ++i) {
-    for (size_t group = 0; group < rows_by_file[i].size(); ++group) {
-      const int64_t rows = rows_by_file[i][group];
+  for (size_t i = 0; i < sizes_by_file.size(); ++i) {
+    for (size_t group = 0; group < sizes_by_file[i].size(); ++group) {
+      const int64_t rows = sizes_by_file[i][group].rows;
       // Doubles are exact enough here: every rank computes the same ones.
       const double middle = static_cast<double>(before) + static_cast<double>(rows) / 2;
       const double share = total == 0 ? 0 : middle / static_cast<double>(total) * world_size;
       if (rows > 0 && std::min(static_cast<int>(share), world_size - 1) == rank) {
-        mine.push_back({static_cast<int64_t>(i), static_cast<int>(group), rows});
+        mine.push_back({static_cast<int64_t>(i), static_cast<int>(group), sizes_by_file[i][group]});
       }
       before += rows;
     }
   }
   return mine;
+}
+
+arrow::Status CheckGroupsFit(const std::vector<RowGroup>& groups, const std::vector<io::FileSize>& files,
+                             int64_t limit) {
+  const auto large = std::ranges::find_if(groups, [&](const RowGroup& group) { return group.size.bytes > limit; });
+  if (large == groups.end()) {
+    return arrow::Status::OK();
+  }
+  return OutOfMemoryError("row group " + std::to_string(large->group) + " of " + files[large->file].path +
+                          " takes at least " + ReadableBytes(large->size.bytes) +
+                          " to read, and the rank's memory budget is " + ReadableBytes(limit) +
+                          "; raise CYLON_MEMORY, read fewer columns, or write the file with smaller row groups");
 }
 
 arrow::Result<std::shared_ptr<arrow::Schema>> PlanSchema(const arrow::Schema& first, const std::string& path,

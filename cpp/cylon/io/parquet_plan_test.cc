@@ -14,24 +14,25 @@ using ::testing::HasSubstr;
 TEST(PlanRowGroupsTest, EveryGroupGoesToOneRankInOrder) {
   std::mt19937_64 random(7);
   for (int round = 0; round < 200; ++round) {
-    std::vector<std::vector<int64_t>> rows(random() % 5);
-    for (auto& file : rows) {
+    std::vector<std::vector<GroupSize>> sizes(random() % 5);
+    for (auto& file : sizes) {
       file.resize(random() % 6);
       for (auto& group : file) {
-        group = static_cast<int64_t>(random() % 4 == 0 ? 0 : random() % 1000);
+        group.rows = static_cast<int64_t>(random() % 4 == 0 ? 0 : random() % 1000);
+        group.bytes = static_cast<int64_t>(random() % 1000);
       }
     }
     const int world_size = 1 + static_cast<int>(random() % 7);
     std::vector<RowGroup> dealt;
     for (int rank = 0; rank < world_size; ++rank) {
-      const auto mine = PlanRowGroups(rows, rank, world_size);
+      const auto mine = PlanRowGroups(sizes, rank, world_size);
       dealt.insert(dealt.end(), mine.begin(), mine.end());
     }
     std::vector<RowGroup> all;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      for (size_t group = 0; group < rows[i].size(); ++group) {
-        if (rows[i][group] > 0) {
-          all.push_back({static_cast<int64_t>(i), static_cast<int>(group), rows[i][group]});
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      for (size_t group = 0; group < sizes[i].size(); ++group) {
+        if (sizes[i][group].rows > 0) {
+          all.push_back({static_cast<int64_t>(i), static_cast<int>(group), sizes[i][group]});
         }
       }
     }
@@ -40,10 +41,20 @@ TEST(PlanRowGroupsTest, EveryGroupGoesToOneRankInOrder) {
 }
 
 TEST(PlanRowGroupsTest, EqualGroupsAreDealtEvenly) {
-  const std::vector<std::vector<int64_t>> rows = {{100, 100}, {100}, {100, 100, 100}};
+  const GroupSize group{100, 0};
+  const std::vector<std::vector<GroupSize>> sizes = {{group, group}, {group}, {group, group, group}};
   for (int rank = 0; rank < 3; ++rank) {
-    EXPECT_EQ(PlanRowGroups(rows, rank, 3).size(), 2);
+    EXPECT_EQ(PlanRowGroups(sizes, rank, 3).size(), 2);
   }
+}
+
+TEST(CheckGroupsFitTest, TheFirstGroupThatIsTooLargeIsNamed) {
+  const std::vector<RowGroup> groups = {{0, 0, {10, 4096}}, {1, 3, {10, 4097}}, {1, 4, {10, 9999}}};
+  const std::vector<io::FileSize> files = {{"a.parquet", 1}, {"b.parquet", 1}};
+  EXPECT_TRUE(CheckGroupsFit(groups, files, 9999).ok());
+  const auto status = CheckGroupsFit(groups, files, 4096);
+  EXPECT_TRUE(status.IsOutOfMemory());
+  EXPECT_THAT(status.message(), HasSubstr("row group 3 of b.parquet takes at least 4.0 KiB to read"));
 }
 
 TEST(PlanSchemaTest, AnUnknownColumnIsAKeyErrorThatListsTheColumns) {

@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <mutex>
+
 #include "cylon/base/error.h"
 #include "cylon/io/read.h"
 #include "cylon/io/testing/files.h"
@@ -137,6 +139,62 @@ TEST(ReadParquetTest, DamageInTheRowsOfOneRankIsAnErrorAtEveryRankAndTheEnvironm
     return ReadParquet(context, {folder / "t/part-00002.parquet"});
   });
   EXPECT_EQ(outcome.Whole()->num_rows(), 10000);
+}
+
+/// What three ranks with a budget of `memory` bytes each make of a file of Numbers.
+struct ReadWithin {
+  ReadWithin(int64_t memory, int threads, const std::string& path, const ParquetReadOptions& options = {}) {
+    ThreadWorld world;
+    world.ranks = 3;
+    world.options.memory_bytes = memory;
+    world.options.threads = threads;
+    std::mutex mutex;
+    const auto ends = RunRanks(world, [&](Context& context) -> arrow::Status {
+      const auto table = ReadParquet(context, {path}, options);
+      const std::lock_guard lock(mutex);
+      statuses.push_back(table.status());
+      if (!table.ok()) {
+        return arrow::Status::OK();
+      }
+      return table->ForEachBatch([&](const std::shared_ptr<arrow::RecordBatch>& batch, int64_t) {
+        rows += batch->num_rows();
+        return arrow::Status::OK();
+      });
+    });
+    for (const auto& end : ends) {
+      EXPECT_TRUE(end.ok()) << end.ToString();
+    }
+  }
+
+  std::vector<arrow::Status> statuses;
+  int64_t rows = 0;
+};
+
+TEST(ReadParquetTest, ARowGroupThatNoBudgetHoldsIsNamedAtEveryRankBeforeItIsRead) {
+  const ScratchFolder folder;
+  const std::string path = folder / "a.parquet";
+  WriteFile(path, *Numbers(0, 200000), 200000);  // one group of 6 MiB, so at one of three ranks
+  for (const auto& status : ReadWithin(4 << 20, 1, path).statuses) {
+    EXPECT_TRUE(status.IsOutOfMemory()) << status.ToString();
+    EXPECT_THAT(status.message(),
+                AllOf(HasSubstr("row group 0 of " + path + " takes at least"), HasSubstr("the rank's memory budget is"),
+                      HasSubstr("raise CYLON_MEMORY, read fewer columns, or write the file with smaller row groups")));
+  }
+  ParquetReadOptions time_only;
+  time_only.columns = {"time"};
+  EXPECT_EQ(ReadWithin(4 << 20, 1, path, time_only).rows, 200000);
+  EXPECT_EQ(ReadWithin(32 << 20, 1, path).rows, 200000);
+}
+
+TEST(ReadParquetTest, NoMoreRowGroupsAreReadTogetherThanTheBudgetHolds) {
+  const ScratchFolder folder;
+  const std::string path = folder / "a.parquet";
+  WriteFile(path, *Numbers(0, 600000), 25000);  // a MiB each while it is read, and four threads
+  const ReadWithin read(4 << 20, 4, path);
+  for (const auto& status : read.statuses) {
+    EXPECT_TRUE(status.ok()) << status.ToString();
+  }
+  EXPECT_EQ(read.rows, 600000);
 }
 
 TEST(WriteParquetTest, OneFilePerRankThatReadsBackTheSame) {

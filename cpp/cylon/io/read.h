@@ -18,7 +18,8 @@ struct ParquetReadOptions {
 /// Files, folders (their *.parquet files, sorted) and globs. Row groups are dealt to ranks in contiguous runs of about
 /// even row counts, so the global order is that of the files. Collective. Every file has to have one schema (columns in
 /// any order; Invalid names the file that differs). A missing or corrupt file is an error at every rank that names the
-/// file; nothing is read twice or left out.
+/// file; nothing is read twice or left out. OutOfMemory at every rank, before any rows are read, where a row group
+/// alone takes more than its rank's budget.
 CYLON_EXPORT arrow::Result<Table> ReadParquet(Context& context, const std::vector<std::string>& paths,
                                               const ParquetReadOptions& options = {});
 

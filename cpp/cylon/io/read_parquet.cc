@@ -1,6 +1,5 @@
 // ReadParquet: row groups dealt to ranks.
 #include <algorithm>
-#include <iterator>
 
 #include "cylon/io/parquet_file.h"
 #include "cylon/io/parquet_plan.h"
@@ -11,8 +10,13 @@ namespace cylon {
 
 namespace {
 
+using parquet_io::GroupSize;
 using parquet_io::ParquetFile;
 using parquet_io::RowGroup;
+
+/// Pages and dictionaries are decoded beside what BytesToRead counts. So many times as much has to fit for groups to be
+/// read at once.
+constexpr int64_t kDecoding = 3;
 
 std::string Signature(const std::vector<std::string>& paths, const ParquetReadOptions& options) {
   std::string text = "ReadParquet(";
@@ -29,7 +33,8 @@ std::string Signature(const std::vector<std::string>& paths, const ParquetReadOp
 /// What the footers say.
 struct Footers {
   std::shared_ptr<arrow::Schema> schema;  ///< of the result
-  std::vector<int64_t> shape;             ///< of this rank's share of the files: index, number of groups, rows of each
+  /// Of this rank's share of the files: index, number of groups, rows and bytes (BytesToRead) of each.
+  std::vector<int64_t> shape;
 };
 
 /// Every rank reads each world-size-th footer and the first file's, so that a thousand files are opened once and not
@@ -45,40 +50,48 @@ arrow::Result<Footers> ReadFooters(Context& context, const std::vector<io::FileS
     ARROW_ASSIGN_OR_RAISE(auto file, ParquetFile::Open(files[i].path, *resources));
     ARROW_RETURN_NOT_OK(parquet_io::CheckSameColumns(*first->schema(), first->path(), *file->schema(), file->path()));
     footers.shape.push_back(static_cast<int64_t>(i));
-    footers.shape.push_back(std::ssize(file->group_rows()));
-    std::ranges::copy(file->group_rows(), std::back_inserter(footers.shape));
+    footers.shape.push_back(file->groups());
+    for (int group = 0; group < file->groups(); ++group) {
+      ARROW_ASSIGN_OR_RAISE(const int64_t bytes, file->BytesToRead(group, *footers.schema));
+      footers.shape.push_back(file->group_rows(group));
+      footers.shape.push_back(bytes);
+    }
   }
   return footers;
 }
 
-/// Rows of each group of each file, out of every rank's `shape`.
-arrow::Result<std::vector<std::vector<int64_t>>> ShareShapes(Context& context, const std::vector<int64_t>& shape,
-                                                             size_t files) {
+/// Of each group of each file, out of every rank's `shape`.
+arrow::Result<std::vector<std::vector<GroupSize>>> ShareShapes(Context& context, const std::vector<int64_t>& shape,
+                                                               size_t files) {
   auto mine = arrow::Buffer::FromVector(shape);
   ARROW_ASSIGN_OR_RAISE(const Buffers all, context.communicator().AllGather(std::move(mine)));
-  std::vector<std::vector<int64_t>> rows(files);
+  std::vector<std::vector<GroupSize>> sizes(files);
   for (const auto& buffer : all) {
     const auto* numbers = buffer->data_as<int64_t>();
     const auto* end = numbers + buffer->size() / static_cast<int64_t>(sizeof(int64_t));
     while (numbers < end) {
-      const auto* groups = numbers + 2;
-      rows[static_cast<size_t>(numbers[0])].assign(groups, groups + numbers[1]);
-      numbers = groups + numbers[1];
+      auto& groups = sizes[static_cast<size_t>(numbers[0])];
+      groups.resize(static_cast<size_t>(numbers[1]));
+      numbers += 2;
+      for (GroupSize& group : groups) {
+        group = {numbers[0], numbers[1]};
+        numbers += 2;
+      }
     }
   }
-  return rows;
+  return sizes;
 }
 
 arrow::Status ReadGroups(const std::shared_ptr<Resources>& resources, const std::vector<io::FileSize>& files,
                          const std::shared_ptr<arrow::Schema>& schema, const std::vector<RowGroup>& groups,
                          std::vector<std::vector<std::shared_ptr<Chunk>>>* chunks) {
-  return resources->arena().ParallelFor(std::ssize(groups), [&](int64_t i) -> arrow::Status {
+  auto read = [&](int64_t i) -> arrow::Status {
     const RowGroup& group = groups[i];
     ARROW_ASSIGN_OR_RAISE(auto file, ParquetFile::Open(files[group.file].path, *resources));
-    const auto& rows = file->group_rows();
-    if (group.group >= std::ssize(rows) || rows[group.group] != group.rows) {
+    if (group.group >= file->groups() || file->group_rows(group.group) != group.size.rows) {
       return arrow::Status::Invalid(file->path(), " is not the same file at every rank: row group ", group.group,
-                                    " of ", group.rows, " rows is not here; put the files where all hosts see them");
+                                    " of ", group.size.rows,
+                                    " rows is not here; put the files where all hosts see them");
     }
     return file->ReadGroup(group.group, schema, [&](std::shared_ptr<arrow::RecordBatch> batch) -> arrow::Status {
       if (batch->num_rows() > 0) {
@@ -87,7 +100,17 @@ arrow::Status ReadGroups(const std::shared_ptr<Resources>& resources, const std:
       }
       return arrow::Status::OK();
     });
-  });
+  };
+  int64_t largest = 1;
+  for (const RowGroup& group : groups) {
+    largest = std::max(largest, group.size.bytes);
+  }
+  const int64_t together = std::max<int64_t>(1, resources->memory()->limit() / kDecoding / largest);
+  for (int64_t begin = 0; begin < std::ssize(groups); begin += together) {
+    const int64_t count = std::min(together, std::ssize(groups) - begin);
+    ARROW_RETURN_NOT_OK(resources->arena().ParallelFor(count, [&](int64_t i) { return read(begin + i); }));
+  }
+  return arrow::Status::OK();
 }
 
 }  // namespace
@@ -108,9 +131,11 @@ arrow::Result<Table> ReadParquet(Context& context, const std::vector<std::string
                                     "; expected one file at every rank; put it where all hosts see it");
     }
   }
-  ARROW_ASSIGN_OR_RAISE(const auto rows, ShareShapes(context, footers->shape, files.size()));
+  ARROW_ASSIGN_OR_RAISE(const auto sizes, ShareShapes(context, footers->shape, files.size()));
 
-  const auto groups = parquet_io::PlanRowGroups(rows, context.rank(), context.world_size());
+  const auto groups = parquet_io::PlanRowGroups(sizes, context.rank(), context.world_size());
+  auto fits = parquet_io::CheckGroupsFit(groups, files, context.resources()->memory()->limit());
+  ARROW_RETURN_NOT_OK(context.communicator().Agree(Proposal{"ReadParquet, memory", std::move(fits), {}}).status());
   std::vector<std::vector<std::shared_ptr<Chunk>>> chunks(groups.size());
   const auto status = ReadGroups(context.resources(), files, footers->schema, groups, &chunks);
   int64_t read = 0;

@@ -57,7 +57,7 @@ arrow::Status PartitionedJoin::Plan(const Table& left, const Table& right) {
 
   const auto rows_of = [&](const Table& table) {
     const int64_t row_bytes = SideBytes(table) / std::max<int64_t>(table.num_rows(), 1);
-    return std::max<int64_t>(resources_->memory()->limit() / 4 / std::max<int64_t>(row_bytes, 1), 256);
+    return std::max<int64_t>(resources_->memory()->limit() / 4 / std::max<int64_t>(row_bytes, 1), 16);
   };
   const JoinLimits& limits = options_.limits;
   piece_rows_ = limits.piece_rows > 0 ? limits.piece_rows : rows_of(build);

@@ -40,6 +40,8 @@ def read_parquet(path: Paths, columns: Sequence[str] | None = None, env: CylonEn
         For a folder or glob without files, and for files with different schemas.
     KeyError
         For an unknown column.
+    MemoryError
+        For a row group that alone takes more than its rank's memory budget; at every rank, naming file and group.
     """
     context = env.context if env is not None else local_context()
     return DataFrame._of(_core.read_parquet(context, _list(path), list(columns or [])), env)
