@@ -139,7 +139,7 @@ TEST_P(LanesLoadTest, EverythingArrivesUnderRandomLoad) {
   constexpr uint64_t kChannels = 6;
   constexpr int kMessages = 40;
   const LanesOptions options{.piece_bytes = 1000, .eager_bytes = 4096, .announced = 2};
-  const int rounds = GetParam().name == "sim" ? (LongTests() ? 10 : 10) : 5;
+  const int rounds = GetParam().name == "sim" ? 10 : 5;
   for (int round = 0; round < rounds && !HasFailure(); ++round) {
     Run(
         kRanks,
