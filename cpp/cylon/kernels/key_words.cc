@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <string>
 
 #include "cylon/kernels/key_bytes.h"
 #include "cylon/kernels/key_layout.h"
@@ -184,15 +185,15 @@ arrow::Result<std::shared_ptr<arrow::Array>> UnpackViews(arrow::MemoryPool* pool
                                                          const std::shared_ptr<arrow::DataType>& type) {
   arrow::BinaryViewBuilder builder(type, pool);
   ARROW_RETURN_NOT_OK(builder.Reserve(keys.count));
-  std::vector<uint8_t> bytes;
+  std::string bytes;  // its data is never null, as the builder asks
   for (int64_t i = 0; i < keys.count; ++i) {
     if (from.nullable() && keys.Code(*from.length, i) == 0) {
       builder.UnsafeAppendNull();
       continue;
     }
     bytes.resize(LengthOf(keys, *from.length, i));
-    StoreBytes(keys, from, i, static_cast<int64_t>(bytes.size()), bytes.data());
-    ARROW_RETURN_NOT_OK(builder.Append(bytes.data(), static_cast<int64_t>(bytes.size())));
+    StoreBytes(keys, from, i, static_cast<int64_t>(bytes.size()), reinterpret_cast<uint8_t*>(bytes.data()));
+    ARROW_RETURN_NOT_OK(builder.Append(bytes));
   }
   ARROW_ASSIGN_OR_RAISE(const auto views, builder.Finish());
   auto data = views->data()->Copy();
