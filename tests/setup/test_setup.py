@@ -17,7 +17,10 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "setup.sh"
 
 @pytest.fixture
 def bare_path() -> Iterator[Path]:
-    """A PATH with what the script itself calls, and a package database without a package."""
+    """A PATH with what the script itself calls, and a package database without a package.
+
+    Beside it is a copy of the script, since another user than root may not see the checkout.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -27,15 +30,18 @@ def bare_path() -> Iterator[Path]:
             (folder / tool).symlink_to(found)
         (folder / "dpkg-query").write_text("#!/bin/sh\nexit 1\n")
         (folder / "dpkg-query").chmod(0o755)
+        scripts = folder / "checkout" / "scripts"
+        scripts.mkdir(parents=True)
+        shutil.copy(SCRIPT, scripts)
+        for readable in (scripts.parent, scripts, scripts / SCRIPT.name):
+            readable.chmod(0o755)
         yield folder
 
 
 def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     user = "nobody" if os.geteuid() == 0 else None
-    if user is not None and not os.access(SCRIPT, os.R_OK):
-        pytest.skip("the checkout cannot be read by another user")
     return subprocess.run(
-        ["/usr/bin/env", "bash", str(SCRIPT), *arguments],
+        ["/usr/bin/env", "bash", str(path / "checkout" / "scripts" / SCRIPT.name), *arguments],
         env={"PATH": str(path), "HOME": "/nonexistent"},
         user=pwd.getpwnam(user).pw_uid if user else None,
         stdin=subprocess.DEVNULL,
