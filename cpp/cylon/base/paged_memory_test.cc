@@ -44,7 +44,7 @@ TEST(PagedMemoryTest, GivesBackWhatIsFreed) {
   for (int i = 1; i < 20; i += 2) {
     memory->Free(buffers[i], size);
   }
-  EXPECT_LE(ResidentBytes(base, kAddresses), 10 * (size + 2 * 4096));
+  EXPECT_LE(ResidentBytes(base, kAddresses), 10 * (size + int64_t{2} * 4096));
   for (int i = 0; i < 20; i += 2) {
     EXPECT_EQ(buffers[i][0], i);
     EXPECT_EQ(buffers[i][size - 1], i);

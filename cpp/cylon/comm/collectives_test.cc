@@ -72,10 +72,10 @@ TEST_P(CollectivesTest, BuffersOfEveryLengthArriveWhereTheyBelong) {
         }
         Buffers scattered;
         for (Rank to = 0; rank == root && to < comm.size(); ++to) {
-          scattered.push_back(Pattern(root, to, size + 2 * to));
+          scattered.push_back(Pattern(root, to, size + int64_t{2} * to));
         }
         ARROW_ASSIGN_OR_RAISE(value, comm.Scatter(scattered, root));
-        ARROW_RETURN_NOT_OK(ExpectBytes(value, Pattern(root, rank, size + 2 * rank), "scatter"));
+        ARROW_RETURN_NOT_OK(ExpectBytes(value, Pattern(root, rank, size + int64_t{2} * rank), "scatter"));
       }
       ARROW_ASSIGN_OR_RAISE(auto all, comm.AllGather(Pattern(rank, 2, size + rank)));
       Buffers outgoing;
@@ -249,13 +249,13 @@ TEST_P(CollectivesTest, MessagesWithTagsKeepTheirOrder) {
     const Rank left = (comm.rank() + comm.size() - 1) % comm.size();
     std::vector<arrow::Future<>> sends;
     for (Rank i = 0; i < 10; ++i) {
-      sends.push_back(comm.SendAsync(right, Pattern(comm.rank(), i, i * 20000), 5));
+      sends.push_back(comm.SendAsync(right, Pattern(comm.rank(), i, int64_t{20000} * i), 5));
       sends.push_back(comm.SendAsync(right, Pattern(comm.rank(), 100 + i, i), 6));
     }
     for (const Rank base : {100, 0}) {
       for (Rank i = 0; i < 10; ++i) {
         ARROW_ASSIGN_OR_RAISE(auto value, comm.Receive(left, base == 0 ? 5 : 6));
-        ARROW_RETURN_NOT_OK(ExpectBytes(value, Pattern(left, base + i, base == 0 ? i * 20000 : i), "message"));
+        ARROW_RETURN_NOT_OK(ExpectBytes(value, Pattern(left, base + i, base == 0 ? int64_t{20000} * i : i), "message"));
       }
     }
     for (const auto& send : sends) {
@@ -342,7 +342,7 @@ TEST_P(CollectivesTest, ArgumentsThatNoRankCanUseAreRefusedAndChangeNothing) {
         comm.Receive(0, -1).status(),
     };
     for (const auto& status : refused) {
-      if (!status.IsInvalid() || status.message().find(";") == std::string::npos) {
+      if (!status.IsInvalid() || status.message().find(';') == std::string::npos) {
         return arrow::Status::UnknownError("got ", status.ToString());
       }
     }

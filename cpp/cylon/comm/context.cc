@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <tuple>
 #include <utility>
 
 #include "cylon/comm/runtime.h"
@@ -143,8 +144,8 @@ class RankContext final : public Context {
   ~RankContext() override {
     if (runtime_->forked()) {
       // Leaked on purpose: destroying would reach into sockets and threads of the parent.
-      (void)std::make_unique<std::shared_ptr<Communicator>>(std::move(communicator_)).release();
-      (void)std::make_unique<std::shared_ptr<Runtime>>(std::move(runtime_)).release();
+      std::ignore = std::make_unique<std::shared_ptr<Communicator>>(std::move(communicator_)).release();
+      std::ignore = std::make_unique<std::shared_ptr<Runtime>>(std::move(runtime_)).release();
     }
   }
 

@@ -39,7 +39,8 @@ TEST_P(ExchangeFailureTest, ASourceThatFailsFailsEverywhereAndTheWorldGoesOn) {
       }
       return out;
     };
-    auto status = Exchange(context, "broken", Numbers(), source, [](Incoming) { return arrow::Status::OK(); }).status();
+    auto status =
+        Exchange(context, "broken", Numbers(), source, [](const Incoming&) { return arrow::Status::OK(); }).status();
     REQUIRE(status.IsIOError(), status.ToString());
     REQUIRE(status.message().find("the file ends in its middle") != std::string::npos, status.ToString());
     if (context.rank() != 1) {
@@ -48,7 +49,7 @@ TEST_P(ExchangeFailureTest, ASourceThatFailsFailsEverywhereAndTheWorldGoesOn) {
     }
     ARROW_ASSIGN_OR_RAISE(auto few, Few(context, 5));
     ARROW_ASSIGN_OR_RAISE(auto all, AllGatherTable(context, few));
-    REQUIRE(all.num_rows() == 5 * context.world_size());
+    REQUIRE(all.num_rows() == int64_t{5} * context.world_size());
     return arrow::Status::OK();
   }));
 }
@@ -85,7 +86,8 @@ TEST_P(ExchangeFailureTest, TwoRanksMayFailAtOnce) {
   ExpectAllOk(RunRanks(world(), [&](Context& context) -> arrow::Status {
     int left = 30;
     auto source = [&]() -> arrow::Result<std::optional<std::vector<Outgoing>>> {
-      if (left-- == 0 || (context.rank() < 2 && left == 10)) {
+      --left;
+      if (left < 0 || (context.rank() < 2 && left == 10)) {
         return arrow::Status::Invalid("rank ", context.rank(), " gives up");
       }
       std::vector<Outgoing> out;

@@ -102,9 +102,9 @@ TEST_P(ExchangeTest, GatherBroadcastAndAllGather) {
   ExpectAllOk(RunRanks(world(), [&](Context& context) -> arrow::Status {
     const int n = context.world_size();
     const Rank root = n / 2;
-    ARROW_ASSIGN_OR_RAISE(auto few, Few(context, 3 * context.rank()));
+    ARROW_ASSIGN_OR_RAISE(auto few, Few(context, int64_t{3} * context.rank()));
     std::vector<int64_t> all;
-    for (Rank from = 0; from < n; ++from) {
+    for (int64_t from = 0; from < n; ++from) {
       for (int64_t i = 0; i < 3 * from; ++i) {
         all.push_back(1000 * from + i);
       }
@@ -114,7 +114,7 @@ TEST_P(ExchangeTest, GatherBroadcastAndAllGather) {
     ARROW_ASSIGN_OR_RAISE(auto at_root, GatherTable(context, few, root));
     REQUIRE(Values(at_root) == (context.rank() == root ? all : std::vector<int64_t>{}));
     ARROW_ASSIGN_OR_RAISE(auto of_root, BroadcastTable(context, few, root));
-    REQUIRE(of_root.num_rows() == 3 * root && (root == 0 || Values(of_root)[0] == 1000 * root));
+    REQUIRE(of_root.num_rows() == int64_t{3} * root && (root == 0 || Values(of_root)[0] == int64_t{1000} * root));
     auto wrong = GatherTable(context, few, n).status();
     REQUIRE(wrong.IsInvalid());
     return arrow::Status::OK();

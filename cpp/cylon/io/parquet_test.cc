@@ -119,7 +119,7 @@ TEST(ReadParquetTest, DamageInTheRowsOfOneRankIsAnErrorAtEveryRankAndTheEnvironm
   const ScratchFolder folder;
   const auto numbers = Numbers(0, 30000);
   const Outcome written = OnRanks(3, [&](Context& context) -> arrow::Result<Table> {
-    const auto slice = numbers->Slice(context.rank() * 10000, 10000);
+    const auto slice = numbers->Slice(int64_t{10000} * context.rank(), 10000);
     ARROW_ASSIGN_OR_RAISE(auto table, Table::FromArrow(context.resources(), slice));
     ARROW_RETURN_NOT_OK(WriteParquet(context, table, folder / "t"));
     return table;
@@ -222,7 +222,7 @@ TEST(WriteParquetTest, OneFilePerRankThatReadsBackTheSame) {
 }
 
 arrow::Status WriteNumbers(Context& context, const std::string& directory, const ParquetWriteOptions& options = {}) {
-  ARROW_ASSIGN_OR_RAISE(auto table, Table::FromArrow(context.resources(), Numbers(context.rank() * 10, 10)));
+  ARROW_ASSIGN_OR_RAISE(auto table, Table::FromArrow(context.resources(), Numbers(int64_t{10} * context.rank(), 10)));
   return WriteParquet(context, table, directory, options);
 }
 

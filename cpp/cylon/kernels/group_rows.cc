@@ -11,6 +11,9 @@ namespace cylon::grouping {
 
 namespace {
 
+/// 2^18 slots are 1 MiB, what a second-level cache holds.
+constexpr int kMostDirectBits = 18;
+
 /// Whether a key column of `type` is written back from its words as they are.
 bool KeyIsItsWord(const arrow::DataType& type) {
   switch (type.id()) {
@@ -133,6 +136,10 @@ bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys
     }
   }
   return true;
+}
+
+int DirectBits(const KeyLayout& layout) {
+  return layout.packed() && layout.bits() <= kMostDirectBits ? layout.bits() : -1;
 }
 
 void DropMissing(const KeyLayout& layout, const uint64_t* first, const uint64_t* second, int64_t from, int64_t count,

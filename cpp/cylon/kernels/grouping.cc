@@ -24,6 +24,10 @@ constexpr int64_t kStripeRows = 512;
 /// are faster.
 constexpr int64_t kFewGroups = 1 << 13;
 
+/// The same where keys are slots of the table themselves: finding a group then takes a third of the time, and twice as
+/// many groups can be added to in the time of dealing their rows.
+constexpr int64_t kFewDirectGroups = 1 << 14;
+
 /// Below this, one table of groups is quickest whatever they are.
 constexpr int64_t kFewRows = 1 << 15;
 
@@ -61,7 +65,9 @@ arrow::Result<Table> GroupAtLevel(const std::shared_ptr<Resources>& resources, c
   if (input.num_rows() > kFewRows) {
     ARROW_ASSIGN_OR_RAISE(expected, grouping::SampleGroups(input, plan.keys));
   }
-  if (expected <= kFewGroups) {
+  // Values that are collected for each group are better read when they have been dealt.
+  const bool direct = grouping::DirectBits(layout) >= 0 && !plan.aggregates.needs_rows();
+  if (expected <= (direct ? kFewDirectGroups : kFewGroups)) {
     ARROW_ASSIGN_OR_RAISE(auto groups,
                           grouping::GroupInOrder(resources, input, plan, layout, expected, level < kDeepestLevel));
     if (groups.has_value()) {

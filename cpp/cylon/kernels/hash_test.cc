@@ -88,7 +88,7 @@ TEST(HashTest, PartitionsAreEven) {
     ++counts[PartitionOf(hash, 7)];
   }
   for (int count : counts) {
-    EXPECT_NEAR(count, 100000 / 7, 600);
+    EXPECT_NEAR(count, 100000 / 7.0, 600);
   }
 }
 

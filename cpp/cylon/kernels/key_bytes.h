@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string_view>
 
 #include "cylon/kernels/key_layout.h"
@@ -32,6 +33,17 @@ inline uint64_t EightBytes(std::string_view bytes, int64_t byte) {
   }
   return load(from, uint8_t{0});
 }
+
+/// EightBytes of every row of `column` (of kind kDecimal or later) that is not null; `out` of the others stays as it is.
+void ReadEightBytes(const KeyColumn& column, int64_t byte, uint64_t* out);
+
+/// The lengths of the values of `column` that are not null: how many there are, the least and the most of them.
+struct LengthBounds {
+  int64_t values = 0;
+  int64_t least = std::numeric_limits<int64_t>::max();
+  int64_t most = 0;
+};
+LengthBounds FindLengthBounds(const KeyColumn& column);
 
 /// What a word of a packed key has of a part.
 inline uint64_t PartOf(const KeyPart& part, uint64_t word) {

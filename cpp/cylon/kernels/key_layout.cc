@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "cylon/kernels/key_bytes.h"
 #include "cylon/kernels/row_key.h"
@@ -155,16 +156,11 @@ class Scanner {
 
   KeyRange LookAtBytes(const KeyColumn& column) {
     KeyRange range;
-    int64_t values = 0;
-    range.least_length = std::numeric_limits<int64_t>::max();
-    column.VisitBytes([&](int64_t, std::string_view bytes) {
-      const auto length = static_cast<int64_t>(bytes.size());
-      range.least_length = std::min(range.least_length, length);
-      range.most_length = std::max(range.most_length, length);
-      ++values;
-    });
-    range.has_null = values < column.length();
-    range.has_value = values > 0;
+    const LengthBounds lengths = FindLengthBounds(column);
+    range.has_null = lengths.values < column.length();
+    range.has_value = lengths.values > 0;
+    range.least_length = lengths.least;
+    range.most_length = lengths.most;
     if (column.kind() == KeyKind::kDecimal && range.has_value) {
       LookAtDecimals(column, &range);
     }
@@ -173,8 +169,13 @@ class Scanner {
     }
     words_.resize(column.length());
     for (int64_t byte = 0; byte < range.most_length; byte += 8) {
-      int64_t count = 0;
-      column.VisitBytes([&](int64_t, std::string_view bytes) { words_[count++] = EightBytes(bytes, byte); });
+      int64_t count = column.length();
+      if (range.has_null) {
+        count = 0;
+        column.VisitBytes([&](int64_t, std::string_view bytes) { words_[count++] = EightBytes(bytes, byte); });
+      } else {
+        ReadEightBytes(column, byte, words_.data());
+      }
       range.least_bytes.resize(byte + 8, 0xFF);
       range.most_bytes.resize(byte + 8, 0);
       ByteBounds(words_.data(), count, range.least_bytes.data() + byte, range.most_bytes.data() + byte);
@@ -456,6 +457,10 @@ bool KeyLayout::Place() {
   }
   form_ = bits <= 64 ? KeyForm::kWord : KeyForm::kTwoWords;
   return true;
+}
+
+int KeyLayout::bits() const {
+  return std::accumulate(parts_.begin(), parts_.end(), 0, [](int sum, const KeyPart& part) { return sum + part.bits; });
 }
 
 bool KeyLayout::IsMissing(uint64_t first, uint64_t second) const {

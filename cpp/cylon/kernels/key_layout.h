@@ -79,6 +79,8 @@ class KeyLayout {
   /// Whether words are put together from parts. Else they are those of the values, and null has none.
   bool packed() const { return !parts_.empty(); }
   const std::vector<KeyPart>& parts() const { return parts_; }
+  /// Of packed words: how many bits of them are in use.
+  int bits() const;
 
   /// The key columns of a batch as they are packed: of those that count by code, their codes.
   arrow::Result<std::vector<KeyColumn>> Columns(arrow::MemoryPool* pool, const arrow::RecordBatch& batch,

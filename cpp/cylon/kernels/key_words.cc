@@ -288,9 +288,7 @@ void KeyWords::ReadPart(const KeyPart& part, int64_t offset, int64_t count, uint
         words = column.Words(offset, count, &scratch_);
       } else {  // decimals that fit
         scratch_.assign(count, less);
-        column.Slice(offset, count).VisitBytes([&](int64_t i, std::string_view bytes) {
-          scratch_[i] = EightBytes(bytes, 0);
-        });
+        ReadEightBytes(column.Slice(offset, count), 0, scratch_.data());
         words = scratch_.data();
       }
       if (nulls && column.is_word()) {
@@ -315,9 +313,7 @@ void KeyWords::ReadPart(const KeyPart& part, int64_t offset, int64_t count, uint
       } else {
         scratch_.resize(count);
       }
-      column.Slice(offset, count).VisitBytes([&](int64_t i, std::string_view bytes) {
-        scratch_[i] = EightBytes(bytes, part.byte);
-      });
+      ReadEightBytes(column.Slice(offset, count), part.byte, scratch_.data());
       Subtract(part.least, count, scratch_.data());
       int shift = part.shift;
       for (int b = 0; b < 8; ++b) {

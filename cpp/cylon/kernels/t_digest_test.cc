@@ -70,7 +70,7 @@ TEST(TDigestTest, RanksAreWrongByLessThanTheCentroidsAroundForAnyDistribution) {
         for (size_t i = 0; i < count; ++i) {
           values[i] = shape.draw(rng, i);
         }
-        const auto digest = DigestOf(values, compression, 3 * compression);
+        const auto digest = DigestOf(values, compression, size_t{3} * compression);
         EXPECT_LE(static_cast<int64_t>(digest.size()), MostCentroids(compression));
         std::sort(values.begin(), values.end());
         for (const double q : kQuantiles) {

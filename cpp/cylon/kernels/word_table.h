@@ -14,13 +14,16 @@
 namespace cylon {
 
 /// Keys are numbered 0, 1, 2 ... in the order of their first appearance. Open addressing with linear probing over
-/// 32-bit numbers; the keys lie by number beside it, ready to become a column. Memory comes from the pool.
+/// 32-bit numbers; the keys lie by number beside it, ready to become a column. Where keys are small numbers themselves,
+/// each has its own slot instead, and neither hashing nor comparing is left. Memory comes from the pool.
 class WordTable {
  public:
   static constexpr uint32_t kNone = 0xFFFFFFFFu;
 
-  /// `words`: per key, 1 or 2; of two, neither may be null.
-  WordTable(arrow::MemoryPool* pool, int words) : pool_(pool), words_(words) {}
+  /// `words`: per key, 1 or 2; of two, neither may be null. `direct_bits`: where not negative, keys are of one word and
+  /// below 2^direct_bits, none is null, and each has a slot of its own.
+  WordTable(arrow::MemoryPool* pool, int words, int direct_bits = -1)
+      : pool_(pool), words_(words), direct_bits_(direct_bits) {}
 
   int64_t size() const { return size_; }
   /// The first, or second, word of each key, by number.
@@ -35,8 +38,7 @@ class WordTable {
     size_ = 0;
     null_number_ = kNone;
     ARROW_RETURN_NOT_OK(ReserveKeys(count));
-    ARROW_RETURN_NOT_OK(Rehash(SlotsFor(std::max<int64_t>(count, 16))));
-    return arrow::Status::OK();
+    return Rehash(direct() ? int64_t{1} << direct_bits_ : SlotsFor(std::max<int64_t>(count, 16)));
   }
 
   /// The number of each of `count` keys into `numbers`; new ones are added. Null where `valid` (nullptr: nowhere) is 0.
@@ -46,6 +48,10 @@ class WordTable {
   arrow::Status Find(const uint64_t* first, const uint64_t* second, const uint8_t* valid, int64_t count,
                      uint32_t* numbers, const Same& same, const Add& add) {
     ARROW_RETURN_NOT_OK(ReserveKeys(size_ + count));
+    if (direct()) {
+      FindDirectly(first, count, numbers, add);
+      return arrow::Status::OK();
+    }
     if (SlotsFor(size_ + count) > slot_count_) {
       ARROW_RETURN_NOT_OK(Rehash(SlotsFor(size_ + count)));
     }
@@ -64,6 +70,8 @@ class WordTable {
   }
 
  private:
+  bool direct() const { return direct_bits_ >= 0; }
+
   /// At most half full, so that chains of probes stay short.
   static int64_t SlotsFor(int64_t keys) { return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(keys * 2))); }
 
@@ -76,6 +84,20 @@ class WordTable {
       mixed = mixed * 0xD6E8FEB86659FD93u ^ second ^ (second >> 32);
     }
     return (mixed * 0x9E3779B97F4A7C15u) >> shift_;
+  }
+
+  template <typename Add>
+  void FindDirectly(const uint64_t* words, int64_t count, uint32_t* numbers, const Add& add) {
+    uint32_t* const slots = slots_;
+    for (int64_t i = 0; i < count; ++i) {
+      uint32_t& slot = slots[words[i]];
+      if (slot == kNone) [[unlikely]] {
+        slot = static_cast<uint32_t>(size_);
+        keys_[0][size_++] = words[i];
+        add(i);
+      }
+      numbers[i] = slot;
+    }
   }
 
   template <int kWords, bool kNullable, typename Same, typename Add>
@@ -141,6 +163,9 @@ class WordTable {
     slot_count_ = slots;
     shift_ = 64 - std::countr_zero(static_cast<uint64_t>(slots));
     std::memset(slots_, 0xFF, slots * 4);
+    if (direct()) {
+      return arrow::Status::OK();  // only of an empty table
+    }
     const uint64_t mask = slots - 1;
     for (int64_t number = 0; number < size_; ++number) {
       if (number == null_number_) {
@@ -157,6 +182,7 @@ class WordTable {
 
   arrow::MemoryPool* pool_;
   int words_;
+  int direct_bits_;
   int64_t size_ = 0;
   int64_t capacity_ = 0;         // keys
   int64_t slot_count_ = 0;       // a power of two

@@ -98,7 +98,7 @@ struct Node {
     });
   }
   /// In a task. The message counts up in its channel.
-  arrow::Future<> Send(Rank to, uint64_t channel, std::vector<int64_t> sizes) {
+  arrow::Future<> Send(Rank to, uint64_t channel, const std::vector<int64_t>& sizes) {
     const uint64_t number = sent[{to, channel}]++;
     Message message{TestChannel(channel), InlineBytes::Of(number), {}};
     for (auto size : sizes) {
@@ -134,10 +134,10 @@ class TransportTest : public ::testing::TestWithParam<Subject> {
 TEST_P(TransportTest, MessagesOfAChannelKeepTheirOrder) {
   constexpr int kRanks = 3;
   Run(kRanks, [](Node& node) {
-    constexpr int kMessages = 30;
-    ARROW_RETURN_NOT_OK(node.Expect((kRanks - 1) * 3 * kMessages));
+    constexpr int64_t kMessages = 30;
+    ARROW_RETURN_NOT_OK(node.Expect(kMessages * 3 * (kRanks - 1)));
     ARROW_RETURN_NOT_OK(node.Do([&] {
-      for (int i = 0; i < kMessages; ++i) {
+      for (int64_t i = 0; i < kMessages; ++i) {
         for (Rank to = 0; to < kRanks; ++to) {
           for (uint64_t channel = 0; channel < 3 && to != node.rank; ++channel) {
             std::ignore = node.Send(to, channel, {i * 10, 0, i});
@@ -189,7 +189,7 @@ TEST_P(TransportTest, ManySmallMessagesArrive) {
 TEST_P(TransportTest, AllToAllAtOnce) {
   for (const int ranks : {1, 2, 3, 7}) {
     Run(ranks, [&](Node& node) {
-      ARROW_RETURN_NOT_OK(node.Expect((ranks - 1) * 5));
+      ARROW_RETURN_NOT_OK(node.Expect(int64_t{5} * (ranks - 1)));
       ARROW_RETURN_NOT_OK(node.Do([&] {
         for (int i = 0; i < 5; ++i) {
           for (Rank to = 0; to < ranks; ++to) {

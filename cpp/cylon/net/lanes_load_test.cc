@@ -55,7 +55,7 @@ TEST_P(LanesLoadTest, AllToAllAtOnceAlsoToOneself) {
     Run(ranks, [&](LanesNode& node, uint64_t) {
       CountingReader reader;
       reader.own = node.rank;
-      reader.expected = ranks * 4;
+      reader.expected = int64_t{4} * ranks;
       ARROW_RETURN_NOT_OK(node.Do([&] {
         node.lanes->Open(TestChannel(0), &reader);
         for (Rank to = 0; to < ranks; ++to) {

@@ -38,7 +38,7 @@ class FailureTest : public ::testing::TestWithParam<WorldCase> {
       const auto table = Keys(context.resources());
       ARROW_ASSIGN_OR_RAISE(const auto joined, Join(context, table, table, OnK()));
       ARROW_ASSIGN_OR_RAISE(const auto rows, TotalRows(context, joined));
-      const int64_t expected = 3 * context.world_size() * context.world_size();
+      const int64_t expected = int64_t{3} * context.world_size() * context.world_size();
       return rows == expected ? arrow::Status::OK() : arrow::Status::Invalid(rows, " rows instead of ", expected);
     });
     for (const auto& error : errors) {

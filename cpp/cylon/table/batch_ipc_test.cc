@@ -28,7 +28,7 @@ std::shared_ptr<arrow::Buffer> Body(const BatchPayload& payload) {
 struct Stream {
   explicit Stream(const std::shared_ptr<arrow::Schema>& schema)
       : encoder(schema, arrow::default_memory_pool(),
-                [this](BatchPayload payload) {
+                [this](const BatchPayload& payload) {
                   types.push_back(payload.type);
                   auto body = Body(payload);
                   bytes += payload.metadata->size() + body->size();

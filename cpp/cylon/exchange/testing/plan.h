@@ -14,11 +14,12 @@
 #include "cylon/table/testing/all_types.h"
 
 /// A failed expectation as a status: bodies run on threads of their own.
-#define REQUIRE(condition, ...)                                                                             \
-  do {                                                                                                      \
-    if (!(condition)) {                                                                                     \
-      return arrow::Status::UnknownError(__FILE__, ":", __LINE__, ": not " #condition ". ", ##__VA_ARGS__); \
-    }                                                                                                       \
+#define REQUIRE(condition, ...)                                                                \
+  do {                                                                                         \
+    if (!(condition)) {                                                                        \
+      return arrow::Status::UnknownError(__FILE__, ":", __LINE__,                              \
+                                         ": not " #condition ". " __VA_OPT__(, ) __VA_ARGS__); \
+    }                                                                                          \
   } while (false)
 
 namespace cylon::testing {
@@ -38,7 +39,7 @@ inline std::shared_ptr<arrow::RecordBatch> Counting(Resources& resources, int64_
 /// A few numbers of this rank: rank * 1000, ...
 inline arrow::Result<Table> Few(Context& context, int64_t rows) {
   return Table::FromBatches(context.resources(), Numbers(),
-                            {Counting(*context.resources(), 1000 * context.rank(), rows)});
+                            {Counting(*context.resources(), int64_t{1000} * context.rank(), rows)});
 }
 
 /// The rows of `table` are those of `expected`, one batch after another.

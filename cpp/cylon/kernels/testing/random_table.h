@@ -69,6 +69,7 @@ inline int64_t IntegerOf(const arrow::DataType& type, int64_t k, int distinct) {
 }
 
 inline double DoubleOf(int64_t k, int distinct) {
+  const int64_t halves = k - distinct / 2;
   switch (k) {
     case 0:
       return std::numeric_limits<double>::quiet_NaN();
@@ -79,7 +80,7 @@ inline double DoubleOf(int64_t k, int distinct) {
     case 3:
       return std::numeric_limits<double>::infinity();
     default:
-      return static_cast<double>(k - distinct / 2) * 0.5;
+      return static_cast<double>(halves) * 0.5;
   }
 }
 

@@ -56,14 +56,14 @@ struct Outcome {
 /// Every rank sends five messages to rank 0, each on its own channel.
 Outcome ManyToOne(uint64_t seed) {
   constexpr int kRanks = 4;
-  constexpr int kMessages = 5;
+  constexpr size_t kMessages = 5;
   SimWorld world(kRanks, seed);
   std::vector<Arrivals> arrivals(kRanks);
   std::vector<std::unique_ptr<Transport>> transports;
   for (Rank rank = 0; rank < kRanks; ++rank) {
     transports.push_back(world.MakeTransport(rank));
   }
-  arrivals[0].expected = static_cast<size_t>((kRanks - 1) * kMessages);
+  arrivals[0].expected = (kRanks - 1) * kMessages;
   auto status = world.Run([&](Rank rank) {
     auto& executor = world.executor(rank);
     ARROW_RETURN_NOT_OK(executor.RunTask([&] {

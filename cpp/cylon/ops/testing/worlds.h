@@ -58,7 +58,7 @@ inline std::vector<WorldCase> AllWorlds() {
 /// Key types to try in `world`: every one on a single rank; elsewhere a quarter of them, others in each world, so that
 /// every type meets every transport.
 inline std::vector<std::shared_ptr<arrow::DataType>> KeyTypesFor(const WorldCase& world) {
-  const auto all = KeyTypes();
+  auto all = KeyTypes();
   if (world.ranks == 1) {
     return all;
   }
