@@ -15,14 +15,19 @@ namespace {
 // the start of another spill.
 thread_local const MemoryBudget* spilling_for = nullptr;
 
-/// Buffers from here on are paged where memory is short: a page. Of smaller ones there are few.
+/// Buffers from here on are paged always: half of a huge page, so that most of what is cleared is used, and the lock
+/// is nothing beside filling them.
+constexpr int64_t kLargeFrom = 1 << 20;
+/// And from here on where memory is short: a page. Of smaller ones there are few.
 constexpr int64_t kPagedFrom = 4096;
 /// Addresses are free; with four times as many as there can be buffers, a gap that is long enough is nearly always
 /// found.
 constexpr int64_t kAddressesPerByte = 4;
-/// Freed memory that may stay resident, and what the parent may be freed of before it is asked to give back: a
-/// thirty-second of the limit each.
-constexpr int64_t kIdlePart = 32;
+/// Freed memory that may stay resident: an eighth of the limit. As much is left free, or memory is short, so that both
+/// together are within the limit.
+constexpr int64_t kIdlePart = 8;
+/// The same, and what the parent may be freed of before it is asked to give back, where memory is short.
+constexpr int64_t kShortIdlePart = 32;
 /// Memory is not short any more when less than a quarter is used.
 constexpr int64_t kPartOfPlenty = 4;
 
@@ -62,6 +67,9 @@ bool MemoryBudget::TryTake(int64_t bytes) {
   while (reserve || (bytes <= limit_ && used <= limit_ - bytes)) {
     if (used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed)) {
       RaiseTo(&peak_, used + bytes);
+      if (used + bytes > limit_ - limit_ / kIdlePart) {
+        BecomeShort();
+      }
       return true;
     }
   }
@@ -82,26 +90,51 @@ arrow::Status MemoryBudget::Take(int64_t bytes) {
 
 void MemoryBudget::Give(int64_t bytes) {
   const int64_t used = used_.fetch_sub(bytes, std::memory_order_relaxed) - bytes;
-  if (used < limit_ / kPartOfPlenty && short_.load(std::memory_order_relaxed)) {
-    short_.store(false, std::memory_order_relaxed);
+  if (used < limit_ / kPartOfPlenty) {
+    BecomePlenty();
   }
 }
 
 void MemoryBudget::BecomeShort() {
-  if (!short_.load(std::memory_order_relaxed)) {
-    std::lock_guard<std::recursive_mutex> lock(spill_mutex_);
-    if (owned_paged_ == nullptr) {
-      owned_paged_ = PagedMemory::Make(kAddressesPerByte * limit_, limit_ / kIdlePart);
-      paged_.store(owned_paged_.get());
-    }
-    short_.store(true, std::memory_order_relaxed);
+  if (short_.load(std::memory_order_relaxed)) {
+    return;
   }
+  std::lock_guard<std::mutex> lock(turn_mutex_);
+  if (PagedMemory* paged = paged_.load(std::memory_order_acquire)) {
+    paged->UseHugePages(false);
+    paged->KeepIdle(limit_ / kShortIdlePart);
+  }
+  short_.store(true, std::memory_order_relaxed);
 }
 
-PagedMemory* MemoryBudget::PagedFor(int64_t size, int64_t alignment) const {
-  const bool paged =
-      short_.load(std::memory_order_relaxed) && size >= kPagedFrom && alignment <= PagedMemory::kAlignment;
-  return paged ? paged_.load(std::memory_order_acquire) : nullptr;
+void MemoryBudget::BecomePlenty() {
+  if (!short_.load(std::memory_order_relaxed)) {
+    return;
+  }
+  std::lock_guard<std::mutex> lock(turn_mutex_);
+  if (PagedMemory* paged = paged_.load(std::memory_order_acquire)) {
+    paged->UseHugePages(true);
+    paged->KeepIdle(limit_ / kIdlePart);
+  }
+  short_.store(false, std::memory_order_relaxed);
+}
+
+int64_t MemoryBudget::PagedFrom() const { return short_.load(std::memory_order_relaxed) ? kPagedFrom : kLargeFrom; }
+
+PagedMemory* MemoryBudget::PagedFor(int64_t size, int64_t alignment) {
+  if (size < PagedFrom() || alignment > PagedMemory::kAlignment) {
+    return nullptr;
+  }
+  std::call_once(paged_made_, [&] {
+    std::lock_guard<std::mutex> lock(turn_mutex_);
+    const bool is_short = short_.load(std::memory_order_relaxed);
+    owned_paged_ = PagedMemory::Make(kAddressesPerByte * limit_, limit_ / (is_short ? kShortIdlePart : kIdlePart));
+    if (owned_paged_ != nullptr) {
+      owned_paged_->UseHugePages(!is_short);
+    }
+    paged_.store(owned_paged_.get(), std::memory_order_release);
+  });
+  return paged_.load(std::memory_order_acquire);
 }
 
 bool MemoryBudget::IsPaged(const uint8_t* buffer) const {
@@ -126,7 +159,7 @@ void MemoryBudget::FreeBuffer(uint8_t* buffer, int64_t size, int64_t alignment) 
   }
   parent_->Free(buffer, size, alignment);
   if (short_.load(std::memory_order_relaxed) &&
-      parent_freed_.fetch_add(size, std::memory_order_relaxed) + size > limit_ / kIdlePart) {
+      parent_freed_.fetch_add(size, std::memory_order_relaxed) + size > limit_ / kShortIdlePart) {
     parent_freed_.store(0, std::memory_order_relaxed);
     parent_->ReleaseUnused();
   }
@@ -227,7 +260,7 @@ arrow::Status MemoryBudget::Reallocate(int64_t old_size, int64_t new_size, int64
   ARROW_RETURN_NOT_OK(Take(more));
   const bool paged = IsPaged(*data);
   arrow::Status status;
-  if (!paged && (PagedFor(new_size, alignment) == nullptr || old_size >= kPagedFrom)) {
+  if (!paged && (old_size >= PagedFrom() || PagedFor(new_size, alignment) == nullptr)) {
     status = parent_->Reallocate(old_size, new_size, alignment, data);
   } else if (!paged || !paged_.load()->Resize(*data, old_size, new_size)) {
     uint8_t* moved = nullptr;
@@ -253,7 +286,14 @@ void MemoryBudget::Free(uint8_t* buffer, int64_t size, int64_t alignment) {
   DropHolder();
 }
 
-void MemoryBudget::ReleaseUnused() { parent_->ReleaseUnused(); }
+void MemoryBudget::ReleaseUnused() {
+  if (PagedMemory* paged = paged_.load(std::memory_order_acquire)) {
+    std::lock_guard<std::mutex> lock(turn_mutex_);
+    paged->KeepIdle(0);
+    paged->KeepIdle(limit_ / (short_.load(std::memory_order_relaxed) ? kShortIdlePart : kIdlePart));
+  }
+  parent_->ReleaseUnused();
+}
 int64_t MemoryBudget::bytes_allocated() const { return used_.load(); }
 int64_t MemoryBudget::max_memory() const { return peak_.load(); }
 int64_t MemoryBudget::total_bytes_allocated() const { return total_.load(); }

@@ -31,9 +31,9 @@ class CYLON_EXPORT Spillable {
 /// spillables, oldest first; when that is not enough it fails with OutOfMemory and a message that has the sizes and a
 /// hint (raise CYLON_MEMORY, use more ranks).
 ///
-/// While the rank is short of memory, from the first spill until three quarters are free again, what is freed has to
-/// leave the process: new buffers of a page or more come from PagedMemory, and the parent is asked to give back what it
-/// keeps. In memory the parent is faster: its pages are huge and stay.
+/// Large buffers come from PagedMemory, which keeps an eighth of the limit resident for the next ones. The rank is
+/// short of memory from seven eighths of the limit, or the first spill, on until three quarters are free again: then
+/// all buffers of a page or more come from there, little is kept, and the parent is asked to give back what it keeps.
 class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
  public:
   /// Gives up a budget that Make made: it goes with its last buffer, at once where none is out.
@@ -82,9 +82,13 @@ class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
   arrow::Status Take(int64_t bytes);
   arrow::Status AllocateBuffer(int64_t size, int64_t alignment, uint8_t** out);
   void FreeBuffer(uint8_t* buffer, int64_t size, int64_t alignment);
-  PagedMemory* PagedFor(int64_t size, int64_t alignment) const;
+  /// The least size of buffers that are paged.
+  int64_t PagedFrom() const;
+  /// What a buffer comes from that is paged, else nullptr.
+  PagedMemory* PagedFor(int64_t size, int64_t alignment);
   bool IsPaged(const uint8_t* buffer) const;
   void BecomeShort();
+  void BecomePlenty();
   bool TryTake(int64_t bytes);
   void Give(int64_t bytes);
   void AddBuffer() { holders_.fetch_add(1, std::memory_order_relaxed); }
@@ -103,7 +107,9 @@ class CYLON_EXPORT MemoryBudget : public arrow::MemoryPool {
   std::atomic<bool> short_{false};            // of memory
   std::atomic<int64_t> parent_freed_{0};      // bytes, since it was last asked to give back
   std::atomic<PagedMemory*> paged_{nullptr};  // what owned_paged_ owns
-  std::unique_ptr<PagedMemory> owned_paged_;  // made once, under spill_mutex_
+  std::unique_ptr<PagedMemory> owned_paged_;  // made when it is first needed
+  std::once_flag paged_made_;
+  std::mutex turn_mutex_;  // to short, and back
   // One spiller at a time; guards what follows. Recursive: what is spilled may unregister itself while it is asked.
   std::recursive_mutex spill_mutex_;
   std::list<Spillable*> spillables_;            // oldest first

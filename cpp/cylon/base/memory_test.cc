@@ -134,6 +134,33 @@ class CountingPool : public arrow::ProxyMemoryPool {
   int releases = 0;
 };
 
+TEST(MemoryBudgetTest, LargeBuffersArePagedAndKeptForTheNext) {
+  constexpr int64_t kSize = 2 << 20;
+  CountingPool parent;
+  MemoryBudget budget(16 * kSize, &parent);
+  auto small = *arrow::AllocateBuffer(1000, &budget);
+  EXPECT_EQ(parent.bytes_allocated(), 1024);
+  auto large = *arrow::AllocateBuffer(kSize, &budget);
+  auto other = *arrow::AllocateResizableBuffer(1000, &budget);
+  ASSERT_TRUE(other->Resize(kSize).ok());
+  EXPECT_EQ(parent.bytes_allocated(), 1024);
+  const uint8_t* data = large->data();
+  large.reset();
+  large = *arrow::AllocateBuffer(kSize, &budget);
+  EXPECT_EQ(large->data(), data);
+  budget.ReleaseUnused();
+  EXPECT_EQ(parent.releases, 1);
+}
+
+TEST(MemoryBudgetTest, MemoryIsShortBeforeWhatIsKeptPassesTheLimit) {
+  CountingPool parent;
+  MemoryBudget budget(kLimit, &parent);
+  auto most = *arrow::AllocateBuffer(kLimit * 7 / 8, &budget);
+  EXPECT_EQ(parent.bytes_allocated(), kLimit * 7 / 8);
+  auto more = *arrow::AllocateBuffer(kLimit / 32, &budget);
+  EXPECT_EQ(parent.bytes_allocated(), kLimit * 7 / 8);
+}
+
 TEST(MemoryBudgetTest, WhileMemoryIsShortTheParentIsNotUsedAndGivesBack) {
   CountingPool parent;
   MemoryBudget budget(kLimit, &parent);

@@ -1,4 +1,4 @@
-// Memory whose pages go back to the system as soon as they are free.
+// Memory of which is known how much that was freed is still resident.
 #include "cylon/base/paged_memory.h"
 
 #include <sys/mman.h>
@@ -29,8 +29,6 @@ std::unique_ptr<PagedMemory> PagedMemory::Make(int64_t addresses, int64_t most_i
   if (base == MAP_FAILED) {
     return nullptr;
   }
-  // A huge page would be resident for the few KiB of it that are used. Kernels without huge pages refuse the advice.
-  ::madvise(base, static_cast<size_t>(addresses), MADV_NOHUGEPAGE);
   return std::unique_ptr<PagedMemory>(new PagedMemory(static_cast<uint8_t*>(base), addresses, most_idle));
 }
 
@@ -40,6 +38,17 @@ PagedMemory::PagedMemory(uint8_t* base, int64_t addresses, int64_t most_idle)
 }
 
 PagedMemory::~PagedMemory() { ::munmap(base_, static_cast<size_t>(addresses_)); }
+
+void PagedMemory::KeepIdle(int64_t most_idle) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  most_idle_ = most_idle;
+  Chill(most_idle_);
+}
+
+void PagedMemory::UseHugePages(bool use) {
+  // Kernels without huge pages refuse the advice.
+  ::madvise(base_, static_cast<size_t>(addresses_), use ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
 
 void PagedMemory::Chill(int64_t most) {
   while (idle_.total() > most) {

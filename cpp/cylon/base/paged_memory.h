@@ -1,4 +1,4 @@
-/// Memory whose pages go back to the system as soon as they are free.
+/// Memory of which is known how much that was freed is still resident.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,12 @@
 
 namespace cylon {
 
-/// Buffers side by side in one range of addresses. Allocators keep what is freed, in pages that other buffers still lie
-/// in, and in each thread's hands: of a join of 4 GiB under 1 GiB that was 0.8 GiB. Here what is resident beyond the
-/// buffers is known: `most_idle` bytes that were freed and not yet given back, and the ends of the first and last page
-/// of each gap. For buffers of a page or more, since every call takes a lock and half a microsecond. Thread-safe.
+/// Buffers side by side in one range of addresses. Allocators give large buffers back at once or after a moment, so
+/// that the system has to clear their pages again for the next one, which took up to half of the time of a sort; and
+/// smaller ones they keep, in pages that other buffers still lie in and in each thread's hands: of a join of 4 GiB
+/// under 1 GiB that was 0.8 GiB. Here what is resident beyond the buffers is known and bounded: `most_idle` bytes that
+/// were freed and not yet given back, and the ends of the first and last page of each gap. Every call takes a lock and
+/// half a microsecond. Thread-safe.
 class CYLON_EXPORT PagedMemory {
  public:
   static constexpr int64_t kAlignment = 64;
@@ -24,6 +26,12 @@ class CYLON_EXPORT PagedMemory {
   ~PagedMemory();
   PagedMemory(const PagedMemory&) = delete;
   PagedMemory& operator=(const PagedMemory&) = delete;
+
+  /// How many freed bytes may stay resident from now on.
+  void KeepIdle(int64_t most_idle);
+  /// Huge pages are cleared several times as fast as small ones, but are resident for the few KiB of them that are
+  /// used. At first the system's settings decide.
+  void UseHugePages(bool use);
 
   /// `size` bytes, aligned to kAlignment; nullptr where no gap is as long.
   uint8_t* Allocate(int64_t size);
@@ -44,8 +52,8 @@ class CYLON_EXPORT PagedMemory {
 
   uint8_t* const base_;
   const int64_t addresses_;
-  const int64_t most_idle_;
   mutable std::mutex mutex_;
+  int64_t most_idle_;
   FreeRanges idle_;  // resident
   FreeRanges cold_;  // the system has the pages
 };
