@@ -45,12 +45,6 @@ def test_every_rank_learns_its_place(launcher: Launcher) -> None:
     assert sorted(result.stdout.splitlines()) == expected
 
 
-def test_ranks_keep_free_memory_for_their_next_step_unless_told(launcher: Launcher) -> None:
-    command = ("run", "-n", "1", "printenv", "MIMALLOC_PURGE_DELAY")
-    assert launcher.run(*command).stdout == "60000\n"
-    assert launcher.run(*command, env={"MIMALLOC_PURGE_DELAY": "10"}).stdout == "10\n"
-
-
 def test_arguments_reach_a_native_program_as_they_are(launcher: Launcher) -> None:
     result = launcher.run("run", "-n", "1", "printf", "%s|", "-n", "a b", "", "--threads")
     assert (result.returncode, result.stdout) == (0, "-n|a b||--threads|")

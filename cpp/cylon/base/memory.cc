@@ -101,7 +101,7 @@ void MemoryBudget::BecomeShort() {
   }
   std::lock_guard<std::mutex> lock(turn_mutex_);
   if (PagedMemory* paged = paged_.load(std::memory_order_acquire)) {
-    paged->UseHugePages(false);
+    paged->AvoidHugePages();
     paged->KeepIdle(limit_ / kShortIdlePart);
   }
   short_.store(true, std::memory_order_relaxed);
@@ -113,7 +113,6 @@ void MemoryBudget::BecomePlenty() {
   }
   std::lock_guard<std::mutex> lock(turn_mutex_);
   if (PagedMemory* paged = paged_.load(std::memory_order_acquire)) {
-    paged->UseHugePages(true);
     paged->KeepIdle(limit_ / kIdlePart);
   }
   short_.store(false, std::memory_order_relaxed);
@@ -129,8 +128,8 @@ PagedMemory* MemoryBudget::PagedFor(int64_t size, int64_t alignment) {
     std::lock_guard<std::mutex> lock(turn_mutex_);
     const bool is_short = short_.load(std::memory_order_relaxed);
     owned_paged_ = PagedMemory::Make(kAddressesPerByte * limit_, limit_ / (is_short ? kShortIdlePart : kIdlePart));
-    if (owned_paged_ != nullptr) {
-      owned_paged_->UseHugePages(!is_short);
+    if (owned_paged_ != nullptr && is_short) {
+      owned_paged_->AvoidHugePages();
     }
     paged_.store(owned_paged_.get(), std::memory_order_release);
   });

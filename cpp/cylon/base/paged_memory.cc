@@ -45,9 +45,9 @@ void PagedMemory::KeepIdle(int64_t most_idle) {
   Chill(most_idle_);
 }
 
-void PagedMemory::UseHugePages(bool use) {
+void PagedMemory::AvoidHugePages() {
   // Kernels without huge pages refuse the advice.
-  ::madvise(base_, static_cast<size_t>(addresses_), use ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  ::madvise(base_, static_cast<size_t>(addresses_), MADV_NOHUGEPAGE);
 }
 
 void PagedMemory::Chill(int64_t most) {

@@ -29,9 +29,10 @@ class CYLON_EXPORT PagedMemory {
 
   /// How many freed bytes may stay resident from now on.
   void KeepIdle(int64_t most_idle);
-  /// Huge pages are cleared several times as fast as small ones, but are resident for the few KiB of them that are
-  /// used. At first the system's settings decide.
-  void UseHugePages(bool use);
+  /// From now on: a huge page is resident for the few KiB of it that are used. Before, the system's settings decide. To
+  /// ask for huge pages is no gain: where they are only given when asked for, the first touch of a join's result took
+  /// twice as long with them, and the joins after it as long as without.
+  void AvoidHugePages();
 
   /// `size` bytes, aligned to kAlignment; nullptr where no gap is as long.
   uint8_t* Allocate(int64_t size);

@@ -23,13 +23,13 @@ constexpr int64_t kMostGroups = 1 << 16;
 class GroupTable {
  public:
   GroupTable(std::shared_ptr<Resources> resources, const GroupingPlan& plan, const arrow::Schema& schema,
-             const KeyLayout& layout, const KeyEncoder& encoder)
+             const KeyLayout& layout, int direct_bits, const KeyEncoder& encoder)
       : resources_(std::move(resources)),
         plan_(plan),
         layout_(layout),
         encoder_(encoder),
         keys_are_words_(KeysAreTheirWords(schema, plan.keys, layout)),
-        words_(resources_->memory(), layout.form() == KeyForm::kTwoWords ? 2 : 1),
+        words_(resources_->memory(), layout.form() == KeyForm::kTwoWords ? 2 : 1, direct_bits),
         map_(resources_->memory(), encoder),
         states_(resources_->memory(), plan) {}
 
@@ -276,7 +276,10 @@ arrow::Result<std::optional<Table>> GroupInOrder(const std::shared_ptr<Resources
                                                  const GroupingPlan& plan, const KeyLayout& layout,
                                                  int64_t expected_groups, bool may_give_up) {
   ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*input.schema(), plan.keys));
-  const auto make = [&] { return std::make_unique<GroupTable>(resources, plan, *input.schema(), layout, encoder); };
+  const int direct_bits = DirectBits(layout, input.num_rows());
+  const auto make = [&] {
+    return std::make_unique<GroupTable>(resources, plan, *input.schema(), layout, direct_bits, encoder);
+  };
   // By the budget, not by its share for a thread: ranges, and so the bits of float sums, are the same for any threads.
   const int64_t budget_rows = resources->memory()->limit() / (1024 * (RowBytes(input) + 64));
   const int64_t wanted_rows =

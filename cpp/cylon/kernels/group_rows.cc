@@ -138,8 +138,9 @@ bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys
   return true;
 }
 
-int DirectBits(const KeyLayout& layout) {
-  return layout.packed() && layout.bits() <= kMostDirectBits ? layout.bits() : -1;
+int DirectBits(const KeyLayout& layout, int64_t rows) {
+  const int bits = layout.packed() ? layout.bits() : kMostDirectBits + 1;
+  return bits <= kMostDirectBits && int64_t{1} << bits <= rows ? bits : -1;
 }
 
 void DropMissing(const KeyLayout& layout, const uint64_t* first, const uint64_t* second, int64_t from, int64_t count,

@@ -48,9 +48,9 @@ arrow::FieldVector KeyFields(const arrow::Schema& schema, const GroupingPlan& pl
 /// Whether key columns can be written back from their words; floats (-0.0, NaN) and encoded ones cannot.
 bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys, const KeyLayout& layout);
 
-/// Where the packed keys are such small numbers that each can have a slot of a table of groups (WordTable): how many
-/// bits they have. Else -1.
-int DirectBits(const KeyLayout& layout);
+/// Where the packed keys are such small numbers that each can have a slot of a table of groups (WordTable), and there
+/// are no fewer rows than slots: how many bits they have. Else -1.
+int DirectBits(const KeyLayout& layout, int64_t rows);
 
 /// Sets dropped[number] for those of the packed keys [from, count) of which a part is null or NaN.
 void DropMissing(const KeyLayout& layout, const uint64_t* first, const uint64_t* second, int64_t from, int64_t count,

@@ -367,17 +367,10 @@ int Job::Run() {
   return end.code();
 }
 
-/// Arrow's allocator returns freed memory within a tenth of a second, and the system has to clear it again for a
-/// program's next step: up to half of the processor time of a sort of 9.1 million rows at each of two ranks. A minute
-/// is longer than most steps; what a rank holds at its peak stays the same.
-constexpr const char* kKeepFreeMemory = "MIMALLOC_PURGE_DELAY";
-constexpr const char* kKeepFreeMemoryMs = "60000";
-
 }  // namespace
 
 int Launch(const LaunchRequest& request) {
   auto environment = OwnEnvironment();
-  environment.emplace(kKeepFreeMemory, kKeepFreeMemoryMs);  // unless it is set
   for (const auto& [name, value] : request.settings) {
     environment[name] = value;
   }
