@@ -34,7 +34,8 @@ inline uint64_t EightBytes(std::string_view bytes, int64_t byte) {
   return load(from, uint8_t{0});
 }
 
-/// EightBytes of every row of `column` (of kind kDecimal or later) that is not null; `out` of the others stays as it is.
+/// EightBytes of every row of `column` (of kind kDecimal or later) that is not null; `out` of the others stays as it
+/// is.
 void ReadEightBytes(const KeyColumn& column, int64_t byte, uint64_t* out);
 
 /// The lengths of the values of `column` that are not null: how many there are, the least and the most of them.
