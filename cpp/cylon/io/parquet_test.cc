@@ -270,6 +270,39 @@ TEST(WriteParquetTest, WrongOptionsAreNamed) {
   }
 }
 
+TEST(WriteParquetTest, ARowGroupThatNoBudgetHoldsSaysHowToWriteSmallerOnes) {
+  const ScratchFolder folder;
+  arrow::Int64Builder random;
+  uint64_t state = 1;
+  for (int i = 0; i < 600000; ++i) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    ASSERT_TRUE(random.Append(static_cast<int64_t>(state)).ok());
+  }
+  const auto numbers =
+      arrow::Table::Make(arrow::schema({arrow::field("x", arrow::int64())}), {random.Finish().ValueOrDie()});
+  ThreadWorld world;
+  world.ranks = 2;
+  world.options.memory_bytes = 4 << 20;
+  const auto write = [&](int64_t group_rows) {
+    return RunRanks(world, [&](Context& context) -> arrow::Status {
+      const auto part = numbers->Slice(0, context.rank() == 0 ? 600000 : 10);
+      ARROW_ASSIGN_OR_RAISE(auto table, Table::FromArrow(context.resources(), part));
+      ParquetWriteOptions options;
+      options.row_group_rows = group_rows;
+      return WriteParquet(context, table, folder.path(), options);
+    });
+  };
+  for (const auto& status : write(1 << 20)) {
+    EXPECT_TRUE(status.IsOutOfMemory()) << status.ToString();
+    EXPECT_THAT(status.message(), AllOf(HasSubstr("raise CYLON_MEMORY"),
+                                        HasSubstr("write smaller row groups (row_group_rows is 1048576)")));
+  }
+  EXPECT_THAT(folder.List(), ElementsAre());
+  for (const auto& status : write(50000)) {
+    EXPECT_TRUE(status.ok()) << status.ToString();
+  }
+}
+
 TEST(WriteParquetTest, AFullDiskAtOneRankIsAnErrorAtAllAndLeavesNothing) {
   const ScratchFolder folder;
   folder.Write("part-00000.parquet", "of an earlier run");

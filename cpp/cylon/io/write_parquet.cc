@@ -141,7 +141,11 @@ arrow::Status PartFile::Write(const Table& table, const ParquetWriteOptions& opt
     status = arrow::Status::IOError(std::strerror(errno));
   }
   status &= sink->Close();
-  if (!status.ok() && !status.IsOutOfMemory()) {
+  if (status.IsOutOfMemory()) {  // a group's encoded columns are in memory until it is complete
+    return status.WithMessage(status.message(), ", or write smaller row groups (row_group_rows is ",
+                              options.row_group_rows, "); nothing was kept of ", final_.string());
+  }
+  if (!status.ok()) {
     // Arrow keeps the system's reason ("No space left on device") out of the message.
     const std::string reason = status.detail() == nullptr ? "" : ", " + status.detail()->ToString();
     status = status.WithMessage("cannot write ", final_.string(), ": ", status.message(), reason,

@@ -54,7 +54,7 @@ template <typename Offset>
     std::memcpy(&word, from, sizeof word);
     return word;
   };
-  if (lengths.least == lengths.most) {
+  if (whole > 0 && lengths.least == lengths.most) {
     const uint64_t bits = BitsOf(lengths.most - byte);
     const uint8_t* from = text.bytes + text.offsets[0] + byte;
     for (int64_t i = 0; i < whole; ++i) {

@@ -15,7 +15,8 @@ int64_t MorselRows(Resources& resources, int64_t row_bytes) {
   const Options& options = resources.options();
   // A thread holds its morsel, the hashes of it and its results: a thirty-second of the budget for each.
   const int64_t bytes = resources.memory()->limit() / (int64_t{32} * std::max(1, options.threads));
-  return std::clamp<int64_t>(bytes / std::max<int64_t>(row_bytes, 1), std::min<int64_t>(16, options.morsel_rows),
+  return std::clamp<int64_t>(bytes / std::max<int64_t>(row_bytes, 1),
+                             std::min<int64_t>(kLeastRows, options.morsel_rows),
                              std::max<int64_t>(options.morsel_rows, 1));
 }
 

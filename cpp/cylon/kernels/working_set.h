@@ -13,6 +13,9 @@ namespace cylon {
 /// Bytes per row of `table`, about; at least 8, for the row number that every kernel keeps.
 int64_t RowBytes(const Table& table);
 
+/// As few rows as are worked on at a time, whatever the budget: fewer would cost more for each than their values do.
+constexpr int64_t kLeastRows = 16;
+
 /// Rows of `row_bytes` each that every thread may hold at once: options().morsel_rows, fewer where the budget is small.
 int64_t MorselRows(Resources& resources, int64_t row_bytes);
 
