@@ -62,8 +62,7 @@ class Pycylon(Engine):
         return out.assign(range=out["high"] - out["low"])[[key, "range"]]
 
     def largest_two(self, table: str, key: str, value: str) -> Any:
-        ordered = self.tables[table][[key, value]].sort_values(value, ascending=False)
-        return ordered.groupby(key, sort=False).head(2)
+        return self.tables[table].groupby(key)[value].nlargest(2)
 
     def squared_correlation(self, table: str, keys: list[str], first: str, second: str) -> Any:
         x, y = self.tables[table][first].astype("int64"), self.tables[table][second].astype("int64")

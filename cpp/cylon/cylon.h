@@ -10,6 +10,7 @@
 #include "cylon/ops/column.h"
 #include "cylon/ops/group_by.h"
 #include "cylon/ops/group_head.h"
+#include "cylon/ops/group_top.h"
 #include "cylon/ops/join.h"
 #include "cylon/ops/rows.h"
 #include "cylon/ops/set_operations.h"

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cylon/base/error.h"
+#include "cylon/base/paged_memory.h"
 #include "cylon/base/readable.h"
 
 namespace cylon {
@@ -15,16 +16,16 @@ namespace {
 // the start of another spill.
 thread_local const MemoryBudget* spilling_for = nullptr;
 
-/// Buffers from here on are paged always: half of a huge page, so that most of what is cleared is used, and the lock
-/// is nothing beside filling them.
+/// Buffers from here on are paged always: the lock is nothing beside filling them.
 constexpr int64_t kLargeFrom = 1 << 20;
 /// And from here on where memory is short: a page. Of smaller ones there are few.
 constexpr int64_t kPagedFrom = 4096;
 /// Addresses are free; with four times as many as there can be buffers, a gap that is long enough is nearly always
 /// found.
 constexpr int64_t kAddressesPerByte = 4;
-/// Freed memory that may stay resident: an eighth of the limit. As much is left free, or memory is short, so that both
-/// together are within the limit.
+/// Of 2^47 addresses that a process has. Larger limits than this find their gaps in 32 TiB as well.
+constexpr int64_t kMostAddresses = int64_t{1} << 43;
+/// Freed memory that may stay resident: an eighth of the limit. Memory is short as soon as less than that is free.
 constexpr int64_t kIdlePart = 8;
 /// The same, and what the parent may be freed of before it is asked to give back, where memory is short.
 constexpr int64_t kShortIdlePart = 32;
@@ -101,7 +102,6 @@ void MemoryBudget::BecomeShort() {
   }
   std::lock_guard<std::mutex> lock(turn_mutex_);
   if (PagedMemory* paged = paged_.load(std::memory_order_acquire)) {
-    paged->AvoidHugePages();
     paged->KeepIdle(limit_ / kShortIdlePart);
   }
   short_.store(true, std::memory_order_relaxed);
@@ -127,10 +127,8 @@ PagedMemory* MemoryBudget::PagedFor(int64_t size, int64_t alignment) {
   std::call_once(paged_made_, [&] {
     std::lock_guard<std::mutex> lock(turn_mutex_);
     const bool is_short = short_.load(std::memory_order_relaxed);
-    owned_paged_ = PagedMemory::Make(kAddressesPerByte * limit_, limit_ / (is_short ? kShortIdlePart : kIdlePart));
-    if (owned_paged_ != nullptr && is_short) {
-      owned_paged_->AvoidHugePages();
-    }
+    owned_paged_ = PagedMemory::Make(kAddressesPerByte * std::min(limit_, kMostAddresses),
+                                     limit_ / (is_short ? kShortIdlePart : kIdlePart));
     paged_.store(owned_paged_.get(), std::memory_order_release);
   });
   return paged_.load(std::memory_order_acquire);

@@ -13,9 +13,10 @@
 #include <unordered_map>
 
 #include "cylon/base/export.h"
-#include "cylon/base/paged_memory.h"
 
 namespace cylon {
+
+class PagedMemory;
 
 /// Something that can free memory by going to disk.
 class CYLON_EXPORT Spillable {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 
 namespace cylon {
 
@@ -20,15 +21,29 @@ int64_t PageSize() {
   return size;
 }
 
+/// Whether what is mapped counts as memory in use before it is touched.
+bool CountsAddresses() {
+  int policy = 0;
+  std::ifstream("/proc/sys/vm/overcommit_memory") >> policy;
+  return policy == 2;
+}
+
 }  // namespace
 
 std::unique_ptr<PagedMemory> PagedMemory::Make(int64_t addresses, int64_t most_idle) {
+  if (CountsAddresses()) {
+    return nullptr;
+  }
   addresses = RoundUp(addresses, PageSize());
   void* base = ::mmap(nullptr, static_cast<size_t>(addresses), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) {
     return nullptr;
   }
+  // A huge page would be resident for the few KiB of it that are used. For large buffers they are no gain either: the
+  // first touch of a join's result took twice as long with them, and the joins after it as long as without. Kernels
+  // without huge pages refuse the advice.
+  ::madvise(base, static_cast<size_t>(addresses), MADV_NOHUGEPAGE);
   return std::unique_ptr<PagedMemory>(new PagedMemory(static_cast<uint8_t*>(base), addresses, most_idle));
 }
 
@@ -45,17 +60,19 @@ void PagedMemory::KeepIdle(int64_t most_idle) {
   Chill(most_idle_);
 }
 
-void PagedMemory::AvoidHugePages() {
-  // Kernels without huge pages refuse the advice.
-  ::madvise(base_, static_cast<size_t>(addresses_), MADV_NOHUGEPAGE);
-}
-
 void PagedMemory::Chill(int64_t most) {
   while (idle_.total() > most) {
-    const Range range = idle_.TakeLongest();
+    Range range = idle_.TakeLongest();
+    const int64_t page = PageSize();
+    // Of one large buffer a part stays for the next; an eighth is given back at once, so that not every call has to.
+    const int64_t too_much = idle_.total() + range.length() - (most - most / 8);
+    const int64_t kept_end = std::max(range.begin, (range.end - too_much) / page * page);
+    if (kept_end > range.begin) {
+      idle_.Add({range.begin, kept_end});
+      range.begin = kept_end;
+    }
     const Range merged = cold_.Add(range);
     // Whole pages only: of those that it shares with a neighbour, the ones that the neighbour has left too.
-    const int64_t page = PageSize();
     const int64_t begin = std::max(range.begin / page * page, RoundUp(merged.begin, page));
     const int64_t end = std::min(RoundUp(range.end, page), merged.end / page * page);
     if (begin < end) {

@@ -20,7 +20,8 @@ class CYLON_EXPORT PagedMemory {
  public:
   static constexpr int64_t kAlignment = 64;
 
-  /// Over `addresses` bytes of address space; nullptr where the system does not give as many.
+  /// Over `addresses` bytes of address space; nullptr where the system does not give as many, or would count them as
+  /// memory in use (vm.overcommit_memory=2).
   static std::unique_ptr<PagedMemory> Make(int64_t addresses, int64_t most_idle);
   /// All buffers must have been freed.
   ~PagedMemory();
@@ -29,10 +30,6 @@ class CYLON_EXPORT PagedMemory {
 
   /// How many freed bytes may stay resident from now on.
   void KeepIdle(int64_t most_idle);
-  /// From now on: a huge page is resident for the few KiB of it that are used. Before, the system's settings decide. To
-  /// ask for huge pages is no gain: where they are only given when asked for, the first touch of a join's result took
-  /// twice as long with them, and the joins after it as long as without.
-  void AvoidHugePages();
 
   /// `size` bytes, aligned to kAlignment; nullptr where no gap is as long.
   uint8_t* Allocate(int64_t size);

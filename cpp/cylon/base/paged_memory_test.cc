@@ -70,6 +70,19 @@ TEST(PagedMemoryTest, KeepsAFewFreedBytesForTheNext) {
   EXPECT_LE(ResidentBytes(first, kAddresses), kIdle);
 }
 
+TEST(PagedMemoryTest, OfALargeBufferAPartStaysAndGoesWhenAsked) {
+  constexpr int64_t kIdle = 256 << 10;
+  auto memory = PagedMemory::Make(kAddresses, kIdle);
+  uint8_t* large = memory->Allocate(1 << 20);
+  std::memset(large, 1, 1 << 20);
+  memory->Free(large, 1 << 20);
+  EXPECT_EQ(memory->idle_bytes(), kIdle * 7 / 8);
+  EXPECT_EQ(ResidentBytes(large, kAddresses), kIdle * 7 / 8);
+  memory->KeepIdle(0);
+  EXPECT_EQ(memory->idle_bytes(), 0);
+  EXPECT_EQ(ResidentBytes(large, kAddresses), 0);
+}
+
 TEST(PagedMemoryTest, RefusesWhatFindsNoGap) {
   auto memory = PagedMemory::Make(kAddresses, kAddresses);
   EXPECT_EQ(memory->Allocate(kAddresses + 1), nullptr);

@@ -7,35 +7,26 @@
 
 #include "cylon/kernels/aggregate_values.h"
 #include "cylon/kernels/marked_rows.h"
-#include "cylon/kernels/radix_partition.h"
-#include "cylon/kernels/state_array.h"
+#include "cylon/kernels/partition_groups.h"
 #include "cylon/kernels/unique.h"
-#include "cylon/kernels/word_table.h"
 
 namespace cylon {
 
 namespace {
 
-/// What a row costs in the cache: its word, its number, its group's number, and at most its group's word and slots.
-constexpr int64_t kBytesPerRow = 8 + 4 + 4 + 8 + 8;
-
 /// The groups of one partition after the other.
 class GroupCounter {
  public:
   GroupCounter(arrow::MemoryPool* pool, const RadixPartitions& rows, const GroupHeadKernelOptions& options)
-      : rows_(rows),
-        options_(options),
-        table_(pool, rows.form() == KeyForm::kTwoWords ? 2 : 1),
-        groups_(pool),
-        counts_(pool) {}
+      : rows_(rows), options_(options), groups_(pool, rows), counts_(pool) {}
 
   /// Sets kept[row] for each row of `partition`.
   arrow::Status Mark(int64_t partition, uint8_t* kept) {
     const int64_t first = rows_.begin(partition);
     const int64_t rows = rows_.rows(partition);
-    ARROW_RETURN_NOT_OK(FindGroups(first, rows));
+    ARROW_RETURN_NOT_OK(groups_.Find(partition));
     ARROW_RETURN_NOT_OK(counts_.Resize(0));
-    ARROW_RETURN_NOT_OK(counts_.Resize(table_.size()));
+    ARROW_RETURN_NOT_OK(counts_.Resize(groups_.count()));
     // All but the last n are those that n others follow: counting begins at the other end.
     const bool all_but = options_.count < 0;
     const bool backwards = (options_.side == GroupSide::kTail) != all_but;
@@ -43,42 +34,17 @@ class GroupCounter {
     const uint32_t* numbers = rows_.row_numbers() + first;
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t place = backwards ? rows - 1 - i : i;
-      const bool is_within = counts_[groups_[place]]++ < limit;
+      const bool is_within = counts_[groups_.numbers()[place]]++ < limit;
       kept[numbers[place]] = static_cast<uint8_t>(is_within != all_but);
     }
     return arrow::Status::OK();
   }
 
  private:
-  /// The number of the group of each row of a partition.
-  arrow::Status FindGroups(int64_t first, int64_t rows) {
-    ARROW_RETURN_NOT_OK(table_.Clear(std::min(rows, kValueBlockRows)));
-    ARROW_RETURN_NOT_OK(groups_.Resize(rows));
-    first_rows_.clear();
-    for (int64_t begin = 0; begin < rows; begin += kValueBlockRows) {
-      const int64_t count = std::min(kValueBlockRows, rows - begin);
-      const uint64_t* words = rows_.words() + first + begin;
-      const uint64_t* second = rows_.second_words() == nullptr ? nullptr : rows_.second_words() + first + begin;
-      uint32_t* groups = groups_.data() + begin;
-      if (rows_.form() != KeyForm::kHash) {
-        ARROW_RETURN_NOT_OK(table_.Find(words, second, nullptr, count, groups));
-        continue;
-      }
-      const uint32_t* numbers = rows_.row_numbers() + first + begin;
-      ARROW_RETURN_NOT_OK(table_.Find(
-          words, nullptr, nullptr, count, groups,
-          [&](uint32_t group, int64_t i) { return rows_.SameKey(first_rows_[group], rows_, numbers[i]); },
-          [&](int64_t i) { first_rows_.push_back(numbers[i]); }));
-    }
-    return arrow::Status::OK();
-  }
-
   const RadixPartitions& rows_;
   const GroupHeadKernelOptions& options_;
-  WordTable table_;
-  StateArray<uint32_t> groups_;       // by row of the partition
-  StateArray<uint64_t> counts_;       // by group
-  std::vector<uint32_t> first_rows_;  // by group; kHash
+  PartitionGroups groups_;
+  StateArray<uint64_t> counts_;  // by group
 };
 
 /// Takes back the rows of `keys` with a missing one. All rows of such a group have one, so no other count is wrong.
@@ -103,7 +69,7 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> MarkInMemory(const std::shared_ptr
   plan.keys.resize(keys.num_columns());
   std::iota(plan.keys.begin(), plan.keys.end(), 0);
   plan.row_numbers = true;
-  plan.bits = RadixBits(keys.num_rows(), kBytesPerRow);
+  plan.bits = RadixBits(keys.num_rows(), PartitionGroups::kBytesPerRow);
   ARROW_ASSIGN_OR_RAISE(plan.layout, KeyLayout::Packed(*resources, keys, plan.keys));
   ARROW_ASSIGN_OR_RAISE(const auto rows, RadixPartitions::Make(resources, keys, plan));
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> kept,

@@ -12,10 +12,6 @@ namespace cylon::grouping {
 
 namespace {
 
-/// Rows whose groups are found together, by one thread, before they are merged with the others'.
-constexpr int64_t kRangeRows = 1 << 18;
-/// Merging a group costs about as much as adding a few rows to it.
-constexpr int64_t kRowsPerGroup = 64;
 /// More groups than this are dealt into partitions instead, unless most rows are done.
 constexpr int64_t kMostGroups = 1 << 16;
 
@@ -276,15 +272,12 @@ arrow::Result<std::optional<Table>> GroupInOrder(const std::shared_ptr<Resources
                                                  const GroupingPlan& plan, const KeyLayout& layout,
                                                  int64_t expected_groups, bool may_give_up) {
   ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*input.schema(), plan.keys));
-  const int direct_bits = DirectBits(layout, input.num_rows());
+  const int64_t range_rows = RangeRows(*resources, input, expected_groups);
+  const int direct_bits = DirectBits(layout, std::min(range_rows, input.num_rows()));
   const auto make = [&] {
     return std::make_unique<GroupTable>(resources, plan, *input.schema(), layout, direct_bits, encoder);
   };
-  // By the budget, not by its share for a thread: ranges, and so the bits of float sums, are the same for any threads.
-  const int64_t budget_rows = resources->memory()->limit() / (1024 * (RowBytes(input) + 64));
-  const int64_t wanted_rows =
-      std::min(std::max(kRangeRows, expected_groups * kRowsPerGroup), resources->options().morsel_rows);
-  const auto ranges = CutRanges(input, std::clamp<int64_t>(wanted_rows, 64, std::max<int64_t>(budget_rows, 64)));
+  const auto ranges = CutRanges(input, range_rows);
   const auto count = static_cast<int64_t>(ranges.size());
   auto all = make();
   ARROW_RETURN_NOT_OK(all->Start());

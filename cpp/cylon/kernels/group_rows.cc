@@ -6,10 +6,16 @@
 #include <cmath>
 
 #include "cylon/kernels/partition.h"
+#include "cylon/kernels/working_set.h"
 
 namespace cylon::grouping {
 
 namespace {
+
+/// Rows whose groups are found together, by one thread, before they are merged with the others'.
+constexpr int64_t kRangeRows = 1 << 18;
+/// Merging a group costs about as much as adding a few rows to it.
+constexpr int64_t kRowsPerGroup = 64;
 
 /// 2^18 slots are 1 MiB, what a second-level cache holds.
 constexpr int kMostDirectBits = 18;
@@ -136,6 +142,13 @@ bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys
     }
   }
   return true;
+}
+
+int64_t RangeRows(Resources& resources, const Table& input, int64_t expected_groups) {
+  const int64_t budget_rows = resources.memory()->limit() / (1024 * (RowBytes(input) + 64));
+  const int64_t wanted_rows =
+      std::min(std::max(kRangeRows, expected_groups * kRowsPerGroup), resources.options().morsel_rows);
+  return std::clamp<int64_t>(wanted_rows, 64, std::max<int64_t>(budget_rows, 64));
 }
 
 int DirectBits(const KeyLayout& layout, int64_t rows) {

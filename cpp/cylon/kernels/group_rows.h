@@ -48,8 +48,12 @@ arrow::FieldVector KeyFields(const arrow::Schema& schema, const GroupingPlan& pl
 /// Whether key columns can be written back from their words; floats (-0.0, NaN) and encoded ones cannot.
 bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys, const KeyLayout& layout);
 
-/// Where the packed keys are such small numbers that each can have a slot of a table of groups (WordTable), and there
-/// are no fewer rows than slots: how many bits they have. Else -1.
+/// Rows of `input` that are grouped in one table before it is merged with the others: by the budget, not by its share
+/// for a thread, so that the bits of float sums are the same for any number of threads.
+int64_t RangeRows(Resources& resources, const Table& input, int64_t expected_groups);
+
+/// Where the packed keys are such small numbers that each can have a slot of a table of groups (WordTable), and a table
+/// takes in no fewer rows than it has slots: how many bits they have. Else -1.
 int DirectBits(const KeyLayout& layout, int64_t rows);
 
 /// Sets dropped[number] for those of the packed keys [from, count) of which a part is null or NaN.

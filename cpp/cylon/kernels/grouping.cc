@@ -66,7 +66,8 @@ arrow::Result<Table> GroupAtLevel(const std::shared_ptr<Resources>& resources, c
     ARROW_ASSIGN_OR_RAISE(expected, grouping::SampleGroups(input, plan.keys));
   }
   // Values that are collected for each group are better read when they have been dealt.
-  const bool direct = grouping::DirectBits(layout, input.num_rows()) >= 0 && !plan.aggregates.needs_rows();
+  const int64_t table_rows = std::min(grouping::RangeRows(*resources, input, expected), input.num_rows());
+  const bool direct = grouping::DirectBits(layout, table_rows) >= 0 && !plan.aggregates.needs_rows();
   if (expected <= (direct ? kFewDirectGroups : kFewGroups)) {
     ARROW_ASSIGN_OR_RAISE(auto groups,
                           grouping::GroupInOrder(resources, input, plan, layout, expected, level < kDeepestLevel));

@@ -86,5 +86,12 @@ TEST(KeyBytesTest, AllRowsAsOneByOne) {
   }
 }
 
+TEST(KeyBytesTest, TextOfNothingNeedsNoBuffer) {
+  const std::vector<int32_t> offsets(11, 0);
+  const auto data =
+      arrow::ArrayData::Make(arrow::utf8(), 10, {nullptr, arrow::Buffer::FromVector(offsets), nullptr}, 0);
+  Check(KeyColumn::Make(arrow::default_memory_pool(), data, "k").ValueOrDie());
+}
+
 }  // namespace
 }  // namespace cylon

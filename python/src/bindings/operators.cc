@@ -133,6 +133,20 @@ Table HeadOfGroups(Context& context, const Table& table, const std::vector<std::
   return WithoutGil([&] { return GroupHead(context, table, options); });
 }
 
+std::vector<SortColumn> SortColumns(const std::vector<std::pair<std::string, bool>>& by) {
+  std::vector<SortColumn> columns;
+  for (const auto& [name, ascending] : by) {
+    columns.push_back({name, ascending ? SortOrder::kAscending : SortOrder::kDescending});
+  }
+  return columns;
+}
+
+Table TopOfGroups(Context& context, const Table& table, const std::vector<std::string>& keys,
+                  const std::vector<std::pair<std::string, bool>>& by, int64_t count, bool drop_null_keys) {
+  const GroupTopOptions options{keys, SortColumns(by), count, drop_null_keys};
+  return WithoutGil([&] { return GroupTop(context, table, options); });
+}
+
 Table AggregateTable(Context& context, const Table& table, const std::vector<AggregateTuple>& aggregates) {
   auto parsed = ParseAggregates(aggregates);
   return WithoutGil([&]() -> arrow::Result<Table> {
@@ -144,9 +158,7 @@ Table AggregateTable(Context& context, const Table& table, const std::vector<Agg
 Table SortRows(Context& context, const Table& table, const std::vector<std::pair<std::string, bool>>& by,
                bool nulls_first) {
   SortOptions options;
-  for (const auto& [name, ascending] : by) {
-    options.by.push_back({name, ascending ? SortOrder::kAscending : SortOrder::kDescending});
-  }
+  options.by = SortColumns(by);
   options.nulls = nulls_first ? NullPlacement::kFirst : NullPlacement::kLast;
   return WithoutGil([&] { return Sort(context, table, options); });
 }
@@ -154,9 +166,7 @@ Table SortRows(Context& context, const Table& table, const std::vector<std::pair
 Table TopRows(Context& context, const Table& table, const std::vector<std::pair<std::string, bool>>& by, int64_t count,
               const std::string& keep) {
   SortOptions options;
-  for (const auto& [name, ascending] : by) {
-    options.by.push_back({name, ascending ? SortOrder::kAscending : SortOrder::kDescending});
-  }
+  options.by = SortColumns(by);
   const KeepTies ties =
       Choose<KeepTies>("keep", keep, {{"first", KeepTies::kFirst}, {"last", KeepTies::kLast}, {"all", KeepTies::kAll}});
   return WithoutGil([&] { return TopK(context, table, options, count, ties); });
@@ -193,6 +203,8 @@ void BindOperators(nb::module_& module) {
              nb::arg("drop_null_keys"), nb::arg("sort"));
   module.def("group_head", &HeadOfGroups, nb::arg("context"), nb::arg("table"), nb::arg("keys"), nb::arg("count"),
              nb::arg("tail"), nb::arg("drop_null_keys"));
+  module.def("group_top", &TopOfGroups, nb::arg("context"), nb::arg("table"), nb::arg("keys"), nb::arg("by"),
+             nb::arg("count"), nb::arg("drop_null_keys"));
   module.def("aggregate", &AggregateTable, nb::arg("context"), nb::arg("table"), nb::arg("aggregates"));
   module.def("sort", &SortRows, nb::arg("context"), nb::arg("table"), nb::arg("by"), nb::arg("nulls_first"));
   module.def("top_k", &TopRows, nb::arg("context"), nb::arg("table"), nb::arg("by"), nb::arg("count"), nb::arg("keep"));

@@ -65,6 +65,9 @@ def group_by(
 def group_head(
     context: Context, table: Table, keys: list[str], count: int, tail: bool, drop_null_keys: bool
 ) -> Table: ...
+def group_top(
+    context: Context, table: Table, keys: list[str], by: list[tuple[str, bool]], count: int, drop_null_keys: bool
+) -> Table: ...
 def aggregate(
     context: Context, table: Table, aggregates: list[tuple[str, str, str, int, float, bool, bool, int]]
 ) -> Table: ...

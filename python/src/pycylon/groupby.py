@@ -290,6 +290,52 @@ class GroupBy:
         """
         return self._rows(n, tail=True)
 
+    def nlargest(self, n: int = 5, *, columns: str | list[str] | None = None) -> DataFrame:
+        """Return the `n` rows of each group with the largest values in `columns`, missing values last.
+
+        All of them largest first, over all ranks; of equal ones the first rows of the frame. What
+        ``sort_values(columns, ascending=False).groupby(keys).head(n)`` gives, without sorting what cannot be among
+        them. Keys and chosen columns come, or all where none were chosen. Collective when distributed.
+
+        Parameters
+        ----------
+        n : int
+        columns : str or list of str, optional
+            Anything that can be sorted by. By default the one column that was chosen, which pandas asks for; by name
+            alone, since there is no ``keep`` here, pandas' second argument.
+
+        Raises
+        ------
+        ValueError
+            Where neither a column was named nor just one chosen.
+
+        Examples
+        --------
+        >>> import pycylon as cy
+        >>> df = cy.DataFrame({'g': ['b', 'a', 'b', 'b'], 'x': [1, 2, 3, 4]})
+        >>> df.groupby('g')['x'].nlargest(2).to_dict()
+        {'g': ['b', 'b', 'a'], 'x': [4, 3, 2]}
+        """
+        return self._top(n, columns, False)
+
+    def nsmallest(self, n: int = 5, *, columns: str | list[str] | None = None) -> DataFrame:
+        """Return the `n` rows of each group with the smallest values, smallest first; otherwise as `nlargest`."""
+        return self._top(n, columns, True)
+
+    def _top(self, n: int, columns: str | list[str] | None, ascending: bool) -> DataFrame:
+        frame = self._frame
+        chosen = self._columns or []
+        if columns is None:
+            if len(chosen) != 1:
+                raise ValueError("by which column? choose one, as in groupby('k')['x'].nlargest(2), or pass columns=")
+            columns = chosen
+        names = frame._labels([columns] if isinstance(columns, str) else columns)
+        by = [(name, ascending) for name in names]
+        shown = [*self._keys, *chosen] if chosen else frame.columns
+        table = frame._table.select(list(dict.fromkeys([*shown, *names])))
+        top = _core.group_top(frame._context(self._env), table, self._keys, by, max(n, 0), self._dropna)
+        return frame._result(top.select(list(dict.fromkeys(shown))), self._env)
+
     def _rows(self, n: int, tail: bool) -> DataFrame:
         frame = self._frame
         columns = self._columns or frame.columns
