@@ -298,7 +298,7 @@ TEST(WriteParquetTest, ARowGroupThatNoBudgetHoldsSaysHowToWriteSmallerOnes) {
                                         HasSubstr("write smaller row groups (row_group_rows is 1048576)")));
   }
   EXPECT_THAT(folder.List(), ElementsAre());
-  for (const auto& status : write(50000)) {
+  for (const auto& status : write(5000)) {
     EXPECT_TRUE(status.ok()) << status.ToString();
   }
 }
