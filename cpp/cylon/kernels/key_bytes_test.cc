@@ -70,7 +70,7 @@ TEST(KeyBytesTest, AllRowsAsOneByOne) {
           const auto column = ColumnOf(arrow::utf8(), 50, nulls, value);
           arrow::StringViewBuilder builder;
           for (int64_t i = 0; i < column.length(); ++i) {
-            EXPECT_TRUE((column.IsNull(i) ? builder.AppendNull() : builder.Append(column.Bytes(i))).ok());
+            EXPECT_TRUE((column.IsNull(i) ? builder.AppendNull() : builder.Append(std::string(column.Bytes(i)))).ok());
           }
           const auto views = builder.Finish().ValueOrDie();
           Check(KeyColumn::Make(arrow::default_memory_pool(), views->data(), "k").ValueOrDie());
