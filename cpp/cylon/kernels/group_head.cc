@@ -2,7 +2,6 @@
 #include "cylon/kernels/group_head.h"
 
 #include <algorithm>
-#include <atomic>
 #include <numeric>
 
 #include "cylon/kernels/aggregate_values.h"
@@ -72,18 +71,8 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> MarkInMemory(const std::shared_ptr
   plan.bits = RadixBits(keys.num_rows(), PartitionGroups::kBytesPerRow);
   ARROW_ASSIGN_OR_RAISE(plan.layout, KeyLayout::Packed(*resources, keys, plan.keys));
   ARROW_ASSIGN_OR_RAISE(const auto rows, RadixPartitions::Make(resources, keys, plan));
-  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> kept,
-                        arrow::AllocateBuffer(keys.num_rows(), resources->memory()));
-  std::atomic<int64_t> next{0};
-  const int64_t partitions = rows->count() + 1;  // the last has the null keys
-  ARROW_RETURN_NOT_OK(
-      resources->arena().ParallelFor(std::min<int64_t>(resources->arena().threads(), partitions), [&](int64_t) {
-        GroupCounter counter(resources->memory(), *rows, options);
-        for (int64_t p = next.fetch_add(1); p < partitions; p = next.fetch_add(1)) {
-          ARROW_RETURN_NOT_OK(counter.Mark(p, kept->mutable_data()));
-        }
-        return arrow::Status::OK();
-      }));
+  ARROW_ASSIGN_OR_RAISE(
+      auto kept, MarkPartitions(*resources, *rows, [&] { return GroupCounter(resources->memory(), *rows, options); }));
   uint8_t* here = kept->mutable_data();
   for (const auto& batch : rows->batches()) {
     if (options.drop_null_keys) {

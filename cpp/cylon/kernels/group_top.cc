@@ -2,7 +2,6 @@
 #include "cylon/kernels/group_top.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <limits>
 
@@ -25,42 +24,29 @@ constexpr double kMostLeft = 0.5;
 /// A row of the order: its value beside what its group costs.
 constexpr int64_t kBytesPerRow = PartitionGroups::kBytesPerRow + 8 + 8;
 
-/// Words that are larger the earlier a value comes; 0 is for what is missing, and comes last.
-class OrderWords {
- public:
-  OrderWords(KeyKind kind, SortOrder order) : kind_(kind), flip_(order == SortOrder::kDescending ? 0 : ~uint64_t{0}) {}
-
-  uint64_t Of(const ValueBlock& block, int64_t i) const {
-    if (block.IsMissing(i)) {
-      return 0;
-    }
+/// Turns the words of a block of values of `kind` into ones that are larger the earlier a value comes; 0 is for what is
+/// missing, and comes last.
+void OrderBlock(const ValueBlock& block, KeyKind kind, SortOrder order, uint64_t* out) {
+  for (int64_t i = 0; i < block.count; ++i) {
+    // -0.0 is 0.0.
+    out[i] = block.floats ? std::bit_cast<uint64_t>(std::bit_cast<double>(block.words[i]) + 0.0) : block.words[i];
+  }
+  MakeAscending(kind, out, block.count);
+  const uint64_t flip = order == SortOrder::kDescending ? 0 : ~uint64_t{0};
+  for (int64_t i = 0; i < block.count; ++i) {
     // The last value and the one before it may have one word: both are then left to the sort.
-    return std::max<uint64_t>(Ascending(block.words[i]) ^ flip_, 1);
+    out[i] = block.IsMissing(i) ? 0 : std::max<uint64_t>(out[i] ^ flip, 1);
   }
-
- private:
-  uint64_t Ascending(uint64_t word) const {
-    if (kind_ == KeyKind::kSigned) {
-      return word ^ kAscendingSign;
-    }
-    if (!IsFloat(kind_)) {
-      return word;
-    }
-    const auto bits = std::bit_cast<uint64_t>(std::bit_cast<double>(word) + 0.0);  // -0.0 is 0.0
-    return (bits & kAscendingSign) == 0 ? bits | kAscendingSign : ~bits;
-  }
-
-  KeyKind kind_;
-  uint64_t flip_;
-};
+}
 
 /// The best of the groups of one partition after the other.
 class BestOfGroups {
  public:
-  BestOfGroups(arrow::MemoryPool* pool, const RadixPartitions& rows, const OrderWords& order, std::string name,
+  BestOfGroups(arrow::MemoryPool* pool, const RadixPartitions& rows, KeyKind kind, SortOrder order, std::string name,
                int64_t count)
       : pool_(pool),
         rows_(rows),
+        kind_(kind),
         order_(order),
         name_(std::move(name)),
         count_(count),
@@ -79,8 +65,8 @@ class BestOfGroups {
     ARROW_ASSIGN_OR_RAISE(auto reader, ValueReader::OfCarried(pool_, rows_.column(0), first, rows, name_));
     for (int64_t begin = 0; begin < rows; begin += kValueBlockRows) {
       const auto block = reader.Read(begin, std::min(kValueBlockRows, rows - begin));
+      OrderBlock(block, kind_, order_, words_.data() + begin);
       for (int64_t i = 0; i < block.count; ++i) {
-        words_[begin + i] = order_.Of(block, i);
         Take(words_[begin + i], best_.data() + groups_.numbers()[begin + i] * count_);
       }
     }
@@ -107,7 +93,8 @@ class BestOfGroups {
 
   arrow::MemoryPool* pool_;
   const RadixPartitions& rows_;
-  const OrderWords& order_;
+  KeyKind kind_;
+  SortOrder order_;
   std::string name_;
   int64_t count_;
   PartitionGroups groups_;
@@ -148,7 +135,6 @@ arrow::Result<Table> GroupTopRows(const std::shared_ptr<Resources>& resources, c
   }
   const auto& field = *input.schema()->field(options.by.column);
   ARROW_ASSIGN_OR_RAISE(const auto column, KeyColumn::OfType(field.type(), field.name()));
-  const OrderWords order(column.kind(), options.by.order);
   RadixPlan plan;
   plan.keys = options.keys;
   plan.carried = {options.by.column};
@@ -156,18 +142,10 @@ arrow::Result<Table> GroupTopRows(const std::shared_ptr<Resources>& resources, c
   plan.bits = RadixBits(input.num_rows(), kBytesPerRow);
   ARROW_ASSIGN_OR_RAISE(plan.layout, KeyLayout::Packed(*resources, input, plan.keys));
   ARROW_ASSIGN_OR_RAISE(auto rows, RadixPartitions::Make(resources, input, plan));
-  ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<arrow::Buffer> kept,
-                        arrow::AllocateBuffer(input.num_rows(), resources->memory()));
-  std::atomic<int64_t> next{0};
-  const int64_t partitions = rows->count() + 1;  // the last has the null keys
-  const auto threads = std::min<int64_t>(resources->arena().threads(), partitions);
-  ARROW_RETURN_NOT_OK(resources->arena().ParallelFor(threads, [&](int64_t) {
-    BestOfGroups best(resources->memory(), *rows, order, field.name(), options.count);
-    for (int64_t p = next.fetch_add(1); p < partitions; p = next.fetch_add(1)) {
-      ARROW_RETURN_NOT_OK(best.Mark(p, kept->mutable_data()));
-    }
-    return arrow::Status::OK();
-  }));
+  ARROW_ASSIGN_OR_RAISE(const auto kept, MarkPartitions(*resources, *rows, [&] {
+                          return BestOfGroups(resources->memory(), *rows, column.kind(), options.by.order, field.name(),
+                                              options.count);
+                        }));
   rows.reset();
   return KeepRows(resources, input, kept->data());
 }

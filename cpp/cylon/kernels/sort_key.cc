@@ -97,13 +97,17 @@ arrow::Result<bool> AreWordSortKeys(const arrow::Schema& schema, const std::vect
   return words;
 }
 
+void MakeAscending(KeyKind kind, uint64_t* words, int64_t count) {
+  if (IsFloat(kind)) {
+    FlipDoubles(words, count);
+  } else if (kind == KeyKind::kSigned) {
+    FlipSigns(words, count);
+  }
+}
+
 void LoadAscendingWords(const KeyColumn& column, uint64_t* out) {
   column.LoadWords(out);
-  if (IsFloat(column.kind())) {
-    FlipDoubles(out, column.length());
-  } else if (column.kind() == KeyKind::kSigned) {
-    FlipSigns(out, column.length());
-  }
+  MakeAscending(column.kind(), out, column.length());
 }
 
 arrow::Status EncodeWordKey(arrow::MemoryPool* pool, const arrow::RecordBatch& batch, const SortKey& key,

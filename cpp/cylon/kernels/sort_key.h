@@ -17,6 +17,9 @@ inline constexpr uint64_t kAscendingSign = uint64_t{1} << 63;
 /// NaN's ascending word: above that of every number.
 inline constexpr uint64_t kAscendingNan = 0xFFF8000000000000u;
 
+/// Words of values of `kind` (KeyColumn::LoadWords) to ones that compare unsigned as the values do.
+void MakeAscending(KeyKind kind, uint64_t* words, int64_t count);
+
 /// Words that compare unsigned as the values of `column` do, ascending; under nulls is anything. Only for words.
 void LoadAscendingWords(const KeyColumn& column, uint64_t* out);
 

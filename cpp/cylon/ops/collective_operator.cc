@@ -159,6 +159,16 @@ arrow::Status CheckKeyTypes(const arrow::Schema& schema, const std::vector<int>&
   return arrow::Status::OK();
 }
 
+arrow::Result<std::vector<int>> FindGroupKeys(const arrow::Schema& schema, const std::vector<std::string>& names,
+                                              std::string_view otherwise) {
+  if (names.empty()) {
+    return arrow::Status::Invalid("rows of groups were asked for without keys; name at least one, or use ", otherwise);
+  }
+  ARROW_ASSIGN_OR_RAISE(auto keys, FindColumns(schema, names, "group key", "the table"));
+  ARROW_RETURN_NOT_OK(CheckKeyTypes(schema, keys, "group key"));
+  return keys;
+}
+
 arrow::Result<Table> AppendRowNumbers(const std::shared_ptr<Resources>& resources, const Table& table, int64_t first,
                                       const std::string& name) {
   return AppendInt64(resources, table, name, [first](int64_t before, int64_t rows, int64_t* values) {

@@ -63,6 +63,11 @@ arrow::Status CheckTable(const Table& table);
 /// TypeError naming the first column of `keys` whose type cannot be a key (nested types).
 arrow::Status CheckKeyTypes(const arrow::Schema& schema, const std::vector<int>& keys, std::string_view role);
 
+/// The columns that rows are grouped by. As FindColumns and CheckKeyTypes; Invalid where there are none: `otherwise` is
+/// what to call instead.
+arrow::Result<std::vector<int>> FindGroupKeys(const arrow::Schema& schema, const std::vector<std::string>& names,
+                                              std::string_view otherwise);
+
 /// `table` with the int64 column `name` last, its value for row i of the table being first + i.
 arrow::Result<Table> AppendRowNumbers(const std::shared_ptr<Resources>& resources, const Table& table, int64_t first,
                                       const std::string& name);

@@ -235,15 +235,9 @@ TEST_P(GroupByWorldTest, EveryKeyTypeGroupsAsTheNaiveGroupByDoes) {
   distinct.options.keys = {"key"};
   distinct.options.aggregates = kEverything;
   cases.push_back(std::move(distinct));
-  std::vector<Gathered> results(cases.size(), Gathered(world.ranks));
-  ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
-    for (size_t i = 0; i < cases.size(); ++i) {
-      const auto part = cases[i].input.Part(context.resources(), context.rank());
-      ARROW_ASSIGN_OR_RAISE(const auto groups, GroupBy(context, part, cases[i].options));
-      results[i].Set(context.rank(), RowsOf(groups));
-    }
-    return arrow::Status::OK();
-  });
+  const auto results = testing::RunCases<GroupCase>(
+      world, cases,
+      [](Context& context, const Table& part, const GroupCase& one) { return GroupBy(context, part, one.options); });
   const auto resources = testing::TestResources();
   for (size_t i = 0; i < cases.size(); ++i) {
     const auto actual = cases[i].options.sort ? results[i].InOrder() : testing::Sorted(results[i].InOrder());

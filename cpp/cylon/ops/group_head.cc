@@ -56,11 +56,7 @@ arrow::Result<Table> GroupHead(Context& context, const Table& table, const Group
   kernel.drop_null_keys = options.drop_null_keys;
   const auto prepare = [&]() -> arrow::Result<Table> {
     ARROW_RETURN_NOT_OK(internal::CheckTable(table));
-    if (options.keys.empty()) {
-      return arrow::Status::Invalid("rows of groups were asked for without keys; name at least one, or use Head");
-    }
-    ARROW_ASSIGN_OR_RAISE(kernel.keys, internal::FindColumns(*table.schema(), options.keys, "group key", "the table"));
-    ARROW_RETURN_NOT_OK(internal::CheckKeyTypes(*table.schema(), kernel.keys, "group key"));
+    ARROW_ASSIGN_OR_RAISE(kernel.keys, internal::FindGroupKeys(*table.schema(), options.keys, "Head"));
     return operation.alone() ? GroupHeadRows(context.resources(), table, kernel) : table;
   };
   auto prepared = prepare();

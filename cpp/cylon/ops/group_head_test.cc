@@ -78,15 +78,9 @@ TEST_P(GroupHeadWorldTest, RowsOfEveryKeyTypeStayWhereTheyAre) {
     cases.push_back(
         {RandomInput(spec, ++seed, world.ranks, 600), {2, 0}, {{"l", "k"}, count, GroupSide::kTail, count > 0}});
   }
-  std::vector<Gathered> results(cases.size(), Gathered(world.ranks));
-  ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
-    for (size_t i = 0; i < cases.size(); ++i) {
-      const auto part = cases[i].input.Part(context.resources(), context.rank());
-      ARROW_ASSIGN_OR_RAISE(const auto heads, GroupHead(context, part, cases[i].options));
-      results[i].Set(context.rank(), RowsOf(heads));
-    }
-    return arrow::Status::OK();
-  });
+  const auto results = testing::RunCases<HeadCase>(
+      world, cases,
+      [](Context& context, const Table& part, const HeadCase& one) { return GroupHead(context, part, one.options); });
   const auto resources = testing::TestResources();
   for (size_t i = 0; i < cases.size(); ++i) {
     testing::ExpectRows(

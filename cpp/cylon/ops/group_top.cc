@@ -12,12 +12,7 @@ arrow::Result<Table> GroupTop(Context& context, const Table& table, const GroupT
   const SortOptions order{options.by, NullPlacement::kLast};
   const auto find_here = [&]() -> arrow::Result<Table> {
     ARROW_ASSIGN_OR_RAISE(const auto by, internal::FindSortKeys(table, order));
-    if (options.keys.empty()) {
-      return arrow::Status::Invalid("rows of groups were asked for without keys; name at least one, or use TopK");
-    }
-    ARROW_ASSIGN_OR_RAISE(const auto keys,
-                          internal::FindColumns(*table.schema(), options.keys, "group key", "the table"));
-    ARROW_RETURN_NOT_OK(internal::CheckKeyTypes(*table.schema(), keys, "group key"));
+    ARROW_ASSIGN_OR_RAISE(const auto keys, internal::FindGroupKeys(*table.schema(), options.keys, "TopK"));
     if (options.count < 0) {
       return arrow::Status::Invalid("the first ", options.count,
                                     " rows of each group were asked for; the number has to be 0 or more");

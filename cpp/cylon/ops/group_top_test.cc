@@ -67,15 +67,9 @@ TEST_P(GroupTopWorldTest, RowsAreThoseOfSortAndHead) {
           {RandomInput(spec, seed, world.ranks, 300), {{"k"}, {{"x", order}}, kCounts[seed % 4], seed % 3 > 0}});
     }
   }
-  std::vector<Gathered> results(cases.size(), Gathered(world.ranks));
-  ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
-    for (size_t i = 0; i < cases.size(); ++i) {
-      const auto part = cases[i].input.Part(context.resources(), context.rank());
-      ARROW_ASSIGN_OR_RAISE(const auto top, GroupTop(context, part, cases[i].options));
-      results[i].Set(context.rank(), RowsOf(top));
-    }
-    return arrow::Status::OK();
-  });
+  const auto results = testing::RunCases<TopCase>(
+      world, cases,
+      [](Context& context, const Table& part, const TopCase& one) { return GroupTop(context, part, one.options); });
   const auto resources = testing::TestResources();
   for (size_t i = 0; i < cases.size(); ++i) {
     testing::ExpectRows(

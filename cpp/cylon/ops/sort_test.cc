@@ -52,15 +52,9 @@ Rows Expected(const SortCase& sort, const std::shared_ptr<Resources>& resources)
 }
 
 void ExpectLikeNaive(const WorldCase& world, const std::vector<SortCase>& cases) {
-  std::vector<Gathered> results(cases.size(), Gathered(world.ranks));
-  ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
-    for (size_t i = 0; i < cases.size(); ++i) {
-      const auto part = cases[i].input.Part(context.resources(), context.rank());
-      ARROW_ASSIGN_OR_RAISE(const auto sorted, Sort(context, part, cases[i].options));
-      results[i].Set(context.rank(), RowsOf(sorted));
-    }
-    return arrow::Status::OK();
-  });
+  const auto results = testing::RunCases<SortCase>(
+      world, cases,
+      [](Context& context, const Table& part, const SortCase& one) { return Sort(context, part, one.options); });
   const auto resources = testing::TestResources();
   for (size_t i = 0; i < cases.size(); ++i) {
     testing::ExpectRows(results[i].InOrder(), Expected(cases[i], resources),

@@ -170,6 +170,22 @@ class Gathered {
   std::vector<Rows> parts_;
 };
 
+/// Runs an operator on the parts of every case's `input` at every rank of `world`; the results by case.
+template <typename Case>
+std::vector<Gathered> RunCases(const WorldCase& world, const std::vector<Case>& cases,
+                               const std::function<arrow::Result<Table>(Context&, const Table&, const Case&)>& run) {
+  std::vector<Gathered> results(cases.size(), Gathered(world.ranks));
+  ExpectAllOk(MakeWorld(world), [&](Context& context) -> arrow::Status {
+    for (size_t i = 0; i < cases.size(); ++i) {
+      const auto part = cases[i].input.Part(context.resources(), context.rank());
+      ARROW_ASSIGN_OR_RAISE(const auto result, run(context, part, cases[i]));
+      results[i].Set(context.rank(), RowsOf(result));
+    }
+    return arrow::Status::OK();
+  });
+  return results;
+}
+
 inline std::shared_ptr<Resources> TestResources() {
   Options options;
   options.memory_bytes = 1 << 30;
