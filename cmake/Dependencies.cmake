@@ -20,7 +20,7 @@ add_library(cylon_dependencies INTERFACE)
 target_include_directories(cylon_dependencies SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
 target_compile_definitions(cylon_dependencies INTERFACE XXH_INLINE_ALL)
 # OpenSSL first: libparquet carries an OpenSSL of its own, whose symbols would be found before the system's.
-target_link_libraries(cylon_dependencies INTERFACE OpenSSL::Crypto CylonDependencies::public
+target_link_libraries(cylon_dependencies INTERFACE OpenSSL::SSL OpenSSL::Crypto CylonDependencies::public
                                                    nlohmann_json::nlohmann_json)
 if(TARGET TBB::tbb)
   target_link_libraries(cylon_dependencies INTERFACE TBB::tbb)

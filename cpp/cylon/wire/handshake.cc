@@ -17,6 +17,7 @@
 #include <array>
 
 #include "cylon/base/random.h"
+#include "cylon/wire/strangers.h"
 
 namespace cylon {
 
@@ -28,7 +29,6 @@ constexpr size_t kNonceBytes = 32;
 constexpr size_t kMacBytes = 32;
 /// Hellos and reasons are short: a stranger makes nobody hold more.
 constexpr size_t kMaxMessage = 4096;
-constexpr auto kPatience = std::chrono::seconds(5);
 /// After a refusal: this long, and this much, is read, as closing over unread bytes would reset the reason away.
 constexpr auto kFarewell = std::chrono::seconds(1);
 constexpr size_t kFarewellBytes = 32 << 10;
@@ -209,7 +209,7 @@ arrow::Status StatusOf(Verdict verdict, const std::string& reason) {
 class Conversation {
  public:
   Conversation(Stream* stream, Executor& executor, TimePoint deadline) : stream_(stream), executor_(executor) {
-    timer_ = executor.PostAt(std::min(deadline, executor.Now() + kPatience), [this] {
+    timer_ = executor.PostAt(std::min(deadline, executor.Now() + kStrangerPatience), [this] {
       late_ = true;
       stream_->Close();
     });

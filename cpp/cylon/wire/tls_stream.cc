@@ -1,0 +1,523 @@
+// TLS 1.3 over another stream.
+//
+//   Read  <- OpenSSL decrypts <- in_  <- ReadSome of the stream below
+//   Write -> OpenSSL encrypts -> out_ -> Write of the stream below, while which runs what OpenSSL has to say (alerts,
+//                                        answers to new keys) waits in aside_
+//
+// OpenSSL never waits: its wire gives it what in_ has, and takes all it writes. So one object serves both directions,
+// and neither holds up the other.
+#include "cylon/wire/tls_stream.h"
+
+#include <openssl/bio.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "cylon/base/error.h"
+#include "cylon/wire/end_of_stream.h"
+#include "cylon/wire/tls_session.h"
+
+namespace cylon {
+
+namespace {
+
+/// What one read of the stream below takes at most. Pages that small messages never reach cost nothing: buffers of this
+/// size come untouched from the system.
+constexpr size_t kTlsIn = 256 << 10;
+/// Records that one write below carries, and what a record is longer than its data: 5 bytes of header, 1 of type, 16 of
+/// tag, rounded up, so that news of a key fit in as well.
+constexpr size_t kTlsOutRecords = 16;
+constexpr size_t kTlsOverhead = 64;
+constexpr size_t kTlsOut = kTlsOutRecords * (kTlsRecord + kTlsOverhead);
+/// Before the handshake is complete: so much is read, and so long is waited.
+constexpr size_t kTlsStrangerBytes = 64 << 10;
+constexpr auto kTlsPatience = std::chrono::seconds(5);
+/// A listener that has refused a certificate reads on for so long: closing over unread bytes would reset the reason
+/// away.
+constexpr auto kTlsFarewell = std::chrono::seconds(1);
+/// What a write moves before others have their turn. (A read waits for the stream below, which sees to that itself.)
+constexpr size_t kTlsTurn = 4 << 20;
+/// What OpenSSL has to say while a write is under way. An honest peer asks for new keys once in hours, and each answer
+/// has 27 bytes; more is a failure, not more memory.
+constexpr size_t kTlsAside = 64 << 10;
+/// The first byte of all that TLS begins with.
+constexpr uint8_t kTlsAlert = 21;
+constexpr uint8_t kTlsHandshake = 22;
+
+/// Shared with the reads and writes of the stream below that are under way, so that these find memory whatever became
+/// of the stream above.
+class TlsState : public std::enable_shared_from_this<TlsState> {
+ public:
+  TlsState(std::unique_ptr<Stream> below, Executor& executor, std::unique_ptr<TlsSession> session)
+      : below_(std::move(below)),
+        executor_(executor),
+        session_(std::move(session)),
+        peer_name_(below_->peer_name()),
+        in_buffer_(std::make_unique_for_overwrite<uint8_t[]>(kTlsIn)),
+        out_(std::make_unique_for_overwrite<uint8_t[]>(kTlsOut)) {
+    BIO* wire = BIO_new(WireMethod());
+    BIO_set_data(wire, this);
+    BIO_set_init(wire, 1);
+    session_->SetWire(wire);
+  }
+
+  /// All within the deadline; a stream of which this fails is closed.
+  Co<void> Handshake(TimePoint deadline) {
+    auto timer = executor_.PostAt(std::min(deadline, executor_.Now() + kTlsPatience), Ender());
+    auto talk = Converse();
+    arrow::Status status = co_await talk;
+    timer->Cancel();
+    if (late_) {
+      status = DeadlineError(peer_name_ +
+                             " did not finish the TLS handshake in time; check that it speaks TLS on this port");
+    }
+    if (!status.ok()) {
+      if (session_->refused_certificate() && !late_) {
+        timer = executor_.PostAt(executor_.Now() + kTlsFarewell, Ender());
+        auto drain = Drain();
+        auto drained = co_await drain;  // a peer that does not listen changes nothing
+        static_cast<void>(drained);
+        timer->Cancel();
+      }
+      Close();
+    }
+    established_ = status.ok();
+    co_return status;
+  }
+
+  arrow::Future<int64_t> Read(std::span<uint8_t> into, bool all) {
+    if (closed_) {
+      return arrow::Future<int64_t>::MakeFinished(ClosedHere());
+    }
+    if (read_.has_value()) {
+      return arrow::Future<int64_t>::MakeFinished(
+          arrow::Status::Invalid("a read of ", peer_name_, " is under way; wait for it before the next one"));
+    }
+    auto done = arrow::Future<int64_t>::Make();
+    read_ = done;
+    into_ = into;
+    got_ = 0;
+    all_ = all;
+    PumpRead();
+    PumpWrite();
+    return done;
+  }
+
+  arrow::Future<> Write(std::vector<std::span<const uint8_t>> parts) {
+    if (closed_) {
+      return arrow::Future<>::MakeFinished(ClosedHere());
+    }
+    if (write_.has_value()) {
+      return arrow::Future<>::MakeFinished(
+          arrow::Status::Invalid("a write to ", peer_name_, " is under way; wait for it before the next one"));
+    }
+    auto done = arrow::Future<>::Make();
+    write_ = done;
+    parts_ = std::move(parts);
+    next_part_ = 0;
+    record_ = {};
+    PumpWrite();
+    return done;
+  }
+
+  void Close() {
+    if (closed_) {
+      return;
+    }
+    auto self = shared_from_this();  // who waits below may let go of the stream
+    if (established_ && broken_.ok() && write_broken_.ok() && !sending_) {
+      // It goes where the kernel has room for it, which is all that one who ends now can do.
+      session_->SayGoodbye();
+      static_cast<void>(below_->Write(OutParts()));
+    }
+    closed_ = true;
+    below_->Close();
+    FinishRead(ClosedHere());
+    FinishWrite(ClosedHere());
+  }
+
+  const std::string& peer_name() const { return peer_name_; }
+  bool is_loopback() const { return below_->is_loopback(); }
+
+ private:
+  // --- OpenSSL's wire ---
+
+  static const BIO_METHOD* WireMethod() {
+    static const BIO_METHOD* const kMethod = [] {
+      BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "cylon stream");
+      BIO_meth_set_read(method, [](BIO* wire, char* into, int size) { return Of(wire)->Take(wire, into, size); });
+      BIO_meth_set_write(method, [](BIO* wire, const char* bytes, int size) { return Of(wire)->Put(bytes, size); });
+      BIO_meth_set_ctrl(method, [](BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1L : 0L; });
+      return method;
+    }();
+    return kMethod;
+  }
+  static TlsState* Of(BIO* wire) { return static_cast<TlsState*>(BIO_get_data(wire)); }
+
+  int Take(BIO* wire, void* into, int size) {
+    BIO_clear_retry_flags(wire);
+    if (in_.empty()) {
+      BIO_set_retry_read(wire);
+      return -1;
+    }
+    const size_t count = std::min(static_cast<size_t>(size), in_.size());
+    std::memcpy(into, in_.data(), count);
+    in_ = in_.subspan(count);
+    return static_cast<int>(count);
+  }
+
+  int Put(const void* bytes, int size) {
+    const auto count = static_cast<size_t>(size);
+    const auto* first = static_cast<const uint8_t*>(bytes);
+    if (sending_ || !aside_.empty() || out_size_ + count > kTlsOut) {
+      if (aside_.size() + count > kTlsAside) {
+        flooded_ = true;
+        return -1;
+      }
+      aside_.insert(aside_.end(), first, first + count);
+    } else {
+      std::memcpy(out_.get() + out_size_, first, count);
+      out_size_ += count;
+    }
+    return size;
+  }
+
+  std::vector<std::span<const uint8_t>> OutParts() const { return {{out_.get(), out_size_}, aside_}; }
+
+  // --- The handshake ---
+
+  Task Ender() {
+    return [weak = weak_from_this()] {
+      if (auto late = weak.lock()) {
+        late->late_ = true;
+        late->Close();
+      }
+    };
+  }
+
+  Co<void> Converse() {
+    size_t heard = 0;
+    while (true) {
+      const TlsOutcome outcome = session_->Handshake();
+      auto sending = below_->Write(OutParts());
+      const arrow::Status sent = co_await sending;
+      out_size_ = 0;
+      aside_.clear();
+      if (outcome == TlsOutcome::kFailed) {
+        co_return session_->failure();
+      }
+      CYLON_CO_RETURN_NOT_OK(Interrupted(sent));
+      if (outcome != TlsOutcome::kWantsInput) {
+        co_return arrow::Status::OK();
+      }
+      if (heard == kTlsStrangerBytes) {
+        co_return ProtocolError(peer_name_ + " sent " + std::to_string(heard) +
+                                " bytes without finishing the TLS handshake, more than are read from a stranger; check "
+                                "what listens there");
+      }
+      auto reading = below_->ReadSome({in_buffer_.get(), std::min(kTlsIn, kTlsStrangerBytes - heard)});
+      const arrow::Result<int64_t> got = co_await reading;
+      CYLON_CO_RETURN_NOT_OK(Interrupted(!got.ok() || *got > 0 ? got.status() : EndOfStream(peer_name_)));
+      in_ = {in_buffer_.get(), static_cast<size_t>(*got)};
+      if (heard == 0 && in_[0] != kTlsHandshake && in_[0] != kTlsAlert) {
+        co_return ProtocolError(peer_name_ + " does not speak TLS; is it another program's port, or one without TLS?");
+      }
+      heard += in_.size();
+    }
+  }
+
+  arrow::Status Interrupted(const arrow::Status& status) const {
+    return status.ok() ? status
+                       : status.WithMessage(peer_name_, " ended the TLS handshake: ", status.message(),
+                                            "; check that it speaks TLS on this port, and its messages");
+  }
+
+  /// Reads what a refused peer still sends, until it closes.
+  Co<void> Drain() {
+    for (size_t heard = 0; heard < kTlsStrangerBytes;) {
+      auto reading = below_->ReadSome({in_buffer_.get(), kTlsStrangerBytes - heard});
+      const arrow::Result<int64_t> got = co_await reading;
+      if (!got.ok() || *got == 0) {
+        break;
+      }
+      heard += static_cast<size_t>(*got);
+    }
+    co_return arrow::Status::OK();
+  }
+
+  // --- Reading ---
+
+  void PumpRead() {
+    while (read_.has_value() && !closed_) {
+      Decrypt();
+      if (got_ == into_.size() || (!all_ && got_ > 0)) {
+        return FinishRead(static_cast<int64_t>(got_));  // what else was found comes up again with the next read
+      }
+      if (!broken_.ok()) {
+        return FinishRead(broken_);
+      }
+      if (ended_) {
+        return FinishRead(all_ ? arrow::Result<int64_t>(EndOfStream(peer_name_)) : arrow::Result<int64_t>(0));
+      }
+      if (!fill_error_.ok()) {
+        return FinishRead(std::exchange(fill_error_, arrow::Status::OK()));
+      }
+      if (!Fill()) {
+        return;
+      }
+    }
+  }
+
+  /// Straight into the caller's memory, as much as there is.
+  void Decrypt() {
+    while (got_ < into_.size() && broken_.ok() && !ended_by_peer_) {
+      size_t got = 0;
+      const TlsOutcome outcome = session_->Read(into_.data() + got_, into_.size() - got_, &got);
+      if (outcome == TlsOutcome::kDone) {
+        got_ += got;
+      } else if (outcome == TlsOutcome::kFailed) {
+        broken_ = flooded_ ? Flood() : session_->failure();
+      } else if (outcome == TlsOutcome::kEnded) {
+        ended_by_peer_ = ended_ = true;
+      } else {
+        break;
+      }
+    }
+  }
+
+  arrow::Status Flood() const {
+    return ProtocolError(peer_name_ + " asks for new keys without end and reads no answer; check what runs there");
+  }
+
+  /// Called when in_ is empty. True where the stream below has given something, be it its end or an error; false where
+  /// that has to be waited for.
+  bool Fill() {
+    if (filling_) {
+      return false;
+    }
+    filling_ = true;
+    auto reading = below_->ReadSome({in_buffer_.get(), kTlsIn});
+    if (reading.is_finished()) {
+      Filled(reading.result());
+      return true;
+    }
+    reading.AddCallback([self = shared_from_this()](const arrow::Result<int64_t>& got) {
+      self->Filled(got);
+      self->PumpRead();
+      self->PumpWrite();
+    });
+    return false;
+  }
+
+  void Filled(const arrow::Result<int64_t>& got) {
+    filling_ = false;
+    fill_error_ = got.status();
+    if (got.ok()) {
+      in_ = {in_buffer_.get(), static_cast<size_t>(*got)};
+      ended_ = in_.empty();
+    }
+  }
+
+  void FinishRead(arrow::Result<int64_t> result) {
+    if (auto future = std::exchange(read_, std::nullopt)) {
+      future->MarkFinished(std::move(result));
+    }
+  }
+
+  // --- Writing ---
+
+  /// Sends what there is to send, of the caller's or of OpenSSL's own.
+  void PumpWrite() {
+    size_t turn = 0;
+    while (!closed_) {
+      if (!sending_ && !resting_) {
+        Encrypt();
+      }
+      if (!broken_.ok()) {
+        FinishRead(broken_);
+        FinishWrite(broken_);
+      }
+      if (closed_ || sending_ || resting_ || out_size_ == 0) {
+        return;
+      }
+      if (turn >= kTlsTurn) {
+        resting_ = true;
+        executor_.Post([self = shared_from_this()] {
+          self->resting_ = false;
+          self->PumpWrite();
+        });
+        return;
+      }
+      turn += out_size_;
+      sending_ = true;
+      auto sent = below_->Write({{out_.get(), out_size_}});
+      if (!sent.is_finished()) {
+        sent.AddCallback([self = shared_from_this()](const arrow::Status& status) {
+          self->Sent(status);
+          self->PumpWrite();
+        });
+        return;
+      }
+      Sent(sent.status());
+    }
+  }
+
+  /// Fills out_ with records of the caller's bytes.
+  void Encrypt() {
+    if (!write_broken_.ok()) {
+      out_size_ = 0;
+      return FinishWrite(write_broken_);
+    }
+    while (write_.has_value() && broken_.ok() && out_size_ + kTlsRecord + kTlsOverhead <= kTlsOut && NextRecord()) {
+      const TlsOutcome outcome = session_->Write(record_.data(), record_.size());
+      if (outcome == TlsOutcome::kDone) {
+        record_ = {};
+      } else if (outcome == TlsOutcome::kFailed) {
+        broken_ = session_->failure();
+      } else if (ended_ || !fill_error_.ok()) {
+        return FinishWrite(ended_ ? EndOfStream(peer_name_) : fill_error_);
+      } else if (!Fill()) {
+        return;  // half of a message about keys has come: OpenSSL writes nothing before it has seen the other half
+      }
+    }
+    if (write_.has_value() && broken_.ok() && out_size_ == 0 && !NextRecord()) {
+      FinishWrite(arrow::Status::OK());
+    }
+  }
+
+  /// The next bytes for a record, into record_; false at the end. Large parts are encrypted where they lie; small ones
+  /// are gathered, as a record for each would cost more than the copy.
+  bool NextRecord() {
+    size_t staged = 0;
+    while (record_.empty() && staged < kTlsRecord && next_part_ < parts_.size()) {
+      auto& part = parts_[next_part_];
+      const size_t count = std::min(part.size(), kTlsRecord - staged);
+      if (staged == 0 && (count == kTlsRecord || next_part_ + 1 == parts_.size())) {
+        record_ = part.first(count);
+      } else if (count > 0) {
+        stage_.resize(kTlsRecord);
+        std::memcpy(stage_.data() + staged, part.data(), count);
+        staged += count;
+      }
+      part = part.subspan(count);
+      next_part_ += part.empty() ? 1 : 0;
+    }
+    if (staged > 0) {
+      record_ = {stage_.data(), staged};
+    }
+    return !record_.empty();
+  }
+
+  void Sent(const arrow::Status& status) {
+    sending_ = false;
+    // Before anything else: answers were encrypted before what comes next.
+    std::copy(aside_.begin(), aside_.end(), out_.get());
+    out_size_ = aside_.size();
+    aside_.clear();
+    if (!status.ok()) {
+      write_broken_ = status;  // records are missing from now on: the other end could not read those that follow
+      FinishWrite(status);
+    } else if (write_.has_value() && !NextRecord()) {
+      FinishWrite(arrow::Status::OK());
+    }
+  }
+
+  void FinishWrite(const arrow::Status& status) {
+    if (auto future = std::exchange(write_, std::nullopt)) {
+      parts_.clear();
+      record_ = {};
+      future->MarkFinished(status);
+    }
+  }
+
+  arrow::Status ClosedHere() const { return arrow::Status::IOError("connection to ", peer_name_, " is closed"); }
+
+  std::unique_ptr<Stream> below_;
+  Executor& executor_;
+  std::unique_ptr<TlsSession> session_;
+  const std::string peer_name_;
+  bool established_ = false;
+  bool late_ = false;
+  bool closed_ = false;
+  arrow::Status broken_;  // both directions: TLS goes on after no failure
+
+  std::unique_ptr<uint8_t[]> in_buffer_;
+  std::span<const uint8_t> in_;  // the part of it that OpenSSL has not taken yet
+  bool filling_ = false;
+  bool ended_ = false;
+  bool ended_by_peer_ = false;  // by its word, not by the end of the stream below
+  arrow::Status fill_error_;
+
+  std::optional<arrow::Future<int64_t>> read_;
+  std::span<uint8_t> into_;
+  size_t got_ = 0;
+  bool all_ = false;
+
+  std::unique_ptr<uint8_t[]> out_;
+  size_t out_size_ = 0;
+  std::vector<uint8_t> aside_;
+  bool flooded_ = false;
+  bool sending_ = false;
+  bool resting_ = false;
+  arrow::Status write_broken_;
+
+  std::optional<arrow::Future<>> write_;
+  std::vector<std::span<const uint8_t>> parts_;
+  size_t next_part_ = 0;
+  std::span<const uint8_t> record_;  // taken from the parts, not encrypted yet
+  std::vector<uint8_t> stage_;
+};
+
+class TlsStream : public Stream {
+ public:
+  explicit TlsStream(std::shared_ptr<TlsState> state) : state_(std::move(state)) {}
+  ~TlsStream() override { state_->Close(); }
+
+  arrow::Future<> Read(std::span<uint8_t> into) override {
+    auto state = state_;
+    auto done = state->Read(into, /*all=*/true);
+    return done.is_finished() ? arrow::Future<>::MakeFinished(done.status()) : arrow::Future<>(done);
+  }
+  arrow::Future<int64_t> ReadSome(std::span<uint8_t> into) override {
+    auto state = state_;
+    return state->Read(into, /*all=*/false);
+  }
+  arrow::Future<> Write(std::vector<std::span<const uint8_t>> parts) override {
+    auto state = state_;
+    return state->Write(std::move(parts));
+  }
+  void Close() override {
+    auto state = state_;
+    state->Close();
+  }
+  std::string peer_name() const override { return state_->peer_name(); }
+  bool is_loopback() const override { return state_->is_loopback(); }
+
+ private:
+  std::shared_ptr<TlsState> state_;
+};
+
+Co<std::unique_ptr<Stream>> EstablishTls(std::unique_ptr<Stream> below, Executor& executor, TlsRole role,
+                                         TlsOptions options, TimePoint deadline) {
+  CYLON_CO_ASSIGN_OR_RETURN(auto session, TlsSession::Make(role, std::move(options), below->peer_name()));
+  const auto state = std::make_shared<TlsState>(std::move(below), executor, std::move(session));
+  auto handshake = state->Handshake(deadline);
+  CYLON_CO_RETURN_NOT_OK(co_await handshake);
+  co_return std::make_unique<TlsStream>(state);
+}
+
+}  // namespace
+
+Co<std::unique_ptr<Stream>> TlsAsDialler(std::unique_ptr<Stream> below, Executor& executor, TlsOptions options,
+                                         TimePoint deadline) {
+  return EstablishTls(std::move(below), executor, TlsRole::kDialler, std::move(options), deadline);
+}
+
+Co<std::unique_ptr<Stream>> TlsAsListener(std::unique_ptr<Stream> below, Executor& executor, TlsOptions options,
+                                          TimePoint deadline) {
+  return EstablishTls(std::move(below), executor, TlsRole::kListener, std::move(options), deadline);
+}
+
+}  // namespace cylon
