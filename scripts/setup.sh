@@ -12,6 +12,7 @@ packages=(
   build-essential cmake ninja-build git ca-certificates python3 python3-venv python3-dev
   libtbb-dev libasio-dev libssl-dev libxxhash-dev nlohmann-json3-dev libcli11-dev libspdlog-dev
   libgtest-dev libgmock-dev libbenchmark-dev
+  redis-tools  # has the server as well, and starts no service
 )
 if [[ "${1:-}" == lint ]]; then
   packages+=(clang-format-19 clang-tidy-19)

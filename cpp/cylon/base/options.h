@@ -22,7 +22,7 @@ struct Options {
   int local_rank = -1;      ///< position among the ranks of this host
   int local_size = 1;       ///< ranks on this host; cores and memory are divided by it
   std::string epoch;        ///< set by a launcher to tell runs of one job apart; empty: agreed in the store
-  std::string store;        ///< "host:port" or "tcp://host:port", "file:///shared/directory"
+  std::string store;        ///< "host:port", "redis://user:password@host:port", "file:///shared/directory"
   std::string secret;       ///< the job's secret, 64 hexadecimal digits
   std::string secret_file;  ///< or a file with mode 0600 that holds it
   std::string bind_host;    ///< address to listen on; loopback unless told otherwise

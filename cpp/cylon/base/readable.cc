@@ -1,4 +1,4 @@
-// Numbers for people.
+// Numbers and ranks for people.
 #include "cylon/base/readable.h"
 
 #include <array>
@@ -17,6 +17,14 @@ std::string ReadableBytes(int64_t bytes) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
   return text.data();
+}
+
+std::string ReadableRanks(const std::vector<Rank>& ranks) {
+  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 == ranks.size() ? " and " : ", ") + std::to_string(ranks[i]);
+  }
+  return text;
 }
 
 }  // namespace cylon

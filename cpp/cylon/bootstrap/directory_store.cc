@@ -1,4 +1,7 @@
 // One file per key, in a directory that all processes see.
+//
+// A file's time of modification lies in the future: it is when the key expires, by the clock of the file system. Every
+// fresh file tells what time that clock has, so the clocks of the machines do not matter.
 #include "cylon/bootstrap/directory_store.h"
 
 #include <fcntl.h>
@@ -7,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <set>
@@ -24,6 +28,11 @@ constexpr auto kFirstPause = std::chrono::milliseconds(1);
 constexpr auto kLongestPause = std::chrono::milliseconds(50);
 /// File systems take names up to 255 bytes.
 constexpr size_t kMaxName = 200;
+/// A fresh file is renamed or linked at once; one that is still there after this was left by a crash.
+constexpr Duration kFreshLeft = std::chrono::hours(1);
+constexpr std::string_view kFreshPrefix = ".new-";
+/// Ten years: file systems know no later times for long.
+constexpr Duration kLongestLife = std::chrono::hours(10 * 365 * 24);
 
 /// A file name that no other key has and that leads nowhere else.
 std::string FileName(const std::string& key) {
@@ -63,40 +72,54 @@ class Descriptor {
   int descriptor_;
 };
 
-/// The files. Its calls are short and block.
+/// Time since the epoch by the clock of the file system.
+Duration ModifiedAt(const struct stat& info) {
+  return std::chrono::seconds(info.st_mtim.tv_sec) + std::chrono::nanoseconds(info.st_mtim.tv_nsec);
+}
+
+/// The files. Its calls are short and block. Who changes a key holds the lock, so that a key that has expired is never
+/// taken away when another process has just set it anew.
 class Directory {
  public:
-  explicit Directory(std::string path) : path_(std::move(path)) {}
+  Directory(std::string path, Executor& executor) : path_(std::move(path)), executor_(executor) {}
 
-  arrow::Status Set(const std::string& key, const std::string& value) const {
-    ARROW_RETURN_NOT_OK(CheckKeyAndValue(key, value));
-    ARROW_ASSIGN_OR_RAISE(const std::string fresh, WriteFresh(value));
-    if (::rename(fresh.c_str(), Path(key).c_str()) != 0) {
-      auto status = Failed("replace", Path(key));
-      ::unlink(fresh.c_str());
-      return status;
+  /// Learns the file system's clock, and removes what has expired, unless another process is at it.
+  arrow::Status Open() {
+    ARROW_ASSIGN_OR_RAISE(const std::string fresh, WriteFresh("", std::chrono::milliseconds(1)));
+    ::unlink(fresh.c_str());
+    ARROW_ASSIGN_OR_RAISE(const auto lock, Lock(/*wait=*/false));
+    if (lock == nullptr) {
+      return arrow::Status::OK();
     }
-    return arrow::Status::OK();
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(path_, error)) {
+      const std::string name = entry.path().filename();
+      struct stat info{};
+      const bool ours = name.starts_with('k') || name.starts_with('h') || name.starts_with(kFreshPrefix);
+      if (ours && ::stat(entry.path().c_str(), &info) == 0 &&
+          HasExpired(info, name.starts_with(kFreshPrefix) ? kFreshLeft : Duration::zero())) {
+        ::unlink(entry.path().c_str());
+      }
+    }
+    return error ? arrow::Status::IOError("cannot list ", path_, ": ", error.message(), "; check CYLON_STORE")
+                 : arrow::Status::OK();
   }
 
-  arrow::Result<std::string> SetIfAbsent(const std::string& key, const std::string& value) const {
-    ARROW_RETURN_NOT_OK(CheckKeyAndValue(key, value));
-    ARROW_ASSIGN_OR_RAISE(const std::string fresh, WriteFresh(value));
-    arrow::Result<std::string> result = value;
-    // A link fails where the name is taken, and what it names is whole.
-    while (::link(fresh.c_str(), Path(key).c_str()) != 0) {
-      if (errno != EEXIST) {
-        result = Failed("make", Path(key));
-        break;
-      }
-      result = TryGet(key);
-      if (result.ok() || !result.status().IsKeyError()) {
-        break;
-      }
-      result = value;  // deleted in between: once more
+  arrow::Status Set(const std::string& key, const std::string& value, Duration time_to_live) {
+    ARROW_RETURN_NOT_OK(Check(key, value, time_to_live));
+    ARROW_ASSIGN_OR_RAISE(const auto lock, Lock());
+    return Replace(key, value, time_to_live);
+  }
+
+  arrow::Result<std::string> SetIfAbsent(const std::string& key, const std::string& value, Duration time_to_live) {
+    ARROW_RETURN_NOT_OK(Check(key, value, time_to_live));
+    ARROW_ASSIGN_OR_RAISE(const auto lock, Lock());
+    auto there = TryGet(key);
+    if (there.status().IsKeyError()) {
+      ARROW_RETURN_NOT_OK(Replace(key, value, time_to_live));
+      return value;
     }
-    ::unlink(fresh.c_str());
-    return result;
+    return there;
   }
 
   arrow::Result<std::string> TryGet(const std::string& key) const {
@@ -108,6 +131,9 @@ class Directory {
     struct stat info{};
     if (::fstat(file.get(), &info) != 0) {
       return Failed("read", Path(key));
+    }
+    if (HasExpired(info, Duration::zero())) {
+      return NoSuchKey(key);
     }
     if (static_cast<size_t>(info.st_size) > kMaxValueBytes) {
       return arrow::Status::Invalid("the value in ", Path(key), " has ", info.st_size, " bytes; at most ",
@@ -124,17 +150,9 @@ class Directory {
     return value;
   }
 
-  arrow::Result<int64_t> Add(const std::string& key, int64_t amount) const {
-    const std::string lock_path = path_ + "/.lock";
-    const Descriptor lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (lock.get() < 0) {
-      return Failed("open", lock_path);
-    }
-    while (::flock(lock.get(), LOCK_EX) != 0) {
-      if (errno != EINTR) {
-        return Failed("lock", lock_path);
-      }
-    }
+  arrow::Result<int64_t> Add(const std::string& key, int64_t amount, Duration time_to_live) {
+    ARROW_RETURN_NOT_OK(Check(key, "", time_to_live));
+    ARROW_ASSIGN_OR_RAISE(const auto lock, Lock());
     int64_t value = 0;
     auto text = TryGet(key);
     if (text.ok()) {
@@ -143,11 +161,12 @@ class Directory {
       return text.status();
     }
     ARROW_ASSIGN_OR_RAISE(const int64_t sum, AddToCounter(key, value, amount));
-    ARROW_RETURN_NOT_OK(Set(key, std::to_string(sum)));
+    ARROW_RETURN_NOT_OK(Replace(key, std::to_string(sum), time_to_live));
     return sum;
   }
 
   arrow::Status Delete(const std::string& key) const {
+    ARROW_RETURN_NOT_OK(CheckKeyAndValue(key));
     if (::unlink(Path(key).c_str()) != 0 && errno != ENOENT) {
       return Failed("delete", Path(key));
     }
@@ -155,34 +174,90 @@ class Directory {
   }
 
  private:
+  static arrow::Status Check(const std::string& key, const std::string& value, Duration time_to_live) {
+    ARROW_RETURN_NOT_OK(CheckKeyAndValue(key, value));
+    return CheckTimeToLive(key, time_to_live);
+  }
+
   std::string Path(const std::string& key) const { return path_ + "/" + FileName(key); }
 
-  arrow::Result<std::string> WriteFresh(const std::string& value) const {
+  bool HasExpired(const struct stat& info, Duration grace) const {
+    return ModifiedAt(info) + grace <= executor_.Now().time_since_epoch() + clock_offset_;
+  }
+
+  /// The lock of the directory, held until it is let go; nullptr where another has it and `wait` is false.
+  arrow::Result<std::unique_ptr<Descriptor>> Lock(bool wait = true) const {
+    const std::string lock_path = path_ + "/.lock";
+    auto lock = std::make_unique<Descriptor>(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (lock->get() < 0) {
+      return Failed("open", lock_path);
+    }
+    while (::flock(lock->get(), wait ? LOCK_EX : LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) {
+        return nullptr;
+      }
+      if (errno != EINTR) {
+        return Failed("lock", lock_path);
+      }
+    }
+    return lock;
+  }
+
+  arrow::Status Replace(const std::string& key, const std::string& value, Duration time_to_live) {
+    ARROW_ASSIGN_OR_RAISE(const std::string fresh, WriteFresh(value, time_to_live));
+    if (::rename(fresh.c_str(), Path(key).c_str()) != 0) {
+      auto status = Failed("replace", Path(key));
+      ::unlink(fresh.c_str());
+      return status;
+    }
+    return arrow::Status::OK();
+  }
+
+  /// Writes a file of a name of its own, and sets when it expires.
+  arrow::Result<std::string> WriteFresh(const std::string& value, Duration time_to_live) {
     ARROW_ASSIGN_OR_RAISE(const std::string random, RandomBytes(16));
-    std::string path = path_ + "/.new-" + HexEncode(random);
+    std::string path = path_ + "/" + std::string(kFreshPrefix) + HexEncode(random);
     const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (file.get() < 0) {
       return Failed("make", path);
     }
+    const auto give_up = [&path] {
+      auto status = Failed("write", path);
+      ::unlink(path.c_str());
+      return status;
+    };
     for (size_t at = 0; at < value.size();) {
       const ssize_t wrote = ::write(file.get(), value.data() + at, value.size() - at);
       if (wrote < 0 && errno != EINTR) {
-        auto status = Failed("write", path);
-        ::unlink(path.c_str());
-        return status;
+        return give_up();
       }
       at += wrote > 0 ? static_cast<size_t>(wrote) : 0;
+    }
+    struct stat info{};
+    if (::fstat(file.get(), &info) != 0) {
+      return give_up();
+    }
+    // File systems stamp with a clock that ticks some milliseconds apart: the stamp that lags least is the best.
+    clock_offset_ = std::max(clock_offset_, ModifiedAt(info) - executor_.Now().time_since_epoch());
+    const Duration expires = ModifiedAt(info) + std::min(time_to_live, kLongestLife);
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(expires);
+    const timespec when{seconds.count(), (expires - seconds).count()};
+    const std::array<timespec, 2> times{when, when};
+    if (::futimens(file.get(), times.data()) != 0) {
+      return give_up();
     }
     return path;
   }
 
   std::string path_;
+  Executor& executor_;
+  Duration clock_offset_ = Duration::min();  // from the executor's clock to the file system's
 };
 
 class DirectoryStore : public Store {
  public:
-  DirectoryStore(std::string path, Executor& executor)
-      : executor_(executor), state_(std::make_shared<State>(std::move(path), executor)) {}
+  DirectoryStore(Directory files, Executor& executor)
+      : executor_(executor), state_(std::make_shared<State>(std::move(files), executor)) {}
 
   ~DirectoryStore() override {
     RunNow(executor_, [state = state_] {
@@ -193,18 +268,21 @@ class DirectoryStore : public Store {
     });
   }
 
-  arrow::Future<> Set(const std::string& key, const std::string& value) override {
-    return Later<arrow::Future<>>([key, value](const Directory& files) { return files.Set(key, value); });
+  arrow::Future<> Set(const std::string& key, const std::string& value, Duration time_to_live) override {
+    return Later<arrow::Future<>>(
+        [key, value, time_to_live](Directory& files) { return files.Set(key, value, time_to_live); });
   }
-  arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value) override {
+  arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value,
+                                         Duration time_to_live) override {
     return Later<arrow::Future<std::string>>(
-        [key, value](const Directory& files) { return files.SetIfAbsent(key, value); });
+        [key, value, time_to_live](Directory& files) { return files.SetIfAbsent(key, value, time_to_live); });
   }
   arrow::Future<std::string> TryGet(const std::string& key) override {
     return Later<arrow::Future<std::string>>([key](const Directory& files) { return files.TryGet(key); });
   }
-  arrow::Future<int64_t> Add(const std::string& key, int64_t amount) override {
-    return Later<arrow::Future<int64_t>>([key, amount](const Directory& files) { return files.Add(key, amount); });
+  arrow::Future<int64_t> Add(const std::string& key, int64_t amount, Duration time_to_live) override {
+    return Later<arrow::Future<int64_t>>(
+        [key, amount, time_to_live](Directory& files) { return files.Add(key, amount, time_to_live); });
   }
   arrow::Future<> Delete(const std::string& key) override {
     return Later<arrow::Future<>>([key](const Directory& files) { return files.Delete(key); });
@@ -224,7 +302,7 @@ class DirectoryStore : public Store {
 
  private:
   struct State {
-    State(std::string path, Executor& on) : files(std::move(path)), executor(on) {}
+    State(Directory in, Executor& on) : files(std::move(in)), executor(on) {}
     Directory files;
     Executor& executor;
     bool closed = false;
@@ -270,7 +348,9 @@ arrow::Result<std::unique_ptr<Store>> OpenDirectoryStore(const std::string& dire
                                   " as a store: ", error ? error.message() : std::string("it is not a directory"),
                                   "; check CYLON_STORE");
   }
-  return std::make_unique<DirectoryStore>(directory, executor);
+  Directory files(directory, executor);
+  ARROW_RETURN_NOT_OK(files.Open());
+  return std::make_unique<DirectoryStore>(std::move(files), executor);
 }
 
 }  // namespace cylon

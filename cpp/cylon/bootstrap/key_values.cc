@@ -16,6 +16,14 @@ arrow::Status CheckKeyAndValue(const std::string& key, const std::string& value)
   return arrow::Status::OK();
 }
 
+arrow::Status CheckTimeToLive(const std::string& key, Duration time_to_live) {
+  if (time_to_live < std::chrono::milliseconds(1)) {
+    return arrow::Status::Invalid("the time to live of '", key, "' is ", time_to_live.count(),
+                                  " ns; it has to be a millisecond or more");
+  }
+  return arrow::Status::OK();
+}
+
 arrow::Status NoSuchKey(const std::string& key) { return arrow::Status::KeyError("the store has no key '", key, "'"); }
 
 arrow::Result<int64_t> ParseCounter(const std::string& key, const std::string& value) {
@@ -37,17 +45,40 @@ arrow::Result<int64_t> AddToCounter(const std::string& key, int64_t value, int64
   return sum;
 }
 
-arrow::Status KeyValues::Set(const std::string& key, const std::string& value) {
+const std::string* KeyValues::Find(TimePoint now, const std::string& key) const {
+  const auto there = values_.find(key);
+  return there == values_.end() || there->second.expires <= now ? nullptr : &there->second.value;
+}
+
+void KeyValues::Erase(Entries::iterator entry) {
+  bytes_ -= entry->first.size() + entry->second.value.size();
+  expiries_.erase({entry->second.expires, entry->first});
+  values_.erase(entry);
+}
+
+void KeyValues::Expire(TimePoint now) {
+  while (!expiries_.empty() && expiries_.begin()->first <= now) {
+    Erase(values_.find(expiries_.begin()->second));
+  }
+}
+
+arrow::Status KeyValues::Set(TimePoint now, const std::string& key, const std::string& value, Duration time_to_live) {
   ARROW_RETURN_NOT_OK(CheckKeyAndValue(key, value));
+  ARROW_RETURN_NOT_OK(CheckTimeToLive(key, time_to_live));
+  Expire(now);
   const auto old = values_.find(key);
-  const size_t freed = old == values_.end() ? 0 : key.size() + old->second.size();
-  const size_t bytes = bytes_ - freed + key.size() + value.size();
-  if (bytes > kMaxStoreBytes) {
+  const size_t freed = old == values_.end() ? 0 : key.size() + old->second.value.size();
+  if (bytes_ - freed + key.size() + value.size() > kMaxStoreBytes) {
     return arrow::Status::CapacityError("the store is full: it holds ", bytes_, " of ", kMaxStoreBytes,
                                         " bytes; restart its server, or use one for fewer jobs");
   }
-  bytes_ = bytes;
-  values_[key] = value;
+  if (old != values_.end()) {
+    Erase(old);
+  }
+  bytes_ += key.size() + value.size();
+  const TimePoint expires = time_to_live < kNever - now ? now + time_to_live : kNever;
+  values_.emplace(key, Entry{value, expires});
+  expiries_.emplace(expires, key);
   const auto begin = watchers_.lower_bound({key, 0});
   auto end = begin;
   for (; end != watchers_.end() && end->first.first == key; ++end) {
@@ -58,39 +89,34 @@ arrow::Status KeyValues::Set(const std::string& key, const std::string& value) {
   return arrow::Status::OK();
 }
 
-arrow::Result<std::string> KeyValues::SetIfAbsent(const std::string& key, const std::string& value) {
-  const auto there = values_.find(key);
-  if (there != values_.end()) {
-    return there->second;
+arrow::Result<std::string> KeyValues::SetIfAbsent(TimePoint now, const std::string& key, const std::string& value,
+                                                  Duration time_to_live) {
+  if (const std::string* there = Find(now, key)) {
+    return *there;
   }
-  ARROW_RETURN_NOT_OK(Set(key, value));
+  ARROW_RETURN_NOT_OK(Set(now, key, value, time_to_live));
   return value;
 }
 
-arrow::Result<std::string> KeyValues::TryGet(const std::string& key) const {
-  const auto there = values_.find(key);
-  if (there == values_.end()) {
-    return NoSuchKey(key);
-  }
-  return there->second;
+arrow::Result<std::string> KeyValues::TryGet(TimePoint now, const std::string& key) const {
+  const std::string* there = Find(now, key);
+  return there == nullptr ? arrow::Result<std::string>(NoSuchKey(key)) : *there;
 }
 
-arrow::Result<int64_t> KeyValues::Add(const std::string& key, int64_t amount) {
-  const auto there = values_.find(key);
+arrow::Result<int64_t> KeyValues::Add(TimePoint now, const std::string& key, int64_t amount, Duration time_to_live) {
   int64_t value = 0;
-  if (there != values_.end()) {
-    ARROW_ASSIGN_OR_RAISE(value, ParseCounter(key, there->second));
+  if (const std::string* there = Find(now, key)) {
+    ARROW_ASSIGN_OR_RAISE(value, ParseCounter(key, *there));
   }
   ARROW_ASSIGN_OR_RAISE(const int64_t sum, AddToCounter(key, value, amount));
-  ARROW_RETURN_NOT_OK(Set(key, std::to_string(sum)));
+  ARROW_RETURN_NOT_OK(Set(now, key, std::to_string(sum), time_to_live));
   return sum;
 }
 
 void KeyValues::Delete(const std::string& key) {
   const auto there = values_.find(key);
   if (there != values_.end()) {
-    bytes_ -= key.size() + there->second.size();
-    values_.erase(there);
+    Erase(there);
   }
 }
 

@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
+
+#include "cylon/base/executor.h"
 
 namespace cylon {
 
@@ -18,21 +21,24 @@ inline constexpr size_t kMaxStoreBytes = 256 << 20;
 
 /// Invalid, with the limit, where a key or value is too long.
 arrow::Status CheckKeyAndValue(const std::string& key, const std::string& value = "");
+/// Invalid where a key would be gone at once.
+arrow::Status CheckTimeToLive(const std::string& key, Duration time_to_live);
 arrow::Status NoSuchKey(const std::string& key);
 /// `value` as a counter; Invalid where it is not a number.
 arrow::Result<int64_t> ParseCounter(const std::string& key, const std::string& value);
 /// `value` plus `amount`; Invalid where that does not fit.
 arrow::Result<int64_t> AddToCounter(const std::string& key, int64_t value, int64_t amount);
 
-/// Not thread-safe.
+/// Not thread-safe. `now` is the owner's clock, which never goes back.
 class KeyValues {
  public:
   using Watcher = std::function<void(const std::string& value)>;
 
-  arrow::Status Set(const std::string& key, const std::string& value);
-  arrow::Result<std::string> SetIfAbsent(const std::string& key, const std::string& value);
-  arrow::Result<std::string> TryGet(const std::string& key) const;
-  arrow::Result<int64_t> Add(const std::string& key, int64_t amount);
+  arrow::Status Set(TimePoint now, const std::string& key, const std::string& value, Duration time_to_live);
+  arrow::Result<std::string> SetIfAbsent(TimePoint now, const std::string& key, const std::string& value,
+                                         Duration time_to_live);
+  arrow::Result<std::string> TryGet(TimePoint now, const std::string& key) const;
+  arrow::Result<int64_t> Add(TimePoint now, const std::string& key, int64_t amount, Duration time_to_live);
   void Delete(const std::string& key);
 
   /// Calls `watcher` once, when `key` is next set. It must not call back.
@@ -40,7 +46,18 @@ class KeyValues {
   void Unwatch(uint64_t id);
 
  private:
-  std::unordered_map<std::string, std::string> values_;
+  struct Entry {
+    std::string value;
+    TimePoint expires;
+  };
+  using Entries = std::unordered_map<std::string, Entry>;
+
+  const std::string* Find(TimePoint now, const std::string& key) const;
+  void Erase(Entries::iterator entry);
+  void Expire(TimePoint now);
+
+  Entries values_;
+  std::set<std::pair<TimePoint, std::string>> expiries_;  // of all entries, the next first
   size_t bytes_ = 0;
   uint64_t next_watch_ = 1;
   std::map<std::pair<std::string, uint64_t>, Watcher> watchers_;

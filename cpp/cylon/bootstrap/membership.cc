@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cylon/base/random.h"
+#include "cylon/base/readable.h"
 
 namespace cylon {
 
@@ -30,12 +31,20 @@ constexpr Duration kLongestPoll = 50ms;
 constexpr Duration kBeat = 100ms;
 /// A leader whose beat stands still for this long is gone.
 constexpr Duration kBeatLost = 1500ms;
+/// A rank that waits for ever counts as one that waits so long.
+constexpr Duration kEndless = 30 * 24h;
 
 struct Me {
   JoinRequest request;
   std::string nonce;
-  std::string prefix;  // "job/"
+  std::string prefix;     // "job/"
+  Duration time_to_live;  // of what it puts into the store
 };
+
+/// The last rank may come at its deadline, and reads then what the first has written.
+Duration TimeToLive(const JoinRequest& request, TimePoint now) {
+  return std::max<Duration>(kRunTimeToLive, 2 * std::min<Duration>(request.deadline - now, kEndless));
+}
 
 std::string HereKey(const std::string& epoch, Rank rank) { return epoch + "/here/" + std::to_string(rank); }
 
@@ -111,9 +120,9 @@ Co<std::string> CurrentEpoch(Store* store, std::string prefix) {
 Co<std::string> Lead(Store* store, const Me* me) {
   CYLON_CO_ASSIGN_OR_RETURN(const std::string random, RandomBytes(16));
   const std::string epoch = HexEncode(random);
-  auto raise = store->Add(me->prefix + "generation", 1);
+  auto raise = store->Add(me->prefix + "generation", 1, me->time_to_live);
   CYLON_CO_ASSIGN_OR_RETURN(const int64_t generation, co_await raise);
-  auto set = store->Set(me->prefix + "leader/" + std::to_string(generation), epoch);
+  auto set = store->Set(me->prefix + "leader/" + std::to_string(generation), epoch, me->time_to_live);
   CYLON_CO_RETURN_NOT_OK(co_await set);
   co_return epoch;
 }
@@ -143,18 +152,10 @@ class BeatWatch {
 
 /// Tells everybody of this epoch that there will be no world.
 Co<void> Report(Store* store, std::string prefix, std::string epoch, arrow::Status problem) {
-  auto set = store->SetIfAbsent(prefix + epoch + "/problem", EncodeStatus(problem));
+  auto set = store->SetIfAbsent(prefix + epoch + "/problem", EncodeStatus(problem), kRunTimeToLive);
   auto told = co_await set;  // the problem is this rank's error all the same
   static_cast<void>(told);
   co_return problem;
-}
-
-std::string List(const std::vector<Rank>& ranks) {
-  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
-  for (size_t i = 0; i < ranks.size(); ++i) {
-    text += (i == 0 ? "" : i + 1 == ranks.size() ? " and " : ", ") + std::to_string(ranks[i]);
-  }
-  return text;
 }
 
 /// Who has not come, as an error.
@@ -184,14 +185,15 @@ Co<void> Missing(Store* store, const Me* me, std::string epoch) {
                             missing[0]);
   }
   co_return DeadlineError(
-      List(missing) + of + " of job '" + request.job + "' did not come within the join deadline" + hint, missing[0]);
+      ReadableRanks(missing) + of + " of job '" + request.job + "' did not come within the join deadline" + hint,
+      missing[0]);
 }
 
 /// Takes a rank of `epoch`: the given one, or the next to be drawn. -1 where the rank is taken by another process.
 Co<Rank> TakeRank(Store* store, const Me* me, std::string epoch, std::string* taken_by) {
   Rank rank = me->request.rank;
   if (rank < 0) {
-    auto draw = store->Add(me->prefix + epoch + "/arrivals", 1);
+    auto draw = store->Add(me->prefix + epoch + "/arrivals", 1, me->time_to_live);
     CYLON_CO_ASSIGN_OR_RETURN(const int64_t drawn, co_await draw);
     if (drawn > me->request.world_size) {
       co_return arrow::Status::Invalid("process number ", drawn, " came to job '", me->request.job, "', which has ",
@@ -201,7 +203,7 @@ Co<Rank> TakeRank(Store* store, const Me* me, std::string epoch, std::string* ta
     rank = static_cast<Rank>(drawn - 1);
   }
   const std::string key = me->prefix + HereKey(epoch, rank);
-  auto set = store->SetIfAbsent(key, Describe(*me).dump());
+  auto set = store->SetIfAbsent(key, Describe(*me).dump(), me->time_to_live);
   CYLON_CO_ASSIGN_OR_RETURN(const std::string stands, co_await set);
   CYLON_CO_ASSIGN_OR_RETURN(const Json other, ParseObject(key, stands));
   if (other.value("nonce", "") != me->nonce) {
@@ -250,7 +252,7 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
     }
     if (beat && executor.Now() >= next_beat) {
       next_beat = executor.Now() + kBeat;
-      auto add = store->Add(me->prefix + epoch + "/beat", 1);
+      auto add = store->Add(me->prefix + epoch + "/beat", 1, me->time_to_live);
       CYLON_CO_RETURN_NOT_OK((co_await add).status());
       auto current = CurrentEpoch(store, me->prefix);
       CYLON_CO_ASSIGN_OR_RETURN(const std::string now, co_await current);
@@ -276,7 +278,7 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
     CYLON_CO_RETURN_NOT_OK(co_await pause);
     poll = std::min(poll * 2, kLongestPoll);
   }
-  auto set = store->Set(me->prefix + epoch + "/table", Json{{"cards", cards}}.dump());
+  auto set = store->Set(me->prefix + epoch + "/table", Json{{"cards", cards}}.dump(), me->time_to_live);
   CYLON_CO_RETURN_NOT_OK(co_await set);
   co_return true;
 }
@@ -416,7 +418,7 @@ arrow::Status CheckRequest(const JoinRequest& request) {
 Co<World> Join(Store* store, Executor& executor, JoinRequest request) {
   CYLON_CO_RETURN_NOT_OK(CheckRequest(request));
   CYLON_CO_ASSIGN_OR_RETURN(const std::string random, RandomBytes(16));
-  const Me me{request, HexEncode(random), request.job + "/"};
+  const Me me{request, HexEncode(random), request.job + "/", TimeToLive(request, executor.Now())};
   std::string epoch;
   Rank rank = -1;
   while (true) {
@@ -447,7 +449,7 @@ Co<World> Join(Store* store, Executor& executor, JoinRequest request) {
 
 Co<void> Leave(Store* store, World world) {
   const std::string epoch = world.job + "/" + world.epoch;
-  auto count = store->Add(epoch + "/left", 1);
+  auto count = store->Add(epoch + "/left", 1, kRunTimeToLive);
   CYLON_CO_ASSIGN_OR_RETURN(const int64_t left, co_await count);
   std::vector<std::string> keys{world.job + "/" + HereKey(world.epoch, world.rank)};
   if (left == world.size()) {

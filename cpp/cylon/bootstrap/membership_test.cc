@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
 /// A store that each joining thread opens for itself.
-class MembershipTest : public ::testing::TestWithParam<std::string> {
+class MembershipTest : public AnyStoreTest {
  protected:
   static JoinRequest Request(Rank rank, int size, const std::string& job = "job") {
     JoinRequest request;
@@ -35,7 +35,7 @@ class MembershipTest : public ::testing::TestWithParam<std::string> {
     for (size_t i = 0; i < requests.size(); ++i) {
       threads.emplace_back([&, i] {
         AsioExecutor executor("p" + std::to_string(i));
-        auto store = kind_.Open(executor);
+        auto store = kind_->Open(executor);
         JoinRequest request = requests[i];
         request.deadline = executor.Now() + patience;
         auto joining = Spawn(executor, Join(store.get(), executor, request));
@@ -72,8 +72,6 @@ class MembershipTest : public ::testing::TestWithParam<std::string> {
     EXPECT_EQ(*ranks.rbegin(), static_cast<Rank>(worlds.size()) - 1);
     return worlds[0]->epoch;
   }
-
-  AnyStore kind_{GetParam()};
 };
 
 TEST_P(MembershipTest, GivenRanksGetTheWholeTable) {
@@ -117,7 +115,7 @@ TEST_P(MembershipTest, WhatCrashedRunsLeftDoesNotCount) {
 
 TEST_P(MembershipTest, ASlowRankFindsTheTableWhenTheOthersHaveLeft) {
   AsioExecutor executor("p");
-  auto store = kind_.Open(executor);
+  auto store = kind_->Open(executor);
   // The slow one has taken its rank, and reads the table only when the first has done its work and left: what stands
   // for it in the store is all that the first waits for.
   auto slow = Request(1, 2);
@@ -188,8 +186,7 @@ TEST_P(MembershipTest, ARankBeyondTheWorldIsRefused) {
   EXPECT_THAT(worlds[0].status().message(), HasSubstr("rank 3 in a world of 3 ranks"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, MembershipTest, ::testing::Values("memory", "directory", "tcp"),
-                         [](const auto& which) { return which.param; });
+INSTANTIATE_TEST_SUITE_P(Stores, MembershipTest, EveryStore(), StoreName);
 
 }  // namespace
 }  // namespace cylon::testing

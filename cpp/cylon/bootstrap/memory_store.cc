@@ -36,21 +36,22 @@ class MemoryStore : public Store {
     });
   }
 
-  arrow::Future<> Set(const std::string& key, const std::string& value) override {
+  arrow::Future<> Set(const std::string& key, const std::string& value, Duration time_to_live) override {
     std::lock_guard<std::mutex> lock(data_->mutex);
-    return Later<arrow::Future<>>(data_->values.Set(key, value));
+    return Later<arrow::Future<>>(data_->values.Set(executor_.Now(), key, value, time_to_live));
   }
-  arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value) override {
+  arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value,
+                                         Duration time_to_live) override {
     std::lock_guard<std::mutex> lock(data_->mutex);
-    return Later<arrow::Future<std::string>>(data_->values.SetIfAbsent(key, value));
+    return Later<arrow::Future<std::string>>(data_->values.SetIfAbsent(executor_.Now(), key, value, time_to_live));
   }
   arrow::Future<std::string> TryGet(const std::string& key) override {
     std::lock_guard<std::mutex> lock(data_->mutex);
-    return Later<arrow::Future<std::string>>(data_->values.TryGet(key));
+    return Later<arrow::Future<std::string>>(data_->values.TryGet(executor_.Now(), key));
   }
-  arrow::Future<int64_t> Add(const std::string& key, int64_t amount) override {
+  arrow::Future<int64_t> Add(const std::string& key, int64_t amount, Duration time_to_live) override {
     std::lock_guard<std::mutex> lock(data_->mutex);
-    return Later<arrow::Future<int64_t>>(data_->values.Add(key, amount));
+    return Later<arrow::Future<int64_t>>(data_->values.Add(executor_.Now(), key, amount, time_to_live));
   }
   arrow::Future<> Delete(const std::string& key) override {
     std::lock_guard<std::mutex> lock(data_->mutex);
@@ -60,7 +61,7 @@ class MemoryStore : public Store {
 
   arrow::Future<std::string> Get(const std::string& key, TimePoint deadline) override {
     std::lock_guard<std::mutex> lock(data_->mutex);
-    auto value = data_->values.TryGet(key);
+    auto value = data_->values.TryGet(executor_.Now(), key);
     if (value.ok()) {
       return Later<arrow::Future<std::string>>(std::move(value));
     }

@@ -14,7 +14,8 @@ namespace cylon {
 
 /// Both directions carry frames of a 4-byte length and so many bytes, little-endian:
 ///
-///   request:   id (8) | op (1) | key length (4), key | value (the rest; for add: 8 bytes; for cancel: the get's id)
+///   request:   id (8) | op (1) | key length (4), key | time to live in ms (8; 0 where nothing is written)
+///              | value (the rest; for add: 8 bytes; for cancel: the get's id)
 ///   response:  id (8) | ok (1) | value (the rest; for add: 8 bytes), or an encoded status where ok is 0
 ///
 /// Responses come in any order. A cancelled get gets no response.

@@ -1,23 +1,26 @@
 // The TCP store server: one store in memory, and a session for each connection.
 #include "cylon/bootstrap/store_server.h"
 
+#include <algorithm>
 #include <list>
 #include <unordered_map>
 
+#include "cylon/bootstrap/store.h"
 #include "cylon/bootstrap/store_protocol.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/wire/handshake.h"
+#include "cylon/wire/strangers.h"
 
 namespace cylon {
 
 namespace {
 
-/// Connections that have not proven the secret. One more, and the oldest gives way: it has had its chance.
-constexpr size_t kMaxStrangers = 64;
 constexpr size_t kMaxClients = 4096;
 constexpr size_t kMaxWaitsPerClient = 1024;
 /// Answers that a client has not taken. Beyond, it is not a client that reads.
 constexpr size_t kMaxUnread = 64 << 20;
+/// A hundred years, in ms: what is longer fits no clock.
+constexpr int64_t kLongestLifeMs = int64_t{100} * 365 * 24 * 3600 * 1000;
 
 struct Session {
   explicit Session(std::unique_ptr<Stream> from)
@@ -25,7 +28,6 @@ struct Session {
   ~Session() { outbox->Detach(); }
   std::unique_ptr<Stream> stream;
   std::shared_ptr<StoreOutbox> outbox;
-  bool is_client = false;                        // has proven the secret
   std::unordered_map<uint64_t, uint64_t> waits;  // request to watch
 };
 
@@ -37,25 +39,16 @@ struct Core {
   std::string secret;
   std::unique_ptr<Listener> listener;
   KeyValues values;
-  std::list<std::shared_ptr<Session>> sessions;  // oldest first
+  std::list<std::shared_ptr<Session>> sessions;
+  Strangers strangers{kStrangersAtOnce};  // of the sessions
   bool closed = false;
 
   static void Admit(const std::shared_ptr<Core>& self, std::unique_ptr<Stream> stream) {
-    size_t strangers = 0;
-    std::shared_ptr<Session> oldest;
-    for (const auto& session : self->sessions) {
-      if (!session->is_client) {
-        ++strangers;
-        oldest = oldest ? oldest : session;
-      }
-    }
-    if (self->sessions.size() - strangers >= kMaxClients) {
+    if (self->sessions.size() - self->strangers.size() >= kMaxClients) {
       return;  // full: the stream closes as it goes
     }
-    if (strangers >= kMaxStrangers) {
-      oldest->stream->Close();
-    }
     auto session = std::make_shared<Session>(std::move(stream));
+    self->strangers.Add(session->stream.get());
     self->sessions.push_back(session);
     internal::DriveVoid(Serve(self, session), arrow::Future<>::Make());
   }
@@ -63,6 +56,7 @@ struct Core {
   static Co<void> Serve(std::shared_ptr<Core> self, std::shared_ptr<Session> session) {
     auto talking = Converse(self, session);
     const arrow::Status status = co_await talking;
+    self->strangers.Remove(session->stream.get());
     session->stream->Close();
     for (const auto& [request, watch] : session->waits) {
       self->values.Unwatch(watch);
@@ -78,7 +72,7 @@ struct Core {
     auto proving = HandshakeAsListener(session->stream.get(), self->executor, own, self->secret, kNever);
     auto peer = co_await proving;
     CYLON_CO_RETURN_NOT_OK(peer.status());
-    session->is_client = true;
+    self->strangers.Remove(session->stream.get());
     while (true) {
       auto reading = ReadStoreFrame(session->stream.get());
       CYLON_CO_ASSIGN_OR_RETURN(const std::string frame, co_await reading);
@@ -102,9 +96,13 @@ struct Core {
     const auto id = in.Number<uint64_t>();
     const auto op = static_cast<StoreOp>(in.Number<uint8_t>());
     const std::string key = in.Text();
+    const auto live_ms = in.Number<int64_t>();
     if (!in.ok()) {
       return ProtocolError(session->stream->peer_name() + " sent a request that cannot be read");
     }
+    // A number that does not fit is as good as none.
+    const Duration time_to_live = std::chrono::milliseconds(std::clamp<int64_t>(live_ms, 0, kLongestLifeMs));
+    const TimePoint now = executor.Now();
     const std::string rest(in.rest());
     const auto valid = op == StoreOp::kCancel ? arrow::Status::OK() : CheckKeyAndValue(key, rest);
     if (!valid.ok()) {
@@ -113,19 +111,19 @@ struct Core {
     }
     switch (op) {
       case StoreOp::kSet:
-        Answer(*session, id, Done(values.Set(key, rest)));
+        Answer(*session, id, Done(values.Set(now, key, rest, time_to_live)));
         break;
       case StoreOp::kSetIfAbsent:
-        Answer(*session, id, values.SetIfAbsent(key, rest));
+        Answer(*session, id, values.SetIfAbsent(now, key, rest, time_to_live));
         break;
       case StoreOp::kGet:
         Wait(session, id, key);
         break;
       case StoreOp::kTryGet:
-        Answer(*session, id, values.TryGet(key));
+        Answer(*session, id, values.TryGet(now, key));
         break;
       case StoreOp::kAdd:
-        Answer(*session, id, Add(key, rest));
+        Answer(*session, id, Add(key, rest, time_to_live));
         break;
       case StoreOp::kDelete:
         values.Delete(key);
@@ -150,20 +148,20 @@ struct Core {
     return status.ok() ? arrow::Result<std::string>(std::string()) : arrow::Result<std::string>(status);
   }
 
-  arrow::Result<std::string> Add(const std::string& key, const std::string& rest) {
+  arrow::Result<std::string> Add(const std::string& key, const std::string& rest, Duration time_to_live) {
     ByteReader in(rest);
     const auto amount = in.Number<int64_t>();
     if (!in.done()) {
       return arrow::Status::Invalid("an addition to '", key, "' needs a number of 8 bytes, not ", rest.size());
     }
-    ARROW_ASSIGN_OR_RAISE(const int64_t sum, values.Add(key, amount));
+    ARROW_ASSIGN_OR_RAISE(const int64_t sum, values.Add(executor.Now(), key, amount, time_to_live));
     ByteWriter out;
     out.Number(sum);
     return out.Take();
   }
 
   void Wait(const std::shared_ptr<Session>& session, uint64_t id, const std::string& key) {
-    auto value = values.TryGet(key);
+    auto value = values.TryGet(executor.Now(), key);
     if (value.ok()) {
       return Answer(*session, id, value);
     }
@@ -202,7 +200,9 @@ class Server : public StoreServer {
   }
   HostPort address() const override { return address_; }
   void SetLocally(const std::string& key, const std::string& value) override {
-    core_->executor.Post([core = core_, key, value] { static_cast<void>(core->values.Set(key, value)); });
+    core_->executor.Post([core = core_, key, value] {
+      static_cast<void>(core->values.Set(core->executor.Now(), key, value, kRunTimeToLive));
+    });
   }
 
  private:

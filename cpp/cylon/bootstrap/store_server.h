@@ -20,7 +20,7 @@ class CYLON_EXPORT StoreServer {
                                                            std::string secret);
   virtual ~StoreServer();
   virtual HostPort address() const = 0;
-  /// Sets a key from inside the server's process (the launcher's word about a dead rank).
+  /// Sets a key from inside the server's process (the launcher's word about a dead rank), for kRunTimeToLive.
   virtual void SetLocally(const std::string& key, const std::string& value) = 0;
 };
 

@@ -1,9 +1,11 @@
-// Every store does the same: in memory, in a directory, over TCP.
+// Every store does the same: in memory, in a directory, over TCP, in Redis.
 #include "cylon/bootstrap/store.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <array>
+#include <filesystem>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -19,58 +21,109 @@ namespace {
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
-class StoreTest : public ::testing::TestWithParam<std::string> {
+/// Longer than any test.
+constexpr Duration kLife = 1h;
+
+class StoreTest : public AnyStoreTest {
  protected:
-  std::unique_ptr<Store> Open(AsioExecutor& executor) { return kind_.Open(executor); }
+  void SetUp() override {
+    AnyStoreTest::SetUp();
+    if (kind_) {
+      store_ = Open(executor_);
+    }
+  }
+  std::unique_ptr<Store> Open(AsioExecutor& executor) { return kind_->Open(executor); }
   template <typename T>
   auto Await(const arrow::Future<T>& future) {
     return executor_.Await(future, executor_.Now() + kPatience);
   }
 
-  AnyStore kind_{GetParam()};
+  /// Asks until the key is gone.
+  void AwaitGone(const std::string& key) {
+    const auto deadline = executor_.Now() + kPatience;
+    auto value = Await(store_->TryGet(key));
+    while (value.ok() && executor_.Now() < deadline) {
+      value = Await(store_->TryGet(key));
+    }
+    EXPECT_TRUE(value.status().IsKeyError()) << value.status();
+  }
+
   AsioExecutor executor_{"client"};
-  std::unique_ptr<Store> store_ = Open(executor_);
+  std::unique_ptr<Store> store_;
 };
 
 TEST_P(StoreTest, KeepsWhatIsSet) {
   const std::string key("a/b\0../\xff key", 12);
   const std::string value("\0\xff value", 8);
   EXPECT_TRUE(Await(store_->TryGet(key)).status().IsKeyError());
-  ASSERT_TRUE(Await(store_->Set(key, value)).ok());
+  ASSERT_TRUE(Await(store_->Set(key, value, kLife)).ok());
   EXPECT_EQ(*Await(store_->TryGet(key)), value);
-  ASSERT_TRUE(Await(store_->Set(key, "")).ok());
+  ASSERT_TRUE(Await(store_->Set(key, "", kLife)).ok());
   EXPECT_EQ(*Await(store_->Get(key, kNever)), "");
-  EXPECT_EQ(*Await(store_->SetIfAbsent(key, "late")), "");
+  EXPECT_EQ(*Await(store_->SetIfAbsent(key, "late", kLife)), "");
   ASSERT_TRUE(Await(store_->Delete(key)).ok());
   ASSERT_TRUE(Await(store_->Delete(key)).ok());
-  EXPECT_EQ(*Await(store_->SetIfAbsent(key, "first")), "first");
+  EXPECT_EQ(*Await(store_->SetIfAbsent(key, "first", kLife)), "first");
 }
 
 TEST_P(StoreTest, LongKeysDoNotCollide) {
   const std::string stem(1000, '/');
-  ASSERT_TRUE(Await(store_->Set(stem + "a", "1")).ok());
-  ASSERT_TRUE(Await(store_->Set(stem + "b", "2")).ok());
+  ASSERT_TRUE(Await(store_->Set(stem + "a", "1", kLife)).ok());
+  ASSERT_TRUE(Await(store_->Set(stem + "b", "2", kLife)).ok());
   EXPECT_EQ(*Await(store_->TryGet(stem + "a")), "1");
 }
 
 TEST_P(StoreTest, LimitsAreTold) {
-  EXPECT_THAT(Await(store_->Set(std::string(1025, 'k'), "")).message(),
+  EXPECT_THAT(Await(store_->Set(std::string(1025, 'k'), "", kLife)).message(),
               HasSubstr("1025 bytes; it must have 1 to 1024"));
-  EXPECT_THAT(Await(store_->Set("k", std::string((16 << 20) + 1, 'v'))).message(), HasSubstr("at most 16777216"));
-  ASSERT_TRUE(Await(store_->Set("k", std::string(16 << 20, 'v'))).ok());
+  EXPECT_THAT(Await(store_->Set("k", std::string((16 << 20) + 1, 'v'), kLife)).message(),
+              HasSubstr("at most 16777216"));
+  ASSERT_TRUE(Await(store_->Set("k", std::string(16 << 20, 'v'), kLife)).ok());
   EXPECT_EQ(Await(store_->TryGet("k"))->size(), size_t{16} << 20);
 }
 
 TEST_P(StoreTest, CountersAreNumbers) {
-  EXPECT_EQ(*Await(store_->Add("n", 5)), 5);
-  EXPECT_EQ(*Await(store_->Add("n", -7)), -2);
+  EXPECT_EQ(*Await(store_->Add("n", 5, kLife)), 5);
+  EXPECT_EQ(*Await(store_->Add("n", -7, kLife)), -2);
   EXPECT_EQ(*Await(store_->TryGet("n")), "-2");
-  ASSERT_TRUE(Await(store_->Set("n", "x")).ok());
-  auto refused = Await(store_->Add("n", 1));
+  ASSERT_TRUE(Await(store_->Set("n", "x", kLife)).ok());
+  auto refused = Await(store_->Add("n", 1, kLife));
   EXPECT_TRUE(refused.status().IsInvalid());
   EXPECT_THAT(refused.status().message(), HasSubstr("is not a number"));
-  ASSERT_TRUE(Await(store_->Set("n", std::to_string(INT64_MAX))).ok());
-  EXPECT_THAT(Await(store_->Add("n", 1)).status().message(), HasSubstr("does not fit 64 bits"));
+  ASSERT_TRUE(Await(store_->Set("n", std::to_string(INT64_MAX), kLife)).ok());
+  EXPECT_THAT(Await(store_->Add("n", 1, kLife)).status().message(), HasSubstr("does not fit 64 bits"));
+}
+
+TEST_P(StoreTest, KeysAreGoneAfterTheirTime) {
+  ASSERT_TRUE(Await(store_->Set("k", "old", 20ms)).ok());
+  ASSERT_TRUE(Await(store_->Add("n", 7, 20ms)).ok());
+  AwaitGone("k");
+  AwaitGone("n");
+  EXPECT_EQ(*Await(store_->SetIfAbsent("k", "new", kLife)), "new");
+  EXPECT_EQ(*Await(store_->Add("n", 1, kLife)), 1);
+  EXPECT_EQ(*Await(store_->Get("k", kNever)), "new");
+}
+
+TEST_P(StoreTest, WritingStartsTheTimeAgain) {
+  ASSERT_TRUE(Await(store_->Set("set", "1", 50ms)).ok());
+  ASSERT_TRUE(Await(store_->Add("added", 1, 50ms)).ok());
+  ASSERT_TRUE(Await(store_->Set("set", "2", kLife)).ok());
+  ASSERT_TRUE(Await(store_->Add("added", 1, kLife)).ok());
+  ASSERT_TRUE(Await(store_->Set("asked", "1", 50ms)).ok());
+  EXPECT_EQ(*Await(store_->SetIfAbsent("asked", "2", kLife)), "1");
+  AwaitGone("asked");  // so the times of the others have passed too
+  EXPECT_EQ(*Await(store_->TryGet("set")), "2");
+  EXPECT_EQ(*Await(store_->TryGet("added")), "2");
+}
+
+TEST_P(StoreTest, ATimeToLiveIsAMillisecondOrMore) {
+  for (const auto& status : {Await(store_->Set("k", "v", 0ms)), Await(store_->SetIfAbsent("k", "v", -1h)).status(),
+                             Await(store_->Add("k", 1, 1us)).status()}) {
+    EXPECT_TRUE(status.IsInvalid()) << status;
+    EXPECT_THAT(status.message(), HasSubstr("the time to live of 'k' is"));
+  }
+  EXPECT_TRUE(Await(store_->Set("k", "v", Duration::max())).ok());
+  EXPECT_EQ(*Await(store_->TryGet("k")), "v");
 }
 
 TEST_P(StoreTest, AGetEndsAtItsDeadline) {
@@ -84,7 +137,7 @@ TEST_P(StoreTest, GetsWaitForWhatAnotherSets) {
   std::thread other([&] {
     AsioExecutor executor("other");
     auto store = Open(executor);
-    EXPECT_TRUE(executor.Await(store->Set("k", "v")).ok());
+    EXPECT_TRUE(executor.Await(store->Set("k", "v", kLife)).ok());
   });
   EXPECT_EQ(*Await(waiting), "v");
   other.join();
@@ -92,7 +145,7 @@ TEST_P(StoreTest, GetsWaitForWhatAnotherSets) {
 
 TEST_P(StoreTest, ClosingEndsWhatWaits) {
   auto waiting = store_->Get("never", kNever);
-  EXPECT_EQ(*Await(store_->Add("n", 1)), 1);  // the get was taken up before
+  EXPECT_EQ(*Await(store_->Add("n", 1, kLife)), 1);  // the get was taken up before
   store_.reset();
   EXPECT_TRUE(waiting.is_finished());
   EXPECT_FALSE(waiting.status().ok());
@@ -108,8 +161,8 @@ TEST_P(StoreTest, ManyAtOnceAgree) {
       AsioExecutor executor("t" + std::to_string(t));
       auto store = Open(executor);
       for (int i = 0; i < kRounds; ++i) {
-        EXPECT_TRUE(executor.Await(store->Add("count", 1)).ok());
-        auto won = executor.Await(store->SetIfAbsent("first" + std::to_string(i), std::to_string(t)));
+        EXPECT_TRUE(executor.Await(store->Add("count", 1, kLife)).ok());
+        auto won = executor.Await(store->SetIfAbsent("first" + std::to_string(i), std::to_string(t), kLife));
         winners[static_cast<size_t>(t)] += won.ValueOr("?");
       }
     });
@@ -117,14 +170,13 @@ TEST_P(StoreTest, ManyAtOnceAgree) {
   for (auto& thread : threads) {
     thread.join();
   }
-  EXPECT_EQ(*Await(store_->Add("count", 0)), kThreads * kRounds);
+  EXPECT_EQ(*Await(store_->Add("count", 0, kLife)), kThreads * kRounds);
   for (const auto& winner : winners) {
     EXPECT_EQ(winner, winners[0]);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, StoreTest, ::testing::Values("memory", "directory", "tcp"),
-                         [](const auto& which) { return which.param; });
+INSTANTIATE_TEST_SUITE_P(Stores, StoreTest, EveryStore(), StoreName);
 
 TEST(OpenStoreTest, SaysWhatIsMissing) {
   AsioExecutor executor("client");
@@ -166,8 +218,27 @@ TEST(OpenStoreTest, AServerThatComesLaterIsFound) {
   options.secret = kHexSecret;
   auto store = OpenStore(options, executor, executor.Now() + kPatience);
   ASSERT_TRUE(store.ok()) << store.status();
-  EXPECT_EQ(*executor.Await((*store)->Add("n", 1)), 1);
+  EXPECT_EQ(*executor.Await((*store)->Add("n", 1, kLife)), 1);
   store->reset();
+}
+
+TEST(DirectoryStoreTest, WhatHasExpiredIsRemovedWhenAStoreIsOpened) {
+  AnyStore kind("directory");
+  AsioExecutor executor("client");
+  auto store = kind.Open(executor);
+  ASSERT_TRUE(executor.Await(store->Set("short", "v", 1ms)).ok());
+  ASSERT_TRUE(executor.Await(store->Set("long", "v", kLife)).ok());
+  const auto deadline = executor.Now() + kPatience;
+  const std::set<std::string> left{".lock", "klong"};
+  std::set<std::string> names;
+  while (names != left && executor.Now() < deadline) {
+    store = kind.Open(executor);
+    names.clear();
+    for (const auto& entry : std::filesystem::directory_iterator(kind.directory())) {
+      names.insert(entry.path().filename());
+    }
+  }
+  EXPECT_EQ(names, left);
 }
 
 TEST(StoreServerTest, AWrongSecretIsRefused) {
@@ -203,12 +274,12 @@ TEST(StoreServerTest, ItsEndFailsWhatWaits) {
   server->SetLocally("word", "said");
   EXPECT_EQ(*executor.Await(store->Get("word", kNever)), "said");
   auto waiting = store->Get("never", kNever);
-  EXPECT_TRUE(executor.Await(store->Set("k", "v")).ok());
+  EXPECT_TRUE(executor.Await(store->Set("k", "v", kLife)).ok());
   server.reset();
   auto gone = executor.Await(waiting, executor.Now() + kPatience);
   EXPECT_TRUE(gone.status().IsIOError()) << gone.status();
   EXPECT_THAT(gone.status().message(), HasSubstr("the store at " + options.store + " is gone"));
-  EXPECT_THAT(executor.Await(store->Set("k", "v")).message(), HasSubstr("is gone"));
+  EXPECT_THAT(executor.Await(store->Set("k", "v", kLife)).message(), HasSubstr("is gone"));
 }
 
 TEST(StoreServerTest, SilentStrangersGiveWay) {
@@ -226,7 +297,7 @@ TEST(StoreServerTest, SilentStrangersGiveWay) {
   options.secret = kHexSecret;
   auto store = OpenStore(options, executor, executor.Now() + kPatience);
   ASSERT_TRUE(store.ok()) << store.status();
-  EXPECT_EQ(*executor.Await((*store)->Add("n", 1)), 1);
+  EXPECT_EQ(*executor.Await((*store)->Add("n", 1, kLife)), 1);
   // The first of them has been closed.
   std::array<uint8_t, 1> byte;
   arrow::Future<int64_t> read;

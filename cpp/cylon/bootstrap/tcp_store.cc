@@ -88,32 +88,41 @@ class TcpStore : public Store {
     RunNow(executor_, [link = link_] { link->Fail(StoreClosed()); });
   }
 
-  arrow::Future<> Set(const std::string& key, const std::string& value) override {
-    return arrow::Future<>(Request(StoreOp::kSet, key, value));
+  arrow::Future<> Set(const std::string& key, const std::string& value, Duration time_to_live) override {
+    return arrow::Future<>(Write(StoreOp::kSet, key, value, time_to_live));
   }
-  arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value) override {
-    return Request(StoreOp::kSetIfAbsent, key, value);
+  arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value,
+                                         Duration time_to_live) override {
+    return Write(StoreOp::kSetIfAbsent, key, value, time_to_live);
   }
   arrow::Future<std::string> Get(const std::string& key, TimePoint deadline) override {
-    return Request(StoreOp::kGet, key, "", deadline);
+    return Request(StoreOp::kGet, key, "", 0, deadline);
   }
-  arrow::Future<std::string> TryGet(const std::string& key) override { return Request(StoreOp::kTryGet, key, ""); }
-  arrow::Future<int64_t> Add(const std::string& key, int64_t amount) override {
+  arrow::Future<std::string> TryGet(const std::string& key) override { return Request(StoreOp::kTryGet, key, "", 0); }
+  arrow::Future<int64_t> Add(const std::string& key, int64_t amount, Duration time_to_live) override {
     ByteWriter value;
     value.Number(amount);
-    return Request(StoreOp::kAdd, key, value.Take()).Then([](const std::string& sum) -> arrow::Result<int64_t> {
-      return ByteReader(sum).Number<int64_t>();
-    });
+    return Write(StoreOp::kAdd, key, value.Take(), time_to_live)
+        .Then([](const std::string& sum) -> arrow::Result<int64_t> { return ByteReader(sum).Number<int64_t>(); });
   }
   arrow::Future<> Delete(const std::string& key) override {
-    return arrow::Future<>(Request(StoreOp::kDelete, key, ""));
+    return arrow::Future<>(Request(StoreOp::kDelete, key, "", 0));
   }
 
  private:
-  arrow::Future<std::string> Request(StoreOp op, const std::string& key, const std::string& value,
+  arrow::Future<std::string> Write(StoreOp op, const std::string& key, const std::string& value,
+                                   Duration time_to_live) {
+    const auto checked = CheckTimeToLive(key, time_to_live);
+    if (!checked.ok()) {
+      return arrow::Future<std::string>::MakeFinished(checked);
+    }
+    return Request(op, key, value, std::chrono::duration_cast<std::chrono::milliseconds>(time_to_live).count());
+  }
+
+  arrow::Future<std::string> Request(StoreOp op, const std::string& key, const std::string& value, int64_t live_ms,
                                      TimePoint deadline = kNever) {
     auto wait = std::make_shared<Wait>();
-    executor_.Post([link = link_, wait, op, key, value, deadline] {
+    executor_.Post([link = link_, wait, op, key, value, live_ms, deadline] {
       auto status = link->gone.ok() ? CheckKeyAndValue(key, value) : link->gone;
       if (!status.ok()) {
         return wait->Finish(status);
@@ -126,21 +135,23 @@ class TcpStore : public Store {
           if (late && late->waits.erase(id) > 0) {
             ByteWriter target;
             target.Number(id);
-            late->outbox->Push(Encode(late->next_id++, StoreOp::kCancel, "", target.bytes()));
+            late->outbox->Push(Encode(late->next_id++, StoreOp::kCancel, "", 0, target.bytes()));
           }
           wait->Finish(GetTooLate(key));
         });
       }
-      link->outbox->Push(Encode(id, op, key, value));
+      link->outbox->Push(Encode(id, op, key, live_ms, value));
     });
     return wait->done;
   }
 
-  static std::string Encode(uint64_t id, StoreOp op, const std::string& key, const std::string& value) {
+  static std::string Encode(uint64_t id, StoreOp op, const std::string& key, int64_t live_ms,
+                            const std::string& value) {
     ByteWriter out;
     out.Number(id);
     out.Number(static_cast<uint8_t>(op));
     out.Text(key);
+    out.Number(live_ms);
     out.Raw(value);
     return out.Take();
   }

@@ -207,7 +207,7 @@ arrow::Future<std::string> Endpoint::SettleInStore(const Group& group, const Fin
   const auto [id, leader] = KeyOf(group);
   const std::string key =
       world_.job + "/" + world_.epoch + "/revoked/" + std::to_string(id) + "/" + std::to_string(leader);
-  return store_->SetIfAbsent(key, Encode(finding));
+  return store_->SetIfAbsent(key, Encode(finding), kRunTimeToLive);
 }
 
 void Endpoint::AwaitLauncherWord(int64_t index) {

@@ -16,6 +16,7 @@
 
 #include "cylon/base/options.h"
 #include "cylon/base/resources.h"
+#include "cylon/bootstrap/store.h"
 #include "launcher_process.h"
 
 namespace cylon::tools {
@@ -97,7 +98,8 @@ void ShowVariables(const std::map<std::string, std::string>& environment) {
     if (name.starts_with("CYLON_")) {
       any = true;
       const bool secret = name == "CYLON_SECRET" && !value.empty();
-      Line("  " + name, (name.size() < 14 ? "" : " ") + (secret ? std::string("(set, not shown)") : value));
+      const std::string shown = secret ? "(set, not shown)" : name == "CYLON_STORE" ? ReadableStore(value) : value;
+      Line("  " + name, (name.size() < 14 ? "" : " ") + shown);
     }
   }
   if (!any) {

@@ -1,6 +1,8 @@
 /// For tests: a store of each kind, which threads open for themselves.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -9,6 +11,7 @@
 #include "cylon/base/random.h"
 #include "cylon/bootstrap/store.h"
 #include "cylon/bootstrap/store_server.h"
+#include "cylon/bootstrap/testing/redis_server.h"
 
 namespace cylon::testing {
 
@@ -19,7 +22,7 @@ inline constexpr auto kPatience = std::chrono::seconds(60);
 inline const std::string kHexSecret(64, 'a');
 inline const std::string kSecret(32, '\xaa');
 
-/// One store of kind "memory", "directory" or "tcp", gone with this object.
+/// One store of kind "memory", "directory", "tcp" or "redis", gone with this object.
 class AnyStore {
  public:
   explicit AnyStore(const std::string& kind) : server_executor_("server") {
@@ -28,6 +31,9 @@ class AnyStore {
     } else if (kind == "directory") {
       directory_ = std::filesystem::temp_directory_path() / ("cylon-store-" + HexEncode(RandomBytes(8).ValueOrDie()));
       options_.store = "file://" + directory_;
+    } else if (kind == "redis") {
+      redis_ = std::make_unique<RedisServer>();
+      options_.store = redis_->url();
     } else {
       server_ = StoreServer::Start(server_executor_, {"127.0.0.1", 0}, kSecret).ValueOrDie();
       options_.store = server_->address().ToString();
@@ -48,6 +54,8 @@ class AnyStore {
     }
     return OpenStore(options_, executor, executor.Now() + kPatience).ValueOrDie();
   }
+  /// Of kind "directory".
+  const std::string& directory() const { return directory_; }
 
  private:
   AsioExecutor server_executor_;
@@ -55,6 +63,23 @@ class AnyStore {
   std::string directory_;
   Options options_;
   std::unique_ptr<StoreServer> server_;
+  std::unique_ptr<RedisServer> redis_;
 };
+
+/// Tests that run on every kind of store.
+class AnyStoreTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == "redis" && !RedisServer::IsInstalled()) {
+      GTEST_SKIP() << RedisServer::kMissing;
+    }
+    kind_ = std::make_unique<AnyStore>(GetParam());
+  }
+
+  std::unique_ptr<AnyStore> kind_;
+};
+
+inline auto EveryStore() { return ::testing::Values("memory", "directory", "tcp", "redis"); }
+inline std::string StoreName(const ::testing::TestParamInfo<std::string>& info) { return info.param; }
 
 }  // namespace cylon::testing

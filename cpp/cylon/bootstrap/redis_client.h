@@ -1,0 +1,80 @@
+/// Requests to a Redis server that outlive its connections.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cylon/bootstrap/redis_login.h"
+
+namespace cylon {
+
+/// Makes the connection: TCP, or TLS over it.
+using RedisConnector = std::function<Co<std::unique_ptr<Stream>>(TimePoint deadline)>;
+
+/// How long a request outlasts its connection, and how long one attempt to connect and the server's silence may last. A
+/// restart with a full memory to load takes seconds.
+inline constexpr Duration kRedisPatience = std::chrono::seconds(10);
+
+/// Commands that go out together. Where the connection is lost under them, repeatable ones are sent again.
+struct RedisRequest {
+  std::vector<RedisCommand> commands;
+  bool repeatable = true;
+  std::string what;  ///< "adding 1 to 'k'", for messages
+};
+
+/// Belongs to tasks. Connects when something is first asked, and anew when the connection is lost: at
+/// once, 10 ms after the first failure, then after twice as long each, up to 250 ms, while somebody waits for it.
+class RedisClient : public std::enable_shared_from_this<RedisClient> {
+ public:
+  RedisClient(Executor& executor, RedisLogin login, RedisConnector connect, Duration patience = kRedisPatience)
+      : executor_(executor), login_(std::move(login)), connect_(std::move(connect)), patience_(patience) {}
+
+  /// Connects; tries again until `deadline` while nobody answers, and then fails with a DeadlineError.
+  static Co<void> Open(std::shared_ptr<RedisClient> self, TimePoint deadline);
+
+  /// One reply for each command; error replies are replies. Fails where the server cannot be used or has not answered
+  /// in `patience`, and at once where it is unknown whether a request that is not repeatable was carried out.
+  static Co<RedisReplies> Send(std::shared_ptr<RedisClient> self, RedisRequest request);
+
+  /// Ends all that is under way with Cancelled.
+  void Close();
+
+  const std::string& server() const { return login_.server; }
+  Executor& executor() const { return executor_; }
+  /// Why there is no connection; empty while there is one.
+  std::string trouble() const;
+
+ private:
+  using LinkPtr = std::shared_ptr<RedisLink>;
+
+  /// Somebody who waits for a connection.
+  struct Waiter {
+    arrow::Future<LinkPtr> done = arrow::Future<LinkPtr>::Make();
+    TimePoint deadline;
+    std::shared_ptr<Timer> timer;
+  };
+
+  arrow::Future<LinkPtr> Linked(TimePoint deadline);
+  void FinishWaiters(const arrow::Result<LinkPtr>& link);
+  static Co<void> Connect(std::shared_ptr<RedisClient> self);
+  static Co<LinkPtr> TryConnect(std::shared_ptr<RedisClient> self, TimePoint deadline);
+
+  Executor& executor_;
+  RedisLogin login_;
+  RedisConnector connect_;
+  const Duration patience_;
+  LinkPtr link_;
+  LinkPtr joining_;  // being logged in
+  std::list<std::shared_ptr<Waiter>> waiters_;
+  bool connecting_ = false;
+  bool closed_ = false;
+  std::string trouble_ = "no connection was complete by then";
+  Duration nap_length_ = Duration::zero();  // before the next attempt; zero again once a request was answered
+  std::shared_ptr<Timer> nap_timer_;
+  arrow::Future<> nap_;
+};
+
+}  // namespace cylon
