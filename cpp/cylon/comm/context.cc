@@ -194,7 +194,7 @@ arrow::Result<std::shared_ptr<Context>> ConnectTcp(Parts parts, const Options& o
   parts.executor = &executor;
   const auto deadline = executor.Now() + Seconds(options.join_deadline_s);
   const std::string bind = options.bind_host.empty() ? "127.0.0.1" : options.bind_host;
-  ARROW_ASSIGN_OR_RAISE(parts.listener, TcpTransport::Listen(executor, bind));
+  ARROW_ASSIGN_OR_RAISE(parts.listener, TcpTransport::Listen(executor, bind, options.world_size));
   JoinRequest request;
   request.job = options.job.empty() ? "default" : options.job;
   request.epoch = options.epoch;
@@ -216,6 +216,7 @@ arrow::Result<std::shared_ptr<Context>> ConnectTcp(Parts parts, const Options& o
   Options settled = options;
   settled.rank = parts.world.rank;
   settled.secret.clear();  // done with; what is not kept cannot be shown
+  settled.store = ReadableStore(settled.store);
   ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(std::move(settled)));
   return MakeContext(std::move(parts), deadline);
 }
@@ -244,14 +245,13 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
     return Local(std::move(options), std::move(interrupt));
   }
   if (options.store.empty()) {
-    return arrow::Status::Invalid(
-        "world_size is ", options.world_size,
-        " but no store is named in which the ranks could meet; set CYLON_STORE to host:port or "
-        "file:///shared/directory, or start the program by cylon run");
+    return arrow::Status::Invalid("world_size is ", options.world_size,
+                                  " but no store is named in which the ranks could meet; set CYLON_STORE to host:port, "
+                                  "redis://host:port or file:///shared/directory, or start the program by cylon run");
   }
   if (options.world_size < 1) {
-    return arrow::Status::Invalid("a store is named (", options.store, ") but world_size is ", options.world_size,
-                                  "; expected the number of ranks; set CYLON_WORLD_SIZE");
+    return arrow::Status::Invalid("a store is named (", ReadableStore(options.store), ") but world_size is ",
+                                  options.world_size, "; expected the number of ranks; set CYLON_WORLD_SIZE");
   }
   if (!options.transport.empty() && options.transport != "tcp") {
     return arrow::Status::Invalid("transport is '", options.transport,

@@ -118,7 +118,7 @@ class TcpConformanceWorld : public ThreadedConformanceWorld {
     for (Rank rank = 0; rank < ranks; ++rank) {
       // Only tasks touch what belongs to an executor, which may run its own thread by now.
       auto listening = executor(rank).RunTask([&] {
-        ARROW_ASSIGN_OR_RAISE(auto listener, TcpTransport::Listen(executor(rank), "127.0.0.1"));
+        ARROW_ASSIGN_OR_RAISE(auto listener, TcpTransport::Listen(executor(rank), "127.0.0.1", ranks));
         world_.cards.push_back({"localhost", 0, listener->address()});
         listeners_.push_back(std::move(listener));
         return arrow::Status::OK();

@@ -9,8 +9,13 @@ namespace {
 
 constexpr uint8_t kTaken = 1;
 constexpr uint8_t kRefused = 0;
+/// Before a connection that was closed in its handshake is dialled again.
+constexpr Duration kFirstRetry = std::chrono::milliseconds(10);
+constexpr Duration kLongestRetry = std::chrono::milliseconds(250);
 
 }  // namespace
+
+size_t MostStrangers(int world_size) { return std::max<size_t>(kStrangersAtOnce, 2 * static_cast<size_t>(world_size)); }
 
 uint32_t EpochTag(const std::string& epoch) {
   uint32_t tag = 0;
@@ -27,7 +32,8 @@ TcpMesh::TcpMesh(AsioExecutor& executor, World world, std::string secret, Durati
       secret_(std::move(secret)),
       connect_deadline_(connect_deadline),
       epoch_(EpochTag(world_.epoch)),
-      peers_(static_cast<size_t>(world_.size())) {}
+      peers_(static_cast<size_t>(world_.size())),
+      strangers_(MostStrangers(world_.size())) {}
 
 std::string TcpMesh::Name(Rank rank) const {
   return "rank " + std::to_string(rank) + " (" + world_.cards[static_cast<size_t>(rank)].host + ", " +
@@ -134,8 +140,31 @@ Co<void> TcpMesh::DialPeer(std::shared_ptr<TcpMesh> self, Rank rank) {
   co_return arrow::Status::OK();
 }
 
+/// A peer whose port strangers crowd closes connections before they are proven: those are dialled again. One that is
+/// gone refuses the next, which ends this.
 Co<bool> TcpMesh::TryDial(Rank rank, std::unique_ptr<Stream>* stream) {
   const TimePoint deadline = executor_.Now() + connect_deadline_;
+  Duration pause = kFirstRetry;
+  while (true) {
+    auto dialling = DialOnce(rank, deadline, stream);
+    auto taken = co_await dialling;
+    if (taken.ok() || !IsEndOfStream(taken.status()) || closing_ || executor_.Now() + pause >= deadline) {
+      co_return taken;
+    }
+    auto resting = arrow::Future<>::Make();
+    auto wake = [resting]() mutable {
+      if (!resting.is_finished()) {
+        resting.MarkFinished();
+      }
+    };
+    executor_.PostAt(executor_.Now() + pause, wake);
+    aborted_.AddCallback([wake](const arrow::Status&) mutable { wake(); });
+    CYLON_CO_RETURN_NOT_OK(co_await resting);
+    pause = std::min(2 * pause, kLongestRetry);
+  }
+}
+
+Co<bool> TcpMesh::DialOnce(Rank rank, TimePoint deadline, std::unique_ptr<Stream>* stream) {
   CYLON_CO_ASSIGN_OR_RETURN(HostPort address, HostPort::Parse(world_.cards[static_cast<size_t>(rank)].address));
   auto connect = ConnectTcp(executor_.io(), executor_, address, deadline, aborted_);
   CYLON_CO_ASSIGN_OR_RETURN(*stream, co_await connect);
@@ -171,10 +200,13 @@ void TcpMesh::Accept(std::unique_ptr<Stream> stream) {
 }
 
 Co<void> TcpMesh::Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream> stream) {
+  self->strangers_.Add(stream.get());
   auto handshake =
       self->Greeting(stream.get(), HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->secret_,
                                                        self->executor_.Now() + self->connect_deadline_));
-  CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, co_await handshake);  // a stranger: dropped, nobody is told
+  auto proven = co_await handshake;
+  self->strangers_.Remove(stream.get());
+  CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, std::move(proven));  // a stranger: dropped, nobody is told
   const Rank rank = identity.rank;
   if (self->closing_ || rank < 0 || rank >= self->world_.size() || rank == self->world_.rank) {
     co_return arrow::Status::Invalid("a connection that nobody wants");

@@ -11,6 +11,7 @@
 #include "cylon/net/send_tracker.h"
 #include "cylon/net/tcp/tcp_link.h"
 #include "cylon/wire/handshake.h"
+#include "cylon/wire/strangers.h"
 
 namespace cylon::internal {
 
@@ -61,6 +62,7 @@ class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
   void Dial(Rank rank);
   static Co<void> DialPeer(std::shared_ptr<TcpMesh> self, Rank rank);
   Co<bool> TryDial(Rank rank, std::unique_ptr<Stream>* stream);
+  Co<bool> DialOnce(Rank rank, TimePoint deadline, std::unique_ptr<Stream>* stream);
   Co<bool> AskFor(Rank rank, Stream* stream, TimePoint deadline);
   static Co<void> Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream> stream);
   void Adopt(Rank rank, std::unique_ptr<Stream> stream);
@@ -80,11 +82,16 @@ class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
   std::vector<Peer> peers_;
   SendTracker sends_;
   std::set<Stream*> greeting_;  // in their handshake
+  Strangers strangers_;         // those of them that the listener accepted
   arrow::Future<> aborted_ = arrow::Future<>::Make();
   arrow::Future<> started_ = arrow::Future<>::Make();
   arrow::Future<> closed_ = arrow::Future<>::Make();
   bool closing_ = false;
 };
+
+/// Connections to a rank of such a world whose other side has not proven itself, at most: every other rank may dial at
+/// once, and again when it was turned away.
+size_t MostStrangers(int world_size);
 
 /// The low 32 bits of an epoch in hexadecimal.
 uint32_t EpochTag(const std::string& epoch);

@@ -16,8 +16,10 @@ namespace cylon {
 /// Made in two steps, as the address has to be told before the world is known.
 class CYLON_EXPORT TcpTransport {
  public:
-  /// Listens on `bind_host`, any free port.
-  static arrow::Result<std::unique_ptr<TcpTransport>> Listen(AsioExecutor& executor, const std::string& bind_host);
+  /// Listens on `bind_host`, any free port, for a world of `world_size` ranks: MostStrangers of it may be connected at
+  /// once without having proven themselves, each for kStrangerPatience, before the world is known and after.
+  static arrow::Result<std::unique_ptr<TcpTransport>> Listen(AsioExecutor& executor, const std::string& bind_host,
+                                                             int world_size);
   virtual ~TcpTransport();
   /// For the rank's AddressCard.
   virtual std::string address() const = 0;

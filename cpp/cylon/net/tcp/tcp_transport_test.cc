@@ -8,6 +8,7 @@
 #include "cylon/wire/bytes.h"
 #include "cylon/wire/frame.h"
 #include "cylon/wire/handshake.h"
+#include "cylon/wire/strangers.h"
 #include "cylon/wire/testing.h"
 
 namespace cylon::testing {
@@ -49,7 +50,7 @@ class TcpTransportTest : public ::testing::Test {
     world.epoch = "00000001";
     Do([&] {
       for (Rank rank = 0; rank < ranks; ++rank) {
-        listeners.push_back(TcpTransport::Listen(executor, "127.0.0.1").ValueOrDie());
+        listeners.push_back(TcpTransport::Listen(executor, "127.0.0.1", ranks).ValueOrDie());
         world.cards.push_back({"localhost", 0, listeners.back()->address()});
       }
     });
@@ -96,6 +97,18 @@ class TcpTransportTest : public ::testing::Test {
     auto dialled = Spawn(executor, ConnectTcp(executor.io(), executor, address, deadline));
     EXPECT_TRUE(executor.Wait(arrow::Future<>(dialled), deadline).ok());
     return dialled.MoveResult().ValueOrDie();
+  }
+  /// Waits until the other side of a connection has closed it, whatever it sends before.
+  bool Ends(Stream* stream) {
+    std::vector<uint8_t> buffer(4096);
+    while (true) {
+      arrow::Future<int64_t> read;
+      Do([&] { read = stream->ReadSome(buffer); });
+      const auto got = executor.Await(read, executor.Now() + kPatience);
+      if (!got.ok() || *got == 0) {
+        return got.ok() || IsEndOfStream(got.status());
+      }
+    }
   }
   static Message Small() {
     Message message;
@@ -213,14 +226,7 @@ TEST_F(TcpTransportTest, StrangersAreClosedAndDisturbNobody) {
   EXPECT_TRUE(executor.Await(sent, executor.Now() + kPatience).ok());
   EXPECT_TRUE(executor.Await(sinks[0].first, executor.Now() + kPatience).ok());
   for (auto& stranger : strangers) {
-    std::vector<uint8_t> buffer(4096);
-    for (bool open = true; open;) {
-      arrow::Future<int64_t> read;
-      Do([&] { read = stranger->ReadSome(buffer); });
-      const auto got = executor.Await(read, executor.Now() + kPatience);
-      EXPECT_TRUE(got.ok() || IsEndOfStream(got.status())) << got.status();
-      open = got.ok() && *got > 0;
-    }
+    EXPECT_TRUE(Ends(stranger.get()));
   }
   Do([&] {
     strangers.clear();
@@ -228,6 +234,72 @@ TEST_F(TcpTransportTest, StrangersAreClosedAndDisturbNobody) {
       EXPECT_TRUE(sink.lost.empty());
     }
     EXPECT_EQ(sinks[0].count, 1);
+  });
+}
+
+TEST_F(TcpTransportTest, ACrowdOfSilentStrangersGivesWay) {
+  Open(5);
+  std::vector<std::unique_ptr<Stream>> strangers;
+  const auto crowd = [&] {
+    for (size_t i = 0; i < 2 * kStrangersAtOnce; ++i) {
+      strangers.push_back(Connect(1));
+    }
+  };
+  crowd();  // before rank 1 knows the world
+  Start();
+  crowd();
+  arrow::Future<> sent;
+  Do([&] { sent = transports[3]->Send(1, Small()); });  // they are no neighbours: this dials
+  EXPECT_TRUE(executor.Await(sent, executor.Now() + kPatience).ok());
+  EXPECT_TRUE(executor.Await(sinks[1].first, executor.Now() + kPatience).ok());
+  // The oldest of each crowd were closed.
+  for (const size_t oldest : {size_t{0}, 2 * kStrangersAtOnce}) {
+    EXPECT_TRUE(Ends(strangers[oldest].get()));
+  }
+  Do([&] {
+    strangers.clear();
+    for (const auto& sink : sinks) {
+      EXPECT_TRUE(sink.lost.empty());
+    }
+  });
+}
+
+TEST_F(TcpTransportTest, AStrangerIsClosedInTimeThoughTheWorldIsNotKnown) {
+  Open(2);
+  auto stranger = Connect(0);
+  EXPECT_TRUE(Ends(stranger.get()));
+  Do([&] { stranger.reset(); });
+}
+
+TEST_F(TcpTransportTest, AConnectionThatIsTurnedAwayIsMadeAgain) {
+  Open(3);
+  // The card of rank 1 leads to a port that closes the first connections at once, as one that strangers crowd does.
+  std::unique_ptr<Listener> crowded;
+  std::vector<std::unique_ptr<Stream>> came;
+  arrow::Future<> third = arrow::Future<>::Make();
+  arrow::Future<> started;
+  Do([&] {
+    crowded = ListenTcp(executor.io(), {"127.0.0.1", 0}, [&](std::unique_ptr<Stream> stream) {
+                came.push_back(std::move(stream));
+                if (came.size() < 3) {
+                  came.back()->Close();
+                } else if (came.size() == 3) {
+                  third.MarkFinished();
+                }
+              }).ValueOrDie();
+    world.cards[1].address = crowded->address().ToString();
+    Join(0);
+    started = transports[0]->Start(&sinks[0]);
+  });
+  ASSERT_TRUE(executor.Await(third, executor.Now() + kPatience).ok());
+  const auto dialler = executor.Await(Spawn(
+      executor, HandshakeAsListener(came[2].get(), executor, {world.job, world.epoch, 1, "mesh"}, kSecret, kNever)));
+  ASSERT_TRUE(dialler.ok()) << dialler.status();
+  EXPECT_EQ(dialler->rank, 0);
+  Do([&] {
+    EXPECT_TRUE(sinks[0].lost.empty());
+    came.clear();
+    crowded.reset();
   });
 }
 
