@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <set>
+#include <thread>
 
 #include "cylon/base/random.h"
 #include "cylon/bootstrap/key_values.h"
@@ -28,7 +29,10 @@ constexpr auto kFirstPause = std::chrono::milliseconds(1);
 constexpr auto kLongestPause = std::chrono::milliseconds(50);
 /// File systems take names up to 255 bytes.
 constexpr size_t kMaxName = 200;
-/// A fresh file is renamed or linked at once; one that is still there after this was left by a crash.
+/// The lock is held for as long as it takes to write a file; a process that is stopped meanwhile must not stop others.
+constexpr auto kLockPatience = std::chrono::seconds(5);
+constexpr auto kLockPause = std::chrono::milliseconds(1);
+/// A fresh file is renamed at once; one that is still there after this was left by a crash.
 constexpr Duration kFreshLeft = std::chrono::hours(1);
 constexpr std::string_view kFreshPrefix = ".new-";
 /// Ten years: file systems know no later times for long.
@@ -192,13 +196,20 @@ class Directory {
     if (lock->get() < 0) {
       return Failed("open", lock_path);
     }
-    while (::flock(lock->get(), wait ? LOCK_EX : LOCK_EX | LOCK_NB) != 0) {
-      if (errno == EWOULDBLOCK) {
-        return nullptr;
-      }
-      if (errno != EINTR) {
+    const auto give_up = executor_.Now() + kLockPatience;
+    while (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK && errno != EINTR) {
         return Failed("lock", lock_path);
       }
+      if (!wait) {
+        return nullptr;
+      }
+      if (executor_.Now() >= give_up) {
+        return arrow::Status::IOError("another process has held ", lock_path, " for ",
+                                      std::chrono::seconds(kLockPatience).count(),
+                                      " s; end the one that is stopped (fuser shows which), or use another directory");
+      }
+      std::this_thread::sleep_for(kLockPause);
     }
     return lock;
   }

@@ -1,8 +1,12 @@
 // Every store does the same: in memory, in a directory, over TCP, in Redis.
 #include "cylon/bootstrap/store.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <array>
 #include <filesystem>
 #include <set>
@@ -239,6 +243,20 @@ TEST(DirectoryStoreTest, WhatHasExpiredIsRemovedWhenAStoreIsOpened) {
     }
   }
   EXPECT_EQ(names, left);
+}
+
+TEST(DirectoryStoreTest, ALockThatIsNotLetGoIsAnError) {
+  AnyStore kind("directory");
+  AsioExecutor executor("client");
+  auto store = kind.Open(executor);
+  const std::string path = kind.directory() + "/.lock";
+  const int held = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::flock(held, LOCK_EX), 0);
+  const auto status = executor.Await(store->Set("k", "v", kLife), executor.Now() + kPatience);
+  EXPECT_TRUE(status.IsIOError()) << status;
+  EXPECT_THAT(status.message(), HasSubstr("another process has held " + path));
+  ::close(held);
+  EXPECT_TRUE(executor.Await(store->Set("k", "v", kLife)).ok());
 }
 
 TEST(StoreServerTest, AWrongSecretIsRefused) {

@@ -53,7 +53,7 @@ bool KeysAreTheirWords(const arrow::Schema& schema, const std::vector<int>& keys
 int64_t RangeRows(Resources& resources, const Table& input, int64_t expected_groups);
 
 /// Where the packed keys are such small numbers that each can have a slot of a table of groups (WordTable), and a table
-/// takes in no fewer rows than it has slots: how many bits they have. Else -1.
+/// that takes in `rows` has not many more slots: how many bits they have. Else -1.
 int DirectBits(const KeyLayout& layout, int64_t rows);
 
 /// Sets dropped[number] for those of the packed keys [from, count) of which a part is null or NaN.
