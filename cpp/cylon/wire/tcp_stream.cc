@@ -370,6 +370,10 @@ Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor,
     endpoints = *found;
   }
   arrow::Status last = arrow::Status::IOError("the host of ", attempt->address, " has no address; check its name");
+  if (attempt->ended) {
+    stop_timer();
+    co_return attempt->done.status();  // given up before it began
+  }
   for (const auto& endpoint : endpoints) {
     asio::error_code ignored;
     attempt->socket.close(ignored);

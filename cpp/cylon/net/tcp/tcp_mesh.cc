@@ -160,6 +160,9 @@ Co<bool> TcpMesh::TryDial(Rank rank, std::unique_ptr<Stream>* stream) {
     executor_.PostAt(executor_.Now() + pause, wake);
     aborted_.AddCallback([wake](const arrow::Status&) mutable { wake(); });
     CYLON_CO_RETURN_NOT_OK(co_await resting);
+    if (closing_) {
+      co_return taken;
+    }
     pause = std::min(2 * pause, kLongestRetry);
   }
 }
