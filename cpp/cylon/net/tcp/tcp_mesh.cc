@@ -203,6 +203,9 @@ void TcpMesh::Accept(std::unique_ptr<Stream> stream) {
 }
 
 Co<void> TcpMesh::Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream> stream) {
+  if (self->closing_) {
+    co_return arrow::Status::Cancelled("this rank is closing");  // since it was accepted
+  }
   self->strangers_.Add(stream.get());
   auto handshake =
       self->Greeting(stream.get(), HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->secret_,
