@@ -246,7 +246,7 @@ class RedisServer {
         [&started, stop = stop_.get_future(), program = FindProgram(), config = directory_ + "/redis.conf"] {
           const std::array<const char*, 3> words = {"redis-server", config.c_str(), nullptr};
           const pid_t parent = ::getpid();
-          const pid_t child = ::fork();
+          const pid_t child = ::_Fork();  // no handlers: jemalloc's takes more locks than tsan can follow
           if (child == 0) {
             // Only what is safe after a fork of one thread of many.
             ::prctl(PR_SET_PDEATHSIG, SIGKILL);
