@@ -1,6 +1,7 @@
 // Errors that callers must tell apart.
 #include "cylon/base/error.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace cylon {
@@ -29,8 +30,35 @@ const char* KindName(ErrorKind kind) {
       return "OutOfMemoryError";
     case ErrorKind::kRemote:
       return "an error of another rank";
+    case ErrorKind::kLinkLost:
+      return "LinkLostError";
+    case ErrorKind::kIsolated:
+      return "IsolatedError";
   }
   return "unknown";
+}
+
+/// Where this rank was when it learned of a failure.
+std::string WasIn(const ErrorDetail& detail) {
+  if (detail.operation.empty()) {
+    return "";
+  }
+  return "; this rank was in " + detail.operation + " (operation " + std::to_string(detail.sequence) + ")";
+}
+
+std::string NotAgreed(const ErrorDetail& detail) {
+  return detail.agreed ? "" : "; the store could not be reached, so other ranks may name another cause";
+}
+
+std::shared_ptr<ErrorDetail> Failure(ErrorKind kind, Rank rank, std::string cause, std::string operation,
+                                     uint64_t sequence, bool agreed) {
+  auto detail = std::make_shared<ErrorDetail>(kind);
+  detail->rank = rank;
+  detail->cause = std::move(cause);
+  detail->operation = std::move(operation);
+  detail->sequence = sequence;
+  detail->agreed = agreed;
+  return detail;
 }
 
 }  // namespace
@@ -59,25 +87,31 @@ bool IsError(const arrow::Status& status, ErrorKind kind) {
 
 arrow::Status RankFailedError(Rank rank, std::string host, std::string cause, std::string operation, uint64_t sequence,
                               bool agreed) {
-  auto detail = std::make_shared<ErrorDetail>(ErrorKind::kRankFailed);
-  detail->rank = rank;
+  auto detail = Failure(ErrorKind::kRankFailed, rank, std::move(cause), std::move(operation), sequence, agreed);
   detail->host = std::move(host);
-  detail->cause = std::move(cause);
-  detail->operation = std::move(operation);
-  detail->sequence = sequence;
-  detail->agreed = agreed;
   std::string message = "rank " + std::to_string(rank);
   if (!detail->host.empty()) {
     message += " on " + detail->host;
   }
-  message += " failed: " + detail->cause;
-  if (!detail->operation.empty()) {
-    message += "; this rank was in " + detail->operation + " (operation " + std::to_string(sequence) + ")";
-  }
-  if (!agreed) {
-    message += "; the store could not be reached, so other ranks may name another cause";
-  }
-  message += ". Nothing of the operation was kept; start the job again";
+  message += " failed: " + detail->cause + WasIn(*detail) + NotAgreed(*detail) +
+             ". Nothing of the operation was kept; start the job again";
+  return Make(arrow::StatusCode::IOError, std::move(message), std::move(detail));
+}
+
+arrow::Status LinkLostError(Rank a, Rank b, std::string cause, std::string operation, uint64_t sequence, bool agreed) {
+  auto detail = Failure(ErrorKind::kLinkLost, std::min(a, b), std::move(cause), std::move(operation), sequence, agreed);
+  detail->other = std::max(a, b);
+  std::string message = "the link between ranks " + std::to_string(detail->rank) + " and " +
+                        std::to_string(detail->other) + ", which both live, was lost: " + detail->cause +
+                        WasIn(*detail) + NotAgreed(*detail) +
+                        ". Look for what blocks the way between their machines, then start the job again";
+  return Make(arrow::StatusCode::IOError, std::move(message), std::move(detail));
+}
+
+arrow::Status IsolatedError(Rank own, std::string cause, std::string operation, uint64_t sequence) {
+  auto detail = Failure(ErrorKind::kIsolated, own, std::move(cause), std::move(operation), sequence, false);
+  std::string message = "rank " + std::to_string(own) + " reaches no other rank, nor the store: " + detail->cause +
+                        WasIn(*detail) + ". Look at the network of this machine; what the other ranks do is not known";
   return Make(arrow::StatusCode::IOError, std::move(message), std::move(detail));
 }
 
@@ -125,6 +159,7 @@ std::string EncodeStatus(const arrow::Status& status) {
     json["detail"] = {{"kind", static_cast<int>(detail->kind)},
                       {"rank", detail->rank},
                       {"host", detail->host},
+                      {"other", detail->other},
                       {"operation", detail->operation},
                       {"sequence", detail->sequence},
                       {"cause", detail->cause},
@@ -153,7 +188,7 @@ arrow::Status DecodeStatus(std::string_view bytes, arrow::Status* decoded) {
     const int kind = fields.is_object() && fields.contains("kind") && fields["kind"].is_number_integer()
                          ? fields["kind"].get<int>()
                          : 0;
-    if (kind < static_cast<int>(ErrorKind::kRankFailed) || kind > static_cast<int>(ErrorKind::kRemote)) {
+    if (kind < static_cast<int>(ErrorKind::kRankFailed) || kind > static_cast<int>(kLastErrorKind)) {
       return ProtocolError("a peer's status has an unknown kind of detail");
     }
     detail = std::make_shared<ErrorDetail>(static_cast<ErrorKind>(kind));
@@ -161,6 +196,7 @@ arrow::Status DecodeStatus(std::string_view bytes, arrow::Status* decoded) {
       return fields.contains(name) && fields[name].is_string() ? fields[name].get<std::string>() : std::string();
     };
     detail->rank = fields.contains("rank") && fields["rank"].is_number_integer() ? fields["rank"].get<Rank>() : -1;
+    detail->other = fields.contains("other") && fields["other"].is_number_integer() ? fields["other"].get<Rank>() : -1;
     detail->sequence =
         fields.contains("sequence") && fields["sequence"].is_number_unsigned() ? fields["sequence"].get<uint64_t>() : 0;
     detail->agreed = !fields.contains("agreed") || !fields["agreed"].is_boolean() || fields["agreed"].get<bool>();

@@ -23,6 +23,8 @@ enum class ErrorKind : uint8_t {
   kAuthentication = 5,      ///< a peer or the caller does not know the job's secret
   kOutOfMemory = 6,         ///< over the rank's budget, with nothing left to spill
   kRemote = 7,              ///< a local error of another rank, told to all
+  kLinkLost = 8,            ///< two ranks live, and nothing passes between them any more
+  kIsolated = 9,            ///< this rank reaches nobody: it cannot tell who is gone, and accuses no one
 };
 
 /// What is known beyond the message. Fields that do not apply keep their defaults.
@@ -35,6 +37,7 @@ class CYLON_EXPORT ErrorDetail : public arrow::StatusDetail {
 
   ErrorKind kind;
   Rank rank = -1;         ///< the failed rank, the peer, or the rank the error came from
+  Rank other = -1;        ///< kLinkLost: the link's other end
   std::string host;       ///< where that rank runs
   std::string operation;  ///< the survivor's own first unfinished operation
   uint64_t sequence = 0;  ///< and its sequence number in its communicator
@@ -48,9 +51,18 @@ CYLON_EXPORT std::shared_ptr<ErrorDetail> GetErrorDetail(const arrow::Status& st
 /// True where `status` carries a detail of `kind`.
 CYLON_EXPORT bool IsError(const arrow::Status& status, ErrorKind kind);
 
+/// The kind with the largest number: what a peer sends beyond is refused.
+inline constexpr ErrorKind kLastErrorKind = ErrorKind::kIsolated;
+
 /// A status whose message is derived from `detail` and `hint`.
 CYLON_EXPORT arrow::Status RankFailedError(Rank rank, std::string host, std::string cause, std::string operation = "",
                                            uint64_t sequence = 0, bool agreed = true);
+/// Nothing passes between ranks `a` and `b` of a world any more, for `cause`, though both live.
+CYLON_EXPORT arrow::Status LinkLostError(Rank a, Rank b, std::string cause, std::string operation = "",
+                                         uint64_t sequence = 0, bool agreed = true);
+/// Rank `own` reaches nobody, for `cause`.
+CYLON_EXPORT arrow::Status IsolatedError(Rank own, std::string cause, std::string operation = "",
+                                         uint64_t sequence = 0);
 CYLON_EXPORT arrow::Status CollectiveMismatchError(std::string message, Rank rank = -1);
 CYLON_EXPORT arrow::Status ProtocolError(std::string message, Rank peer = -1);
 CYLON_EXPORT arrow::Status DeadlineError(std::string message, Rank rank = -1);

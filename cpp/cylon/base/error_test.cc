@@ -26,6 +26,7 @@ TEST(ErrorTest, OtherStatusesHaveNoDetail) {
 TEST(ErrorTest, SurvivesTheWayToAPeer) {
   for (const auto& sent : {arrow::Status::OK(), arrow::Status::KeyError("no column 'a'"),
                            RankFailedError(3, "node7", "connection closed", "sort", 5, false), OutOfMemoryError("big"),
+                           LinkLostError(4, 1, "no answer for 10 s", "Join", 2), IsolatedError(1, "no answer"),
                            arrow::Status::Invalid("bytes \xff that are no text")}) {
     arrow::Status received = arrow::Status::UnknownError("nothing");
     ASSERT_TRUE(DecodeStatus(EncodeStatus(sent), &received).ok());
@@ -37,6 +38,7 @@ TEST(ErrorTest, SurvivesTheWayToAPeer) {
       EXPECT_EQ(received.message(), sent.message());
       EXPECT_EQ(after->kind, before->kind);
       EXPECT_EQ(after->rank, before->rank);
+      EXPECT_EQ(after->other, before->other);
       EXPECT_EQ(after->host, before->host);
       EXPECT_EQ(after->operation, before->operation);
       EXPECT_EQ(after->sequence, before->sequence);
@@ -44,6 +46,15 @@ TEST(ErrorTest, SurvivesTheWayToAPeer) {
       EXPECT_EQ(after->agreed, before->agreed);
     }
   }
+}
+
+TEST(ErrorTest, ALostLinkNamesBothEndsWhicheverIsNamedFirst) {
+  const auto status = LinkLostError(4, 1, "no answer for 10 s", "Join", 2);
+  EXPECT_EQ(status.message(), LinkLostError(1, 4, "no answer for 10 s", "Join", 2).message());
+  EXPECT_EQ(GetErrorDetail(status)->rank, 1);
+  EXPECT_EQ(GetErrorDetail(status)->other, 4);
+  EXPECT_THAT(status.message(), HasSubstr("between ranks 1 and 4, which both live, was lost"));
+  EXPECT_THAT(IsolatedError(3, "no answer").message(), HasSubstr("rank 3 reaches no other rank"));
 }
 
 TEST(ErrorTest, MalformedBytesAreAProtocolError) {

@@ -19,7 +19,7 @@ namespace cylon {
 namespace {
 
 /// How a value is written.
-enum class Kind : uint8_t { kText, kInteger, kBytes, kSeconds, kSwitch };
+enum class Kind : uint8_t { kText, kInteger, kBytes, kSeconds, kSecondsOrNone, kSwitch };
 
 using Member =
     std::variant<std::string Options::*, int Options::*, int64_t Options::*, double Options::*, bool Options::*>;
@@ -67,6 +67,9 @@ constexpr auto kSettings = std::to_array<Setting>({
     {{"transport", "CYLON_TRANSPORT", "", "", "tcp or inproc; empty: the one that fits"},
      Kind::kText,
      &Options::transport},
+    {{"plain_text", "CYLON_PLAIN_TEXT", "0", "", "off loopback too, connections between ranks are not encrypted"},
+     Kind::kSwitch,
+     &Options::plain_text},
     {{"join_deadline_s", "CYLON_JOIN_DEADLINE", "60", "seconds", "until every rank of the job has come"},
      Kind::kSeconds,
      &Options::join_deadline_s},
@@ -76,6 +79,16 @@ constexpr auto kSettings = std::to_array<Setting>({
     {{"close_deadline_s", "CYLON_CLOSE_DEADLINE", "5", "seconds", "saying goodbye to the other ranks"},
      Kind::kSeconds,
      &Options::close_deadline_s},
+    {{"peer_timeout_s", "CYLON_PEER_TIMEOUT", "10", "seconds", "silence after which a rank or a link counts as lost"},
+     Kind::kSeconds,
+     &Options::peer_timeout_s},
+    {{"progress_deadline_s", "CYLON_PROGRESS_DEADLINE", "0", "seconds",
+      "an operation in which nothing moves at this rank; 0: none"},
+     Kind::kSecondsOrNone,
+     &Options::progress_deadline_s},
+    {{"deadline_s", "CYLON_DEADLINE", "0", "seconds", "the whole run, from joining on; 0: none"},
+     Kind::kSecondsOrNone,
+     &Options::deadline_s},
     {{"threads", "CYLON_THREADS", "0", "threads", "threads of this rank; 0: the host's or cgroup's cores / local_size"},
      Kind::kInteger,
      &Options::threads},
@@ -205,13 +218,16 @@ arrow::Status Set(const Setting& setting, std::string_view value, Options* optio
     case Kind::kInteger:
     case Kind::kBytes:
       return SetInteger(setting, value, options);
-    case Kind::kSeconds: {
+    case Kind::kSeconds:
+    case Kind::kSecondsOrNone: {
       double seconds = 0;
       std::string_view rest = value;
       // The limit keeps nanoseconds within 64 bits.
       constexpr double kMost = 1e9;
-      if (!TakeNumber(&rest, &seconds) || !rest.empty() || !(seconds > 0) || seconds > kMost) {
-        return Bad(setting, value, "a number of seconds above 0");
+      const bool none = setting.kind == Kind::kSecondsOrNone;
+      if (!TakeNumber(&rest, &seconds) || !rest.empty() || !(seconds > 0 || (none && seconds == 0)) ||
+          seconds > kMost) {
+        return Bad(setting, value, none ? "a number of seconds, or 0 for none" : "a number of seconds above 0");
       }
       options->*(std::get<double Options::*>(setting.member)) = seconds;
       return arrow::Status::OK();

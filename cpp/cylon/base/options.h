@@ -27,11 +27,15 @@ struct Options {
   std::string secret_file;  ///< or a file with mode 0600 that holds it
   std::string bind_host;    ///< address to listen on; loopback unless told otherwise
   std::string transport;    ///< "tcp", "inproc"
+  bool plain_text = false;  ///< off loopback too, connections are not encrypted
 
   // How long things may take, in seconds.
   double join_deadline_s = 60;     ///< until every rank of the job has come
   double connect_deadline_s = 10;  ///< one connection with its handshake
   double close_deadline_s = 5;     ///< saying goodbye
+  double peer_timeout_s = 10;      ///< silence after which a rank or a link counts as lost
+  double progress_deadline_s = 0;  ///< an operation in which nothing moves; 0: none
+  double deadline_s = 0;           ///< the whole, from joining on; 0: none
 
   // What this rank may use.
   int threads = 0;              ///< 0: the cores of the host (or its cgroup) over local_size

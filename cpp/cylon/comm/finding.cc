@@ -46,7 +46,7 @@ arrow::Result<Finding> DecodeFinding(std::string_view text) {
            json[name].get<int64_t>() <= most;
   };
   if (!json.is_object() || !number("source", 0, static_cast<int>(Finding::Source::kDeparture)) ||
-      !number("kind", static_cast<int>(ErrorKind::kRankFailed), static_cast<int>(ErrorKind::kRemote)) ||
+      !number("kind", static_cast<int>(ErrorKind::kRankFailed), static_cast<int>(kLastErrorKind)) ||
       !number("rank", -1, INT32_MAX) || !json.contains("text") || !json["text"].is_string()) {
     return ProtocolError("a finding is not a JSON object with source, kind, rank and text");
   }

@@ -14,7 +14,7 @@ void Translate(const std::exception_ptr& pointer, void*) {
     nb::object exception =
         nb::module_::import_("pycylon.errors")
             .attr("from_status")(status.CodeAsString(), status.message(), detail ? static_cast<int>(detail->kind) : 0,
-                                 detail ? detail->rank : -1, detail ? detail->host : "",
+                                 detail ? detail->rank : -1, detail ? detail->other : -1, detail ? detail->host : "",
                                  detail ? detail->operation : "", detail ? detail->sequence : 0,
                                  detail ? detail->cause : "", detail ? detail->agreed : true);
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());

@@ -8,6 +8,8 @@ __all__ = [
     "CylonError",
     "DeadlineError",
     "InputOutputError",
+    "IsolatedError",
+    "LinkLostError",
     "OutOfMemoryError",
     "ProtocolError",
     "RankFailedError",
@@ -21,6 +23,8 @@ class CylonError(Exception):
     ----------
     rank : int or None
         The rank that failed, the peer, or the rank on which the error arose.
+    other : int or None
+        The other end of a link that was lost.
     host : str
         Where that rank runs, if it is known.
     operation : str
@@ -34,6 +38,7 @@ class CylonError(Exception):
     """
 
     rank: int | None = None
+    other: int | None = None
     host: str = ""
     operation: str = ""
     sequence: int = 0
@@ -43,6 +48,14 @@ class CylonError(Exception):
 
 class RankFailedError(CylonError):
     """A rank is gone. The environment cannot be used any more; what was not written is lost."""
+
+
+class LinkLostError(CylonError):
+    """Two ranks live, and nothing passes between them any more. The environment cannot be used any more."""
+
+
+class IsolatedError(CylonError):
+    """This rank reaches no other one. The environment cannot be used any more."""
 
 
 class CollectiveMismatchError(CylonError, ValueError):
@@ -77,6 +90,8 @@ _KINDS: dict[int, type[CylonError]] = {
     4: DeadlineError,
     5: AuthenticationError,
     6: OutOfMemoryError,
+    8: LinkLostError,
+    9: IsolatedError,
 }
 
 _CODES: dict[str, type[BaseException]] = {
@@ -107,6 +122,7 @@ def from_status(
     message: str,
     kind: int,
     rank: int,
+    other: int,
     host: str,
     operation: str,
     sequence: int,
@@ -120,6 +136,7 @@ def from_status(
     error = chosen(message)
     if isinstance(error, CylonError):
         error.rank = rank if rank >= 0 else None
+        error.other = other if other >= 0 else None
         error.host = host
         error.operation = operation
         error.sequence = sequence
