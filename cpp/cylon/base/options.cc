@@ -64,7 +64,7 @@ constexpr auto kSettings = std::to_array<Setting>({
     {{"bind_host", "CYLON_BIND", "", "", "address to listen on; empty: loopback only"},
      Kind::kText,
      &Options::bind_host},
-    {{"transport", "CYLON_TRANSPORT", "", "", "tcp or inproc; empty: the one that fits"},
+    {{"transport", "CYLON_TRANSPORT", "", "", "how ranks reach each other: auto (or empty: the best way that each pair has) or tcp"},
      Kind::kText,
      &Options::transport},
     {{"plain_text", "CYLON_PLAIN_TEXT", "0", "", "off loopback too, connections between ranks are not encrypted"},
