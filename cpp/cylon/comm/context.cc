@@ -44,6 +44,9 @@ class Runtime {
     endpoint_ = std::make_shared<Endpoint>(parts_.world, *parts_.executor, std::move(lanes), parts_.store.get(),
                                            parts_.launcher);
     liveness_->process = ::getpid();
+    if (parts_.own_executor) {
+      liveness_->report = RankReport::Enter(endpoint_, *parts_.executor, parts_.world.rank, parts_.world.size());
+    }
   }
 
   ~Runtime() { Stop(arrow::Status::Cancelled("the context was destroyed while this was under way")); }
@@ -118,6 +121,9 @@ class Runtime {
   void Stop(const arrow::Status& why) {
     if (liveness_->closed.exchange(true)) {
       return;
+    }
+    if (liveness_->report) {
+      liveness_->report->Leave();
     }
     // What was begun has to be ended now, whatever the hook says: tasks refer to what goes next.
     parts_.executor->SetInterruptHook(nullptr);
@@ -275,6 +281,9 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
         "0600 that holds 64 hexadecimal digits (openssl rand -hex 32), the same at every rank");
   }
   internal::Parts parts;
+  if (options.stall_reports) {
+    ARROW_ASSIGN_OR_RAISE(parts.reports, internal::HoldStallReports());
+  }
   parts.own_executor = std::make_unique<AsioExecutor>("cylon");
   auto& executor = *parts.own_executor;
   executor.SetInterruptHook(std::move(interrupt));
