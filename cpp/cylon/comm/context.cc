@@ -75,6 +75,9 @@ class Runtime {
             }
           });
     }
+    if (parts_.own_executor) {
+      liveness_->report = RankReport::Enter(endpoint_, *parts_.executor, parts_.world.rank, parts_.world.size());
+    }
   }
 
   ~Runtime() { Stop(arrow::Status::Cancelled("the context was destroyed while this was under way")); }
@@ -170,7 +173,7 @@ class Runtime {
                                          "one"));
     ARROW_RETURN_NOT_OK(gathered.status());
     std::tie(next.world, next.seat) = *std::move(gathered);
-    next.transport = next.seat->Join(next.world);
+    ARROW_ASSIGN_OR_RAISE(next.transport, next.seat->Join(next.world));
     return next;
   }
 
@@ -213,6 +216,7 @@ class Runtime {
   /// Stops, and gives what may go on in another world.
   Parts TakeApart(const arrow::Status& why) {
     Parts next;
+    next.reports = parts_.reports;
     next.resources = parts_.resources;
     next.own_executor = parts_.own_executor;
     next.executor = parts_.executor;
@@ -231,6 +235,9 @@ class Runtime {
     }
     if (end_timer_) {
       end_timer_->Cancel();
+    }
+    if (liveness_->report) {
+      liveness_->report->Leave();
     }
     // What was begun has to be ended now, whatever the hook says: tasks refer to what goes next.
     parts_.executor->SetInterruptHook(nullptr);
@@ -385,7 +392,7 @@ arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options) 
                                          "; joining had not ended: ", world.status().message());
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
-  parts.transport = parts.seat->Join(parts.world);
+  ARROW_ASSIGN_OR_RAISE(parts.transport, parts.seat->Join(parts.world));
   options.rank = parts.world.rank;
   options.world_size = parts.world.size();
   options.secret.clear();  // done with; what is not kept cannot be shown
@@ -431,9 +438,10 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
     return arrow::Status::Invalid("a store is named (", ReadableStore(options.store), ") but world_size is ",
                                   options.world_size, "; expected the number of ranks; set CYLON_WORLD_SIZE");
   }
-  if (!options.transport.empty() && options.transport != "tcp") {
-    return arrow::Status::Invalid("transport is '", options.transport,
-                                  "'; ranks that are processes are connected by 'tcp'; unset CYLON_TRANSPORT");
+  if (!options.transport.empty() && options.transport != "auto" && options.transport != "tcp") {
+    return arrow::Status::Invalid(
+        "transport is '", options.transport,
+        "'; ranks that are processes are connected by 'auto' or 'tcp'; unset CYLON_TRANSPORT");
   }
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
   if (secret.empty()) {
@@ -442,6 +450,9 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
         "0600 that holds 64 hexadecimal digits (openssl rand -hex 32), the same at every rank");
   }
   internal::Parts parts;
+  if (options.stall_reports) {
+    ARROW_ASSIGN_OR_RAISE(parts.reports, internal::HoldStallReports());
+  }
   parts.own_executor = std::make_shared<AsioExecutor>("cylon");
   auto& executor = *parts.own_executor;
   parts.executor = &executor;
@@ -449,7 +460,7 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   parts.interrupt = std::move(interrupt);
   const auto deadline = executor.Now() + internal::Seconds(options.join_deadline_s);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
-  parts.network = internal::TcpNetwork(executor, options, std::move(secret));
+  parts.network = internal::MeshNetwork(executor, options, std::move(secret));
   parts.launcher = !options.epoch.empty() && !options.rejoin;
   return internal::JoinWorld(std::move(parts), std::move(options));
 }

@@ -303,6 +303,15 @@ std::set<Rank> Group::Awaited() const {
 
 void Group::End(const Finding& finding) { Conclude(Verdict{arrow::Status::OK(), finding, /*agreed=*/true}); }
 
+void Group::AddInFlight(std::map<Rank, int>* messages) const {
+  for (const auto& [number, each] : operations_) {
+    each->AddInFlight(messages);
+  }
+  if (sender_) {
+    sender_->AddInFlight(messages);
+  }
+}
+
 void Group::Close(const arrow::Status& why) { Conclude(Verdict{why, {}, true}); }
 
 }  // namespace cylon::internal

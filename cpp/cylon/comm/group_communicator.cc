@@ -184,6 +184,7 @@ int64_t GroupCommunicator::Moved() const {
 }
 
 arrow::Status GroupCommunicator::Wait(const arrow::Future<>& future, const AwaitedRanks& awaited) {
+  const RankReport::Wait reported(liveness_->report.get(), *group_, awaited);
   const Duration limit = liveness_->progress_deadline;
   if (limit == Duration::zero() || size() == 1 || future.is_finished()) {
     return executor().Wait(future);
@@ -260,7 +261,11 @@ void GroupCommunicator::GiveUp(const std::string& cause) {
 OperationPtr GroupCommunicator::NewOperation(Call call) {
   call.within = group_->operation();
   call.site = call_site();
-  return std::make_shared<Operation>(group_, group_->Channel(ChannelKind::kCollective, ++next_collective_),
+  ++next_collective_;
+  if (liveness_->report) {
+    liveness_->report->OnCall(call, next_collective_);
+  }
+  return std::make_shared<Operation>(group_, group_->Channel(ChannelKind::kCollective, next_collective_),
                                      std::move(call));
 }
 

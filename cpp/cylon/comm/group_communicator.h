@@ -10,6 +10,7 @@
 #include "cylon/base/co.h"
 #include "cylon/comm/communicator.h"
 #include "cylon/comm/endpoint.h"
+#include "cylon/comm/report.h"
 
 namespace cylon::internal {
 
@@ -17,7 +18,8 @@ namespace cylon::internal {
 struct Liveness {
   std::atomic<bool> closed{false};
   pid_t process;
-  Duration progress_deadline{0};  // of a wait in which nothing moves; 0: none
+  Duration progress_deadline{0};       // of a wait in which nothing moves; 0: none
+  std::shared_ptr<RankReport> report;  ///< or none
   /// OK where calls may be made: the context is open, and this is the process that made it.
   arrow::Status Check() const;
   bool forked() const;

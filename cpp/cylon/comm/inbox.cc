@@ -116,6 +116,12 @@ void Inbox::AddAwaited(std::set<Rank>* ranks) const {
   }
 }
 
+void Inbox::AddInFlight(std::map<Rank, int>* messages) const {
+  for (const auto& [id, send] : sends_) {
+    ++(*messages)[group_->ToWorld(send.first)];
+  }
+}
+
 bool Inbox::Awaits(Rank from) const {
   auto at = sources_.find(from);
   return at != sources_.end() && !at->second.waiting.empty();

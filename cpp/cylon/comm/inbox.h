@@ -39,6 +39,8 @@ class Inbox : public Receiver, public std::enable_shared_from_this<Inbox> {
 
   /// Adds whose messages are awaited, and who has not taken what was sent.
   void AddAwaited(std::set<Rank>* ranks) const;
+  /// Adds the messages that are under way, by destination in the world.
+  void AddInFlight(std::map<Rank, int>* messages) const;
 
   /// `from` said goodbye: nothing that has not arrived yet will come.
   void OnDeparture(Rank from);

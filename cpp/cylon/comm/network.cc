@@ -3,7 +3,9 @@
 
 #include <utility>
 
-#include "cylon/net/tcp/tcp_transport.h"
+#include "cylon/bootstrap/waits.h"
+#include "cylon/net/mesh/mesh_transport.h"
+#include "cylon/net/tcp/tcp_path.h"
 
 namespace cylon::internal {
 
@@ -11,20 +13,44 @@ Seat::~Seat() = default;
 
 namespace {
 
-class TcpSeat final : public Seat {
+/// What is done with the listener is done in tasks, as connections may come meanwhile.
+class MeshSeat final : public Seat {
  public:
-  TcpSeat(std::unique_ptr<TcpTransport> listener, std::string secret, Duration connect_deadline)
-      : listener_(std::move(listener)), secret_(std::move(secret)), connect_deadline_(connect_deadline) {}
+  MeshSeat(Executor& executor, MeshSettings settings) : executor_(executor), settings_(std::move(settings)) {}
+  ~MeshSeat() override {
+    RunNow(executor_, [listener = std::move(listener_)]() mutable { listener.reset(); });
+  }
+  MeshSeat(const MeshSeat&) = delete;
+  MeshSeat& operator=(const MeshSeat&) = delete;
 
-  std::string address() const override { return listener_->address(); }
-  std::unique_ptr<Transport> Join(const World& world) override {
-    return listener_->Join(world, std::move(secret_), connect_deadline_);
+  arrow::Status Listen(AsioExecutor& executor, const std::string& bind, int ranks) {
+    auto made = std::make_shared<std::shared_ptr<MeshTransport>>();
+    ARROW_RETURN_NOT_OK(executor.RunTask([made, &executor, bind, ranks]() -> arrow::Status {
+      std::vector<std::unique_ptr<Path>> paths(1);
+      ARROW_ASSIGN_OR_RAISE(paths[0], MakeTcpPath(executor, bind));
+      *made = MeshTransport::Listen(executor, std::move(paths), ranks);
+      return arrow::Status::OK();
+    }));
+    listener_ = std::move(*made);
+    address_ = listener_->address();
+    return arrow::Status::OK();
+  }
+
+  std::string address() const override { return address_; }
+  arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
+    auto made = std::make_shared<std::unique_ptr<Transport>>();
+    ARROW_RETURN_NOT_OK(executor_.RunTask([made, listener = listener_, world, settings = settings_] {
+      *made = listener->Join(world, settings);
+      return arrow::Status::OK();
+    }));
+    return std::move(*made);
   }
 
  private:
-  std::unique_ptr<TcpTransport> listener_;
-  std::string secret_;
-  Duration connect_deadline_;
+  Executor& executor_;
+  MeshSettings settings_;
+  std::shared_ptr<MeshTransport> listener_;
+  std::string address_;
 };
 
 class InprocSeat final : public Seat {
@@ -36,7 +62,9 @@ class InprocSeat final : public Seat {
   InprocSeat& operator=(const InprocSeat&) = delete;
 
   std::string address() const override { return address_; }
-  std::unique_ptr<Transport> Join(const World& world) override { return worlds_->Join(world, executor_); }
+  arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
+    return worlds_->Join(world, executor_);
+  }
 
  private:
   std::shared_ptr<InprocWorlds> worlds_;
@@ -46,12 +74,16 @@ class InprocSeat final : public Seat {
 
 }  // namespace
 
-Network TcpNetwork(AsioExecutor& executor, const Options& options, std::string secret) {
+Network MeshNetwork(AsioExecutor& executor, const Options& options, std::string secret) {
   const std::string bind = options.bind_host.empty() ? "127.0.0.1" : options.bind_host;
-  const auto deadline = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.connect_deadline_s));
-  return [&executor, bind, deadline, secret = std::move(secret)](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
-    ARROW_ASSIGN_OR_RAISE(auto listener, TcpTransport::Listen(executor, bind, ranks));
-    return std::make_unique<TcpSeat>(std::move(listener), secret, deadline);
+  MeshSettings settings;
+  settings.secret = std::move(secret);
+  settings.connect_deadline =
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.connect_deadline_s));
+  return [&executor, bind, settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
+    auto seat = std::make_unique<MeshSeat>(executor, settings);
+    ARROW_RETURN_NOT_OK(seat->Listen(executor, bind, ranks));
+    return seat;
   };
 }
 

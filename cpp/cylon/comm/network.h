@@ -24,15 +24,15 @@ class Seat {
   virtual ~Seat();
   /// For the rank's card.
   virtual std::string address() const = 0;
-  /// The transport in `world`; once.
-  virtual std::unique_ptr<Transport> Join(const World& world) = 0;
+  /// The transport in `world`; once. Not OK: the wait for it was interrupted.
+  virtual arrow::Result<std::unique_ptr<Transport>> Join(const World& world) = 0;
 };
 
 /// A seat in a world of about `ranks` ranks.
 using Network = std::function<arrow::Result<std::unique_ptr<Seat>>(int ranks)>;
 
-/// Processes, over TCP.
-Network TcpNetwork(AsioExecutor& executor, const Options& options, std::string secret);
+/// Processes, over links on the paths that there are.
+Network MeshNetwork(AsioExecutor& executor, const Options& options, std::string secret);
 
 /// What the ranks of one process share, over all their worlds. Thread-safe.
 class InprocWorlds {

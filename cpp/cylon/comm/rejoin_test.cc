@@ -340,7 +340,7 @@ TEST(EpochTest, RanksOfTwoEpochsDoNotConnect) {
   world.job = "test";
   for (Rank rank = 0; rank < kRanks; ++rank) {
     executors.push_back(std::make_unique<AsioExecutor>("rank"));
-    seats.push_back(*internal::TcpNetwork(*executors.back(), options, secret)(kRanks));
+    seats.push_back(*internal::MeshNetwork(*executors.back(), options, secret)(kRanks));
     world.cards.push_back(AddressCard{"here", rank, seats.back()->address()});
   }
   std::vector<arrow::Status> statuses(kRanks);
@@ -359,7 +359,7 @@ TEST(EpochTest, RanksOfTwoEpochsDoNotConnect) {
       // The low 32 bits are the same: the whole text is compared.
       parts.world.epoch = rank == 0 ? "2-00000000000000000000000000000001" : "3-00000000000000000000000000000001";
       parts.seat = std::move(seats[static_cast<size_t>(rank)]);
-      parts.transport = parts.seat->Join(parts.world);
+      parts.transport = *parts.seat->Join(parts.world);
       auto& executor = *parts.executor;
       statuses[static_cast<size_t>(rank)] = internal::MakeContext(std::move(parts), executor.Now() + 30s).status();
     });

@@ -80,7 +80,7 @@ arrow::Result<std::shared_ptr<Context>> MakeTcpRank(const ThreadWorld& world,
   parts.store = OpenMemoryStore(data, *parts.own_executor);
   Options options = RankOptions(world, rank);
   options.epoch = "1";
-  parts.network = internal::TcpNetwork(*parts.own_executor, options, secret);
+  parts.network = internal::MeshNetwork(*parts.own_executor, options, secret);
   return internal::JoinWorld(std::move(parts), options);
 }
 
