@@ -21,6 +21,7 @@ struct Options {
   int world_size = 0;       ///< 0: one process
   int local_rank = -1;      ///< position among the ranks of this host
   int local_size = 1;       ///< ranks on this host; cores and memory are divided by it
+  bool rejoin = false;      ///< this process takes the place of a rank that failed
   std::string epoch;        ///< set by a launcher to tell runs of one job apart; empty: agreed in the store
   std::string store;        ///< "host:port", "redis://user:password@host:port", "file:///shared/directory"
   std::string secret;       ///< the job's secret, 64 hexadecimal digits
