@@ -49,6 +49,9 @@ struct Options {
   int64_t piece_bytes = 1 << 20;   ///< a large message travels in pieces of this size
   int64_t eager_bytes = 64 << 10;  ///< what a peer may send before it is granted more
 
+  // What fails on purpose: for tests, in builds that have failpoints (base/failpoint.h).
+  std::string failpoints;
+
   // What it says.
   std::string trace_directory;  ///< "": no trace
   std::string log_level = "warning";

@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "cylon/base/error.h"
+#include "cylon/base/failpoint.h"
 #include "cylon/wire/end_of_stream.h"
 #include "cylon/wire/stream.h"
 
@@ -50,6 +51,9 @@ class TcpState : public std::enable_shared_from_this<TcpState> {
       return arrow::Future<int64_t>::MakeFinished(
           arrow::Status::Invalid("a read of ", peer_name_, " is under way; wait for it before the next one"));
     }
+    if (auto hit = CYLON_FAILPOINT_STATUS("net.read"); !hit.ok()) {
+      return arrow::Future<int64_t>::MakeFinished(std::move(hit));
+    }
     auto done = arrow::Future<int64_t>::Make();
     read_ = done;
     into_ = into;
@@ -66,6 +70,9 @@ class TcpState : public std::enable_shared_from_this<TcpState> {
     if (write_.has_value()) {
       return arrow::Future<>::MakeFinished(
           arrow::Status::Invalid("a write to ", peer_name_, " is under way; wait for it before the next one"));
+    }
+    if (auto hit = CYLON_FAILPOINT_STATUS("net.write"); !hit.ok()) {
+      return arrow::Future<>::MakeFinished(std::move(hit));
     }
     auto done = arrow::Future<>::Make();
     write_ = done;
@@ -159,6 +166,10 @@ class TcpState : public std::enable_shared_from_this<TcpState> {
       }
       if (count == 0) {
         return FinishWrite(arrow::Status::OK());
+      }
+      if (const size_t first = CYLON_FAILPOINT_SIZE("net.write", gather[0].iov_len); first < gather[0].iov_len) {
+        gather[0].iov_len = first;
+        count = 1;
       }
       msghdr message{};
       message.msg_iov = gather.data();
@@ -323,6 +334,7 @@ class TcpListener : public Listener {
 
 Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor, HostPort address, TimePoint deadline,
                                        arrow::Future<> stop) {
+  CYLON_CO_RETURN_NOT_OK(CYLON_FAILPOINT_STATUS("net.dial"));
   auto attempt = std::make_shared<Attempt>(io, address.ToString());
   if (stop.is_valid()) {
     stop.AddCallback([weak = std::weak_ptr<Attempt>(attempt)](const arrow::Status&) {
