@@ -1,7 +1,7 @@
 // The reader of a link between two ranks: frames of any kind, and bytes that are none, after a proven handshake.
 #include <algorithm>
 
-#include "cylon/net/tcp/tcp_link.h"
+#include "cylon/net/mesh/link.h"
 #include "fuzz/framing.h"
 #include "fuzz/fuzz_target.h"
 #include "fuzz/memory_stream.h"
@@ -10,8 +10,8 @@
 namespace cylon::fuzz {
 namespace {
 
+using internal::Link;
 using internal::LinkOwner;
-using internal::TcpLink;
 
 constexpr uint32_t kEpoch = 7;
 constexpr Rank kPeer = 3;
@@ -83,7 +83,7 @@ void RunLink(std::string_view bytes) {
   const std::string arriving = BytesOf(in);
   auto owned = std::make_unique<MemoryStream>();
   MemoryStream* stream = owned.get();
-  auto link = std::make_shared<TcpLink>(std::move(owned), tasks, &owner, kPeer, kEpoch);
+  auto link = std::make_shared<Link>(std::move(owned), tasks, &owner, kPeer, kEpoch);
   tasks.Do([&] {
     link->Start();
     if (sends) {

@@ -64,7 +64,7 @@ constexpr auto kSettings = std::to_array<Setting>({
     {{"bind_host", "CYLON_BIND", "", "", "address to listen on; empty: loopback only"},
      Kind::kText,
      &Options::bind_host},
-    {{"transport", "CYLON_TRANSPORT", "", "", "tcp or inproc; empty: the one that fits"},
+    {{"transport", "CYLON_TRANSPORT", "", "", "how ranks reach each other: auto (or empty: the best way that each pair has) or tcp"},
      Kind::kText,
      &Options::transport},
     {{"plain_text", "CYLON_PLAIN_TEXT", "0", "", "off loopback too, connections between ranks are not encrypted"},
@@ -132,6 +132,10 @@ constexpr auto kSettings = std::to_array<Setting>({
      Kind::kText,
      &Options::log_level},
     {{"progress", "CYLON_PROGRESS", "1", "", "progress lines on a terminal"}, Kind::kSwitch, &Options::progress},
+    {{"stall_reports", "CYLON_STALL_REPORTS", "1", "",
+      "SIGUSR1 makes a rank print what it waits for, unless the program handles that signal; 0: it is left alone"},
+     Kind::kSwitch,
+     &Options::stall_reports},
 });
 
 constexpr auto kRows = [] {

@@ -26,7 +26,7 @@ struct Options {
   std::string secret;       ///< the job's secret, 64 hexadecimal digits
   std::string secret_file;  ///< or a file with mode 0600 that holds it
   std::string bind_host;    ///< address to listen on; loopback unless told otherwise
-  std::string transport;    ///< "tcp", "inproc"
+  std::string transport;    ///< "" or "auto": the best way that each pair has; "tcp"
   bool plain_text = false;  ///< off loopback too, connections are not encrypted
 
   // How long things may take, in seconds.
@@ -55,7 +55,8 @@ struct Options {
   // What it says.
   std::string trace_directory;  ///< "": no trace
   std::string log_level = "warning";
-  bool progress = true;  ///< progress lines on a terminal
+  bool progress = true;       ///< progress lines on a terminal
+  bool stall_reports = true;  ///< SIGUSR1 makes a rank print what it waits for
 };
 
 /// One row of the table.

@@ -9,6 +9,7 @@
 
 #include "cylon/comm/runtime.h"
 #include "cylon/net/inproc/inproc.h"
+#include "cylon/net/tcp/tcp_path.h"
 
 namespace cylon {
 
@@ -43,6 +44,9 @@ class Runtime {
     endpoint_ = std::make_shared<Endpoint>(parts_.world, *parts_.executor, std::move(lanes), parts_.store.get(),
                                            parts_.launcher);
     liveness_->process = ::getpid();
+    if (parts_.own_executor) {
+      liveness_->report = RankReport::Enter(endpoint_, *parts_.executor, parts_.world.rank, parts_.world.size());
+    }
   }
 
   ~Runtime() { Stop(arrow::Status::Cancelled("the context was destroyed while this was under way")); }
@@ -118,6 +122,9 @@ class Runtime {
     if (liveness_->closed.exchange(true)) {
       return;
     }
+    if (liveness_->report) {
+      liveness_->report->Leave();
+    }
     // What was begun has to be ended now, whatever the hook says: tasks refer to what goes next.
     parts_.executor->SetInterruptHook(nullptr);
     auto stop = [this, why] {
@@ -189,12 +196,18 @@ arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadl
   return std::make_shared<RankContext>(std::move(runtime), std::move(communicator), /*whole=*/true);
 }
 
-arrow::Result<std::shared_ptr<Context>> ConnectTcp(Parts parts, const Options& options, std::string secret) {
+arrow::Result<std::shared_ptr<Context>> ConnectMesh(Parts parts, const Options& options, std::string secret) {
   auto& executor = *parts.own_executor;
   parts.executor = &executor;
   const auto deadline = executor.Now() + Seconds(options.join_deadline_s);
   const std::string bind = options.bind_host.empty() ? "127.0.0.1" : options.bind_host;
-  ARROW_ASSIGN_OR_RAISE(parts.listener, TcpTransport::Listen(executor, bind, options.world_size));
+  auto listen = [&]() -> arrow::Status {
+    std::vector<std::unique_ptr<Path>> paths(1);
+    ARROW_ASSIGN_OR_RAISE(paths[0], MakeTcpPath(executor, bind));
+    parts.listener = MeshTransport::Listen(executor, std::move(paths), options.world_size);
+    return arrow::Status::OK();
+  };
+  ARROW_RETURN_NOT_OK(executor.RunTask(listen));
   JoinRequest request;
   request.job = options.job.empty() ? "default" : options.job;
   request.epoch = options.epoch;
@@ -212,7 +225,10 @@ arrow::Result<std::shared_ptr<Context>> ConnectTcp(Parts parts, const Options& o
     return world.status() & executor.Wait(arrow::Future<>(join), executor.Now() + kAbandonedJoin);
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
-  parts.transport = parts.listener->Join(parts.world, std::move(secret), Seconds(options.connect_deadline_s));
+  MeshSettings settings;
+  settings.secret = std::move(secret);
+  settings.connect_deadline = Seconds(options.connect_deadline_s);
+  parts.transport = parts.listener->Join(parts.world, std::move(settings));
   Options settled = options;
   settled.rank = parts.world.rank;
   settled.secret.clear();  // done with; what is not kept cannot be shown
@@ -253,9 +269,10 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
     return arrow::Status::Invalid("a store is named (", ReadableStore(options.store), ") but world_size is ",
                                   options.world_size, "; expected the number of ranks; set CYLON_WORLD_SIZE");
   }
-  if (!options.transport.empty() && options.transport != "tcp") {
-    return arrow::Status::Invalid("transport is '", options.transport,
-                                  "'; ranks that are processes are connected by 'tcp'; unset CYLON_TRANSPORT");
+  if (!options.transport.empty() && options.transport != "auto" && options.transport != "tcp") {
+    return arrow::Status::Invalid(
+        "transport is '", options.transport,
+        "'; ranks that are processes are connected by 'auto' or 'tcp'; unset CYLON_TRANSPORT");
   }
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
   if (secret.empty()) {
@@ -264,13 +281,16 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
         "0600 that holds 64 hexadecimal digits (openssl rand -hex 32), the same at every rank");
   }
   internal::Parts parts;
+  if (options.stall_reports) {
+    ARROW_ASSIGN_OR_RAISE(parts.reports, internal::HoldStallReports());
+  }
   parts.own_executor = std::make_unique<AsioExecutor>("cylon");
   auto& executor = *parts.own_executor;
   executor.SetInterruptHook(std::move(interrupt));
   const auto deadline = executor.Now() + internal::Seconds(options.join_deadline_s);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
   parts.launcher = !options.epoch.empty();
-  return internal::ConnectTcp(std::move(parts), options, std::move(secret));
+  return internal::ConnectMesh(std::move(parts), options, std::move(secret));
 }
 
 }  // namespace cylon

@@ -74,7 +74,7 @@ arrow::Result<std::shared_ptr<Context>> MakeTcpRank(const ThreadWorld& world,
   parts.store = OpenMemoryStore(data, *parts.own_executor);
   Options options = RankOptions(world, rank);
   options.epoch = "1";
-  return internal::ConnectTcp(std::move(parts), options, secret);
+  return internal::ConnectMesh(std::move(parts), options, secret);
 }
 
 }  // namespace

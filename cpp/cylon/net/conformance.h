@@ -17,8 +17,9 @@
 #include "cylon/base/co.h"
 #include "cylon/net/inproc/inproc.h"
 #include "cylon/net/lanes.h"
+#include "cylon/net/mesh/mesh_transport.h"
 #include "cylon/net/sim/sim_world.h"
-#include "cylon/net/tcp/tcp_transport.h"
+#include "cylon/net/tcp/tcp_path.h"
 #include "cylon/net/transport.h"
 
 namespace cylon::testing {
@@ -118,7 +119,9 @@ class TcpConformanceWorld : public ThreadedConformanceWorld {
     for (Rank rank = 0; rank < ranks; ++rank) {
       // Only tasks touch what belongs to an executor, which may run its own thread by now.
       auto listening = executor(rank).RunTask([&] {
-        ARROW_ASSIGN_OR_RAISE(auto listener, TcpTransport::Listen(executor(rank), "127.0.0.1", ranks));
+        std::vector<std::unique_ptr<Path>> paths(1);
+        ARROW_ASSIGN_OR_RAISE(paths[0], MakeTcpPath(executor(rank), "127.0.0.1"));
+        auto listener = MeshTransport::Listen(executor(rank), std::move(paths), ranks);
         world_.cards.push_back({"localhost", 0, listener->address()});
         listeners_.push_back(std::move(listener));
         return arrow::Status::OK();
@@ -141,12 +144,12 @@ class TcpConformanceWorld : public ThreadedConformanceWorld {
   std::unique_ptr<Transport> MakeTransport(Rank rank) override {
     auto world = world_;
     world.rank = rank;
-    return listeners_[static_cast<size_t>(rank)]->Join(std::move(world), "a secret", kConformancePatience);
+    return listeners_[static_cast<size_t>(rank)]->Join(std::move(world), {"a secret", kConformancePatience});
   }
 
  private:
   World world_;
-  std::vector<std::unique_ptr<TcpTransport>> listeners_;
+  std::vector<std::unique_ptr<MeshTransport>> listeners_;
 };
 
 inline Subject SimSubject() {
