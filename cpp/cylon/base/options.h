@@ -52,6 +52,9 @@ struct Options {
   int64_t shm_ring_bytes = 0;      ///< memory for each way of a pair of one host; 0: by the ranks there
   int spin_us = -1;                ///< how long a wait looks at shared memory before it sleeps; -1: by ranks and cores
 
+  // What fails on purpose: for tests, in builds that have failpoints (base/failpoint.h).
+  std::string failpoints;
+
   // What it says.
   std::string trace_directory;  ///< "": no trace
   std::string log_level = "warning";
