@@ -13,6 +13,7 @@ Listener::~Listener() = default;
 namespace {
 
 constexpr char kEndOfStreamId[] = "cylon::EndOfStream";
+constexpr char kNobodyListensId[] = "cylon::NobodyListens";
 
 class EndOfStreamDetail : public arrow::StatusDetail {
  public:
@@ -20,15 +21,29 @@ class EndOfStreamDetail : public arrow::StatusDetail {
   std::string ToString() const override { return "end of stream"; }
 };
 
+class NobodyListensDetail : public arrow::StatusDetail {
+ public:
+  const char* type_id() const override { return kNobodyListensId; }
+  std::string ToString() const override { return "nobody listens"; }
+};
+
+bool HasDetail(const arrow::Status& status, std::string_view id) {
+  return status.detail() != nullptr && status.detail()->type_id() == id;
+}
+
 }  // namespace
 
 arrow::Status EndOfStream(const std::string& peer_name) {
   return {arrow::StatusCode::IOError, "connection closed by " + peer_name, std::make_shared<EndOfStreamDetail>()};
 }
 
-bool IsEndOfStream(const arrow::Status& status) {
-  return status.detail() != nullptr && std::string_view(status.detail()->type_id()) == kEndOfStreamId;
+bool IsEndOfStream(const arrow::Status& status) { return HasDetail(status, kEndOfStreamId); }
+
+arrow::Status NobodyListens(const std::string& message) {
+  return {arrow::StatusCode::IOError, message, std::make_shared<NobodyListensDetail>()};
 }
+
+bool IsNobodyListening(const arrow::Status& status) { return HasDetail(status, kNobodyListensId); }
 
 arrow::Result<HostPort> HostPort::Parse(std::string_view text) {
   const auto refuse = [whole = std::string(text)](const std::string& what) {

@@ -38,6 +38,11 @@ class CYLON_EXPORT Stream {
 /// True where `status` says that the other side closed or reset the connection.
 CYLON_EXPORT bool IsEndOfStream(const arrow::Status& status);
 
+/// IOError with this text: nobody listens at an address that was dialled, which its machine said at once. Where that is
+/// so of all addresses of a process, it is gone.
+CYLON_EXPORT arrow::Status NobodyListens(const std::string& message);
+CYLON_EXPORT bool IsNobodyListening(const arrow::Status& status);
+
 /// A host and a port, IPv4 or IPv6.
 struct CYLON_EXPORT HostPort {
   std::string host;
@@ -47,8 +52,9 @@ struct CYLON_EXPORT HostPort {
   std::string ToString() const;
 };
 
-/// Connects to `address` (every address that the name resolves to, in turn). DeadlineError at `deadline`; a refusal is
-/// IOError that names the address. Cancelled when `stop`, where it is given, finishes first.
+/// Connects to `address` (every address that the name resolves to, in turn). DeadlineError at `deadline`; a failure is
+/// IOError that names the address, and NobodyListens where each of them refused. Cancelled when `stop`, where it is
+/// given, finishes first.
 CYLON_EXPORT Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor, HostPort address,
                                                     TimePoint deadline, arrow::Future<> stop = {});
 

@@ -261,6 +261,12 @@ struct Attempt {
     ended = true;
     Finish(status);
   }
+  arrow::Status Outcome(const asio::error_code& error) const {
+    const std::string text = "cannot connect to " + address + ": " + error.message() + "; check that its listener runs";
+    return !error                                        ? arrow::Status::OK()
+           : error == asio::error::connection_refused ? NobodyListens(text)
+                                                         : arrow::Status::IOError(text);
+  }
   bool ended = false;  // by the deadline or the caller: no other address is tried
 };
 
@@ -374,23 +380,22 @@ Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor,
     stop_timer();
     co_return attempt->done.status();  // given up before it began
   }
+  bool nobody = true;  // listens at any of them
   for (const auto& endpoint : endpoints) {
     asio::error_code ignored;
     attempt->socket.close(ignored);
     attempt->done = arrow::Future<>::Make();
     attempt->socket.async_connect(endpoint, [attempt](const asio::error_code& error) {
-      attempt->Finish(error ? arrow::Status::IOError("cannot connect to ", attempt->address, ": ", error.message(),
-                                                     "; check that its listener runs")
-                            : arrow::Status::OK());
+      attempt->Finish(attempt->Outcome(error));
     });
     arrow::Future<> connected = attempt->done;
     last = co_await connected;
     // Dialling a free port of the range that the system draws from can meet itself.
     if (last.ok() && attempt->socket.local_endpoint(ignored) == endpoint) {
       attempt->socket.close(ignored);
-      last = arrow::Status::IOError("cannot connect to ", attempt->address,
-                                    ": nobody listens there; check that its listener runs");
+      last = attempt->Outcome(asio::error::connection_refused);
     }
+    nobody = nobody && IsNobodyListening(last);
     if (last.ok()) {
       stop_timer();
       co_return std::make_unique<TcpStream>(std::move(attempt->socket), endpoint);
@@ -400,7 +405,7 @@ Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor,
     }
   }
   stop_timer();
-  co_return last;
+  co_return !nobody && IsNobodyListening(last) ? arrow::Status::IOError(last.message()) : last;
 }
 
 arrow::Result<std::unique_ptr<Listener>> ListenTcp(asio::io_context& io, const HostPort& address,
