@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cylon/comm/runtime.h"
+#include "cylon/comm/watch/tcp_wire.h"
 #include "cylon/net/inproc/inproc.h"
 
 namespace cylon {
@@ -41,7 +42,7 @@ class Runtime {
     auto lanes = std::make_unique<Lanes>(parts_.world.rank, parts_.world.size(), std::move(parts_.transport),
                                          *parts_.executor, parts_.resources->memory(), lanes_options);
     endpoint_ = std::make_shared<Endpoint>(parts_.world, *parts_.executor, std::move(lanes), parts_.store.get(),
-                                           parts_.launcher);
+                                           parts_.launcher, std::move(parts_.watch), Seconds(options.peer_timeout_s));
     liveness_->process = ::getpid();
   }
 
@@ -84,7 +85,7 @@ class Runtime {
     const auto deadline = parts_.executor->Now() + Seconds(options.close_deadline_s);
     auto gone = arrow::Future<>::Make();
     parts_.executor->Post([endpoint = endpoint_, gone]() mutable {
-      endpoint->lanes().Shutdown().AddCallback([gone](const arrow::Status& s) mutable { gone.MarkFinished(s); });
+      endpoint->Leave().AddCallback([gone](const arrow::Status& s) mutable { gone.MarkFinished(s); });
     });
     auto status = parts_.executor->Await(gone, deadline);
     if (IsError(status, ErrorKind::kDeadline)) {
@@ -195,12 +196,17 @@ arrow::Result<std::shared_ptr<Context>> ConnectTcp(Parts parts, const Options& o
   const auto deadline = executor.Now() + Seconds(options.join_deadline_s);
   const std::string bind = options.bind_host.empty() ? "127.0.0.1" : options.bind_host;
   ARROW_ASSIGN_OR_RAISE(parts.listener, TcpTransport::Listen(executor, bind, options.world_size));
+  auto watching = std::make_unique<AsioExecutor>("cylon-watch");
+  auto wire = std::make_shared<TcpWire>(*watching, options.world_size);
+  ARROW_RETURN_NOT_OK(wire->Listen(bind));
+  auto& watch_executor = *watching;
+  parts.watch = std::make_unique<Watch>(std::move(watching), watch_executor, wire);
   JoinRequest request;
   request.job = options.job.empty() ? "default" : options.job;
   request.epoch = options.epoch;
   request.rank = options.rank;
   request.world_size = options.world_size;
-  request.card = AddressCard{HostName(), ::getpid(), parts.listener->address()};
+  request.card = AddressCard{HostName(), ::getpid(), parts.listener->address(), wire->address()};
   request.deadline = deadline;
   const auto abandoned = std::make_shared<std::atomic<bool>>(false);
   request.abandoned = abandoned;
@@ -212,6 +218,7 @@ arrow::Result<std::shared_ptr<Context>> ConnectTcp(Parts parts, const Options& o
     return world.status() & executor.Wait(arrow::Future<>(join), executor.Now() + kAbandonedJoin);
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
+  wire->Join(parts.world, secret);
   parts.transport = parts.listener->Join(parts.world, std::move(secret), Seconds(options.connect_deadline_s));
   Options settled = options;
   settled.rank = parts.world.rank;

@@ -283,6 +283,8 @@ void Group::OnLocalFailure(const arrow::Status& status) {
   Report(finding);
 }
 
+void Group::End(const Finding& finding) { Conclude(Verdict{arrow::Status::OK(), finding, /*agreed=*/true}); }
+
 void Group::Close(const arrow::Status& why) { Conclude(Verdict{why, {}, true}); }
 
 }  // namespace cylon::internal

@@ -62,6 +62,8 @@ class Group : public std::enable_shared_from_this<Group> {
   void OnBrokenProtocol(Rank from, const std::string& what);
   void OnLocalFailure(const arrow::Status& status);
 
+  /// Revoked at once by what this rank finds alone.
+  void End(const Finding& finding);
   /// Ends everything with `why`, which is not a failure of the others: the context is closed.
   void Close(const arrow::Status& why);
 

@@ -27,6 +27,7 @@ struct Parts {
   std::unique_ptr<Store> store;            ///< or none
   std::unique_ptr<TcpTransport> listener;  ///< or none
   std::unique_ptr<Transport> transport;
+  std::unique_ptr<Watch> watch;  ///< or none, where ranks are threads of one process
   World world;
   bool launcher = false;  ///< something may set the launcher's word
 };
