@@ -17,6 +17,7 @@
 #include "cylon/base/co.h"
 #include "cylon/base/error.h"
 #include "cylon/bootstrap/store_server.h"
+#include "cylon/bootstrap/tcp_store.h"
 #include "cylon/bootstrap/testing/any_store.h"
 
 namespace cylon::testing {
@@ -285,10 +286,8 @@ TEST(StoreServerTest, ItsEndFailsWhatWaits) {
   AsioExecutor executor("client");
   AsioExecutor server_executor("server");
   auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, kSecret).ValueOrDie();
-  Options options;
-  options.store = server->address().ToString();
-  options.secret = kHexSecret;
-  auto store = OpenStore(options, executor, executor.Now() + kPatience).ValueOrDie();
+  const std::string address = server->address().ToString();
+  auto store = OpenTcpStore(server->address(), kSecret, executor, executor.Now() + kPatience, 100ms).ValueOrDie();
   server->SetLocally("word", "said");
   EXPECT_EQ(*executor.Await(store->Get("word", kNever)), "said");
   auto waiting = store->Get("never", kNever);
@@ -296,7 +295,7 @@ TEST(StoreServerTest, ItsEndFailsWhatWaits) {
   server.reset();
   auto gone = executor.Await(waiting, executor.Now() + kPatience);
   EXPECT_TRUE(gone.status().IsIOError()) << gone.status();
-  EXPECT_THAT(gone.status().message(), HasSubstr("the store at " + options.store + " is gone"));
+  EXPECT_THAT(gone.status().message(), HasSubstr("the store at " + address + " is gone"));
   EXPECT_THAT(executor.Await(store->Set("k", "v", kLife)).message(), HasSubstr("is gone"));
 }
 

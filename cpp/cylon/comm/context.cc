@@ -9,6 +9,7 @@
 
 #include "cylon/comm/runtime.h"
 #include "cylon/net/inproc/inproc.h"
+#include "cylon/net/redis/redis_transport.h"
 #include "cylon/net/tcp/tcp_path.h"
 
 namespace cylon {
@@ -28,6 +29,8 @@ Duration Seconds(double seconds) {
 
 /// Long enough for a group to settle why it is revoked (see Group).
 constexpr auto kVerdictPatience = std::chrono::seconds(1);
+/// What stays in a store that does not answer goes by itself.
+constexpr auto kLeavePatience = std::chrono::seconds(1);
 /// An interrupted join looks up from its polls at least every 50 ms.
 constexpr auto kAbandonedJoin = std::chrono::seconds(1);
 
@@ -95,7 +98,13 @@ class Runtime {
           "answers before closing, or raise CYLON_CLOSE_DEADLINE");
     }
     if (parts_.store && parts_.world.size() > 1) {
-      status &= parts_.executor->Await(Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world)), deadline);
+      // Nothing of the run's depends on the store any more, so its end is none of the run's either.
+      const auto left = parts_.executor->Await(Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world)),
+                                               std::min(deadline, parts_.executor->Now() + kLeavePatience));
+      if (!left.ok()) {
+        parts_.resources->log().warn("what this rank put into the store stays there until it expires: {}",
+                                     left.message());
+      }
     }
     Stop(arrow::Status::Invalid("the context was closed"));
     auto& tracer = parts_.resources->tracer();
@@ -194,20 +203,29 @@ arrow::Result<std::shared_ptr<Context>> ConnectMesh(Parts parts, const Options& 
   auto& executor = *parts.own_executor;
   parts.executor = &executor;
   const auto deadline = executor.Now() + Seconds(options.join_deadline_s);
+  const bool by_redis = options.transport == "redis";
   const std::string bind = options.bind_host.empty() ? "127.0.0.1" : options.bind_host;
+  std::string address;
+  RedisAddress redis;
   auto listen = [&]() -> arrow::Status {
     std::vector<std::unique_ptr<Path>> paths(1);
     ARROW_ASSIGN_OR_RAISE(paths[0], MakeTcpPath(executor, bind));
     parts.listener = MeshTransport::Listen(executor, std::move(paths), options.world_size);
+    address = parts.listener->address();
     return arrow::Status::OK();
   };
-  ARROW_RETURN_NOT_OK(executor.RunTask(listen));
+  if (by_redis) {
+    ARROW_ASSIGN_OR_RAISE(redis, RedisServerOf(options));
+    ARROW_ASSIGN_OR_RAISE(address, RedisCardAddress());
+  } else {
+    ARROW_RETURN_NOT_OK(executor.RunTask(listen));
+  }
   JoinRequest request;
   request.job = options.job.empty() ? "default" : options.job;
   request.epoch = options.epoch;
   request.rank = options.rank;
   request.world_size = options.world_size;
-  request.card = AddressCard{HostName(), ::getpid(), parts.listener->address()};
+  request.card = AddressCard{HostName(), ::getpid(), address};
   request.deadline = deadline;
   const auto abandoned = std::make_shared<std::atomic<bool>>(false);
   request.abandoned = abandoned;
@@ -219,14 +237,20 @@ arrow::Result<std::shared_ptr<Context>> ConnectMesh(Parts parts, const Options& 
     return world.status() & executor.Wait(arrow::Future<>(join), executor.Now() + kAbandonedJoin);
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
-  MeshSettings settings;
-  settings.secret = std::move(secret);
-  settings.connect_deadline = Seconds(options.connect_deadline_s);
-  parts.transport = parts.listener->Join(parts.world, std::move(settings));
+  if (by_redis) {
+    ARROW_ASSIGN_OR_RAISE(parts.transport, MakeRedisTransport(executor, redis, parts.world, secret,
+                                                              Seconds(options.peer_timeout_s)));
+  } else {
+    MeshSettings settings;
+    settings.secret = std::move(secret);
+    settings.connect_deadline = Seconds(options.connect_deadline_s);
+    parts.transport = parts.listener->Join(parts.world, std::move(settings));
+  }
   Options settled = options;
   settled.rank = parts.world.rank;
   settled.secret.clear();  // done with; what is not kept cannot be shown
   settled.store = ReadableStore(settled.store);
+  settled.redis = ReadableStore(settled.redis);
   ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(std::move(settled)));
   return MakeContext(std::move(parts), deadline);
 }
@@ -263,10 +287,12 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
     return arrow::Status::Invalid("a store is named (", ReadableStore(options.store), ") but world_size is ",
                                   options.world_size, "; expected the number of ranks; set CYLON_WORLD_SIZE");
   }
-  if (!options.transport.empty() && options.transport != "auto" && options.transport != "tcp") {
-    return arrow::Status::Invalid(
-        "transport is '", options.transport,
-        "'; ranks that are processes are connected by 'auto' or 'tcp'; unset CYLON_TRANSPORT");
+  if (options.transport == "redis") {
+    ARROW_RETURN_NOT_OK(RedisServerOf(options).status());  // before anything is waited for
+  } else if (!options.transport.empty() && options.transport != "auto" && options.transport != "tcp") {
+    return arrow::Status::Invalid("transport is '", options.transport,
+                                  "'; ranks that are processes are connected by 'auto', 'tcp' or 'redis'; unset "
+                                  "CYLON_TRANSPORT for the one that fits");
   }
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
   if (secret.empty()) {
