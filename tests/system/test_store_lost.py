@@ -50,7 +50,9 @@ class Rendezvous:
         self.start()
 
     def start(self) -> None:
-        self.process = self.launch(BUILD / "bin" / "cylon-rendezvous", "--listen", self.url, "--secret-file", self.secret)
+        self.process = self.launch(
+            BUILD / "bin" / "cylon-rendezvous", "--listen", self.url, "--secret-file", self.secret
+        )
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         assert self.url

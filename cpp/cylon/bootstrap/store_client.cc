@@ -304,13 +304,12 @@ Co<std::shared_ptr<StoreClient::Link>> StoreClient::TryConnect(std::shared_ptr<S
   }
   auto link = std::make_shared<Link>(*std::move(stream));
   self->joining_ = link;
-  const auto timer =
-      self->executor_.PostAt(std::min<TimePoint>(deadline, self->executor_.Now() + kGreetingPatience),
-                             [weak = std::weak_ptr<Link>(link)] {
-                               if (const auto slow = weak.lock()) {
-                                 slow->stream->Close();
-                               }
-                             });
+  const auto timer = self->executor_.PostAt(std::min<TimePoint>(deadline, self->executor_.Now() + kGreetingPatience),
+                                            [weak = std::weak_ptr<Link>(link)] {
+                                              if (const auto slow = weak.lock()) {
+                                                slow->stream->Close();
+                                              }
+                                            });
   link->outbox->Push(self->session_);
   auto greeting = ReadStoreFrame(link->stream.get());
   auto life = co_await greeting;

@@ -82,8 +82,8 @@ class StoreClient : public std::enable_shared_from_this<StoreClient> {
   const std::string session_;
   const Duration patience_;
 
-  LinkPtr link_;     // or none
-  LinkPtr joining_;  // before its first frame
+  LinkPtr link_;           // or none
+  LinkPtr joining_;        // before its first frame
   std::string life_;       // of the server in which all that is kept stands; empty: of none yet
   std::string next_life_;  // of the server in which it is being put
   size_t restoring_ = 0;

@@ -10,7 +10,7 @@
 #include "cylon/bootstrap/store.h"
 #include "cylon/bootstrap/store_protocol.h"
 #include "cylon/bootstrap/waits.h"
-#include "cylon/wire/handshake.h"
+#include "cylon/wire/secure.h"
 #include "cylon/wire/strangers.h"
 
 namespace cylon {
@@ -34,9 +34,9 @@ struct Session;
 
 /// What outlives the connections of one client.
 struct Memory {
-  Session* session = nullptr;                       // its connection, if there is one
-  std::map<uint64_t, std::string> answers;          // to writes, by request
-  std::shared_ptr<Timer> end = nullptr;             // when all of this is forgotten, while there is no connection
+  Session* session = nullptr;               // its connection, if there is one
+  std::map<uint64_t, std::string> answers;  // to writes, by request
+  std::shared_ptr<Timer> end = nullptr;     // when all of this is forgotten, while there is no connection
 };
 
 /// One connection.
@@ -53,33 +53,53 @@ struct Session {
 
 /// Belongs to tasks.
 struct Core {
-  Core(AsioExecutor& on, std::string with, std::string drawn)
-      : executor(on), secret(std::move(with)), life(std::move(drawn)) {}
+  Core(AsioExecutor& on, Security with, std::string drawn)
+      : executor(on), security(std::move(with)), life(std::move(drawn)) {}
 
   AsioExecutor& executor;
-  std::string secret;
+  const Security security;
   const std::string life;
   std::unique_ptr<Listener> listener;
   KeyValues values;
   std::unordered_map<std::string, std::shared_ptr<Memory>> memories;
   std::list<std::shared_ptr<Session>> sessions;
-  Strangers strangers{kStrangersAtOnce};  // of the sessions
+  std::list<std::shared_ptr<Opening>> strangers;  // have not proven themselves, the oldest first
   bool closed = false;
 
   static void Admit(const std::shared_ptr<Core>& self, std::unique_ptr<Stream> stream) {
-    if (self->sessions.size() - self->strangers.size() >= kMaxClients) {
+    if (self->sessions.size() >= kMaxClients) {
       return;  // full: the stream closes as it goes
     }
-    auto session = std::make_shared<Session>(std::move(stream));
-    self->strangers.Add(session->stream.get());
+    while (self->strangers.size() >= kStrangersAtOnce) {
+      const auto oldest = self->strangers.front();
+      self->strangers.pop_front();
+      oldest->Close();  // it has had its chance
+    }
+    const auto opening = std::make_shared<Opening>();
+    self->strangers.push_back(opening);
+    internal::DriveVoid(Welcome(self, std::move(stream), opening), arrow::Future<>::Make());
+  }
+
+  static Co<void> Welcome(std::shared_ptr<Core> self, std::unique_ptr<Stream> stream,
+                          std::shared_ptr<Opening> opening) {
+    Identity own;
+    own.purpose = kStorePurpose;
+    auto proving = OpenAsListener(std::move(stream), self->executor, self->security, own, kNever, opening);
+    auto opened = co_await proving;
+    self->strangers.remove(opening);
+    CYLON_CO_RETURN_NOT_OK(opened.status());
+    if (self->closed) {
+      co_return StoreClosed();
+    }
+    auto session = std::make_shared<Session>(std::move(opened->stream));
     self->sessions.push_back(session);
-    internal::DriveVoid(Serve(self, session), arrow::Future<>::Make());
+    auto serving = Serve(self, session);
+    co_return co_await serving;
   }
 
   static Co<void> Serve(std::shared_ptr<Core> self, std::shared_ptr<Session> session) {
     auto talking = Converse(self, session);
     const arrow::Status status = co_await talking;
-    self->strangers.Remove(session->stream.get());
     session->stream->Close();
     for (const auto& [request, watch] : session->waits) {
       self->values.Unwatch(watch);
@@ -91,12 +111,6 @@ struct Core {
   }
 
   static Co<void> Converse(std::shared_ptr<Core> self, std::shared_ptr<Session> session) {
-    Identity own;
-    own.purpose = kStorePurpose;
-    auto proving = HandshakeAsListener(session->stream.get(), self->executor, own, self->secret, kNever);
-    auto peer = co_await proving;
-    CYLON_CO_RETURN_NOT_OK(peer.status());
-    self->strangers.Remove(session->stream.get());
     auto greeting = ReadStoreFrame(session->stream.get());
     CYLON_CO_ASSIGN_OR_RETURN(const std::string client, co_await greeting);
     CYLON_CO_RETURN_NOT_OK(self->Greet(*session, client));
@@ -251,8 +265,7 @@ struct Core {
   }
 
   /// Adds to a counter, or raises it.
-  arrow::Result<std::string> Count(StoreOp op, const std::string& key, const std::string& rest,
-                                   Duration time_to_live) {
+  arrow::Result<std::string> Count(StoreOp op, const std::string& key, const std::string& rest, Duration time_to_live) {
     ByteReader in(rest);
     const auto number = in.Number<int64_t>();
     if (!in.done()) {
@@ -302,6 +315,9 @@ struct Core {
   void Close() {
     closed = true;
     listener.reset();
+    for (const auto& opening : std::exchange(strangers, {})) {
+      opening->Close();
+    }
     for (const auto& session : std::exchange(sessions, {})) {
       session->stream->Close();
     }
@@ -331,14 +347,14 @@ class Server : public StoreServer {
 StoreServer::~StoreServer() = default;
 
 arrow::Result<std::unique_ptr<StoreServer>> StoreServer::Start(AsioExecutor& executor, const HostPort& listen,
-                                                               std::string secret) {
-  if (secret.empty()) {
+                                                               Security security) {
+  if (security.secret.empty()) {
     return AuthenticationError(
         "a store server needs the job's secret; set CYLON_SECRET_FILE to a file with mode 0600 that holds 64 "
         "hexadecimal digits");
   }
   ARROW_ASSIGN_OR_RAISE(std::string life, RandomBytes(kStoreNonceBytes));
-  auto core = std::make_shared<Core>(executor, std::move(secret), std::move(life));
+  auto core = std::make_shared<Core>(executor, std::move(security), std::move(life));
   auto started = std::make_shared<arrow::Status>();
   auto address = std::make_shared<HostPort>();
   RunNow(executor, [core, started, address, listen] {

@@ -3,7 +3,7 @@
 
 #include "cylon/base/random.h"
 #include "cylon/bootstrap/waits.h"
-#include "cylon/wire/handshake.h"
+#include "cylon/wire/secure.h"
 
 namespace cylon {
 
@@ -59,37 +59,36 @@ class TcpStore : public Store {
 };
 
 /// One attempt: a connection and its handshake.
-Co<std::unique_ptr<Stream>> Dial(AsioExecutor* executor, HostPort address, std::string secret, arrow::Future<> stop,
+Co<std::unique_ptr<Stream>> Dial(AsioExecutor* executor, HostPort address, Security security, arrow::Future<> stop,
                                  TimePoint deadline) {
   auto dialling = ConnectTcp(executor->io(), *executor, address, deadline, stop);
   CYLON_CO_ASSIGN_OR_RETURN(std::unique_ptr<Stream> stream, co_await dialling);
-  // A handshake under way ends with the store.
-  const auto under_way = std::make_shared<Stream*>(stream.get());
-  stop.AddCallback([under_way](const arrow::Status&) {
-    if (*under_way != nullptr) {
-      (*under_way)->Close();
+  // What is being opened ends with the store.
+  const auto opening = std::make_shared<Opening>();
+  stop.AddCallback([weak = std::weak_ptr<Opening>(opening)](const arrow::Status&) {
+    if (const auto under_way = weak.lock()) {
+      under_way->Close();
     }
   });
   Identity self;
   self.purpose = kStorePurpose;
-  auto proving = HandshakeAsDialler(stream.get(), *executor, self, secret, deadline);
-  auto peer = co_await proving;
-  *under_way = nullptr;
-  CYLON_CO_RETURN_NOT_OK(peer.status());
-  co_return std::move(stream);
+  auto proving =
+      OpenAsDialler(std::move(stream), *executor, std::move(security), self, address.host, deadline, opening);
+  auto opened = co_await proving;
+  CYLON_CO_RETURN_NOT_OK(opened.status());
+  co_return std::move(opened->stream);
 }
 
 }  // namespace
 
-arrow::Result<std::unique_ptr<Store>> OpenTcpStore(const HostPort& address, const std::string& secret,
+arrow::Result<std::unique_ptr<Store>> OpenTcpStore(const HostPort& address, const Security& security,
                                                    AsioExecutor& executor, TimePoint deadline, Duration patience) {
   ARROW_ASSIGN_OR_RAISE(std::string session, RandomBytes(kStoreNonceBytes));
   auto stop = arrow::Future<>::Make();
-  const auto connect = [&executor, address, secret, stop](TimePoint until) {
-    return Dial(&executor, address, secret, stop, until);
+  const auto connect = [&executor, address, security, stop](TimePoint until) {
+    return Dial(&executor, address, security, stop, until);
   };
-  auto client =
-      std::make_shared<StoreClient>(executor, address.ToString(), connect, std::move(session), patience);
+  auto client = std::make_shared<StoreClient>(executor, address.ToString(), connect, std::move(session), patience);
   auto store = std::make_unique<TcpStore>(executor, client, stop);  // closes the client, whatever comes
   auto opening = Spawn(executor, StoreClient::Open(client, deadline));
   ARROW_RETURN_NOT_OK(executor.Await(opening));

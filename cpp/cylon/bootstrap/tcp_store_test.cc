@@ -1,10 +1,14 @@
 // A store over TCP whose connections are lost and whose server is started anew.
 #include "cylon/bootstrap/tcp_store.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 
-#include <thread>
+#include <array>
+#include <cstring>
 #include <vector>
 
 #include "cylon/base/error.h"
@@ -12,7 +16,7 @@
 #include "cylon/bootstrap/store_server.h"
 #include "cylon/bootstrap/testing/any_store.h"
 #include "cylon/bootstrap/testing/proxy.h"
-#include "cylon/wire/handshake.h"
+#include "cylon/wire/secure.h"
 
 namespace cylon::testing {
 namespace {
@@ -28,10 +32,10 @@ class TcpStoreTest : public ::testing::Test {
  protected:
   void Stop() { server_.reset(); }
   /// On the port that it had, with nothing in it.
-  void StartAnew() { server_ = StoreServer::Start(server_executor_, address_, kSecret).ValueOrDie(); }
+  void StartAnew() { server_ = StoreServer::Start(server_executor_, address_, SecuredBy(kSecret)).ValueOrDie(); }
 
   std::unique_ptr<Store> Open(const HostPort& at, Duration patience = kPatience) {
-    return OpenTcpStore(at, kSecret, executor_, executor_.Now() + kPatience, patience).ValueOrDie();
+    return OpenTcpStore(at, SecuredBy(kSecret), executor_, executor_.Now() + kPatience, patience).ValueOrDie();
   }
   template <typename T>
   auto Await(const arrow::Future<T>& future) {
@@ -41,7 +45,7 @@ class TcpStoreTest : public ::testing::Test {
   AsioExecutor server_executor_{"server"};
   AsioExecutor executor_{"client"};
   std::unique_ptr<StoreServer> server_ =
-      StoreServer::Start(server_executor_, {"127.0.0.1", 0}, kSecret).ValueOrDie();
+      StoreServer::Start(server_executor_, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
   HostPort address_ = server_->address();
 };
 
@@ -174,7 +178,7 @@ TEST_F(TcpStoreTest, AnotherSecretAfterARestartEndsWhatWaits) {
   auto store = Open(address_);
   Stop();
   auto waiting = store->Get("never", kNever);
-  server_ = StoreServer::Start(server_executor_, address_, std::string(32, '\xbb')).ValueOrDie();
+  server_ = StoreServer::Start(server_executor_, address_, SecuredBy(std::string(32, '\xbb'))).ValueOrDie();
   const auto status = Await(waiting).status();
   EXPECT_TRUE(IsError(status, ErrorKind::kAuthentication)) << status;
   EXPECT_THAT(status.message(), HasSubstr("cannot use the store at " + address_.ToString()));
@@ -196,7 +200,7 @@ TEST_F(TcpStoreTest, ARankJoinsOverARestartOfTheServer) {
     AsioExecutor executors[3] = {AsioExecutor("r0"), AsioExecutor("r1"), AsioExecutor("r2")};
     std::vector<std::unique_ptr<Store>> stores;
     for (auto& executor : executors) {
-      stores.push_back(OpenTcpStore(address_, kSecret, executor, kNever).ValueOrDie());
+      stores.push_back(OpenTcpStore(address_, SecuredBy(kSecret), executor, kNever).ValueOrDie());
     }
     auto zero = join(0, executors[0], stores[0].get());
     auto two = join(2, executors[2], stores[2].get());
@@ -235,18 +239,68 @@ TEST_F(TcpStoreTest, ClosingWhileTheServerIsAwayEndsWhatIsUnderWay) {
   EXPECT_TRUE(adding.status().IsCancelled()) << adding.status();
 }
 
+/// An address of this machine that is not a loopback one; "" where it has none.
+std::string OtherAddress() {
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) {
+    return "";
+  }
+  std::string found;
+  for (const ifaddrs* each = all; each != nullptr; each = each->ifa_next) {
+    if (each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_INET && (each->ifa_flags & IFF_LOOPBACK) == 0 &&
+        (each->ifa_flags & IFF_UP) != 0) {
+      std::array<char, INET_ADDRSTRLEN> text{};
+      sockaddr_in address{};
+      std::memcpy(&address, each->ifa_addr, sizeof(address));
+      ::inet_ntop(AF_INET, &address.sin_addr, text.data(), text.size());
+      found = text.data();
+    }
+  }
+  ::freeifaddrs(all);
+  return found;
+}
+
+TEST(StoreSecurityTest, OffLoopbackItIsEncryptedUnlessBothSidesSayNo) {
+  const std::string host = OtherAddress();
+  if (host.empty()) {
+    GTEST_SKIP() << "this machine has no address but loopback ones";
+  }
+  AsioExecutor server_executor("server");
+  AsioExecutor executor("client");
+  auto plain = SecuredBy(kSecret);
+  plain.plain_text = true;
+  const auto open = [&](const StoreServer& server, const Security& security) {
+    return OpenTcpStore(server.address(), security, executor, executor.Now() + kPatience);
+  };
+  const auto encrypting = StoreServer::Start(server_executor, {host, 0}, SecuredBy(kSecret)).ValueOrDie();
+  auto store = open(*encrypting, SecuredBy(kSecret)).ValueOrDie();
+  const std::string value(3 << 20, 'v');
+  const auto setting = store->Set("k", value, kLife);
+  ASSERT_TRUE(executor.Await(setting, executor.Now() + kPatience).ok());
+  EXPECT_TRUE(executor.Await(store->TryGet("k"), executor.Now() + kPatience).ValueOr("") == value);
+  const auto refused = open(*encrypting, plain).status();
+  EXPECT_TRUE(refused.IsInvalid()) << refused;
+  EXPECT_THAT(refused.message(), HasSubstr("CYLON_PLAIN_TEXT"));
+  const auto stranger = open(*encrypting, SecuredBy(std::string(32, '\xbb'))).status();
+  EXPECT_TRUE(IsError(stranger, ErrorKind::kAuthentication)) << stranger;
+  const auto trusting = StoreServer::Start(server_executor, {host, 0}, plain).ValueOrDie();
+  EXPECT_TRUE(open(*trusting, plain).ok());
+  EXPECT_THAT(open(*trusting, SecuredBy(kSecret)).status().message(), HasSubstr("CYLON_PLAIN_TEXT"));
+}
+
 TEST(StoreSessionTest, AClientThatBeginsOtherwiseIsDropped) {
   AsioExecutor executor("server");
-  auto server = StoreServer::Start(executor, {"127.0.0.1", 0}, kSecret).ValueOrDie();
+  auto server = StoreServer::Start(executor, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
   AsioExecutor client_executor("client");
   auto talk = [&]() -> Co<void> {
     auto dialling = ConnectTcp(client_executor.io(), client_executor, server->address(), kNever);
     CYLON_CO_ASSIGN_OR_RETURN(std::unique_ptr<Stream> stream, co_await dialling);
     Identity self;
     self.purpose = kStorePurpose;
-    auto proving = HandshakeAsDialler(stream.get(), client_executor, self, kSecret, kNever);
-    auto peer = co_await proving;
-    CYLON_CO_RETURN_NOT_OK(peer.status());
+    auto proving = OpenAsDialler(std::move(stream), client_executor, SecuredBy(kSecret), self, "127.0.0.1", kNever);
+    auto opened = co_await proving;
+    CYLON_CO_RETURN_NOT_OK(opened.status());
+    stream = std::move(opened->stream);
     auto outbox = std::make_shared<StoreOutbox>(stream.get());
     outbox->Push("too short");
     auto reading = ReadStoreFrame(stream.get());

@@ -24,7 +24,9 @@ class ConnectTest : public ::testing::Test {
  protected:
   ConnectTest() : executor_("store") {
     secret_ = *RandomBytes(32);
-    server_ = *StoreServer::Start(executor_, HostPort{"127.0.0.1", 0}, secret_);
+    Security security;
+    security.secret = secret_;
+    server_ = *StoreServer::Start(executor_, HostPort{"127.0.0.1", 0}, security);
   }
 
   Options OptionsOf(Rank rank, int size) const {
@@ -257,7 +259,8 @@ TEST_F(ConnectByRedisTest, AServerHasToBeNamed) {
   EXPECT_THAT(Context::Connect(options).status().message(), HasSubstr("set CYLON_REDIS to redis://"));
   options.redis = "http://me:secret@h";
   const auto wrong = Context::Connect(options).status();
-  EXPECT_THAT(wrong.message(), ::testing::AllOf(HasSubstr("CYLON_REDIS is wrong"), ::testing::Not(HasSubstr("secret"))));
+  EXPECT_THAT(wrong.message(),
+              ::testing::AllOf(HasSubstr("CYLON_REDIS is wrong"), ::testing::Not(HasSubstr("secret"))));
 }
 
 TEST(WithoutStoreTest, ALossIsMarkedAsNotAgreed) {

@@ -238,8 +238,8 @@ arrow::Result<std::shared_ptr<Context>> ConnectMesh(Parts parts, const Options& 
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
   if (by_redis) {
-    ARROW_ASSIGN_OR_RAISE(parts.transport, MakeRedisTransport(executor, redis, parts.world, secret,
-                                                              Seconds(options.peer_timeout_s)));
+    ARROW_ASSIGN_OR_RAISE(parts.transport,
+                          MakeRedisTransport(executor, redis, parts.world, secret, Seconds(options.peer_timeout_s)));
   } else {
     MeshSettings settings;
     settings.secret = std::move(secret);

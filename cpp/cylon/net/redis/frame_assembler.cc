@@ -69,8 +69,8 @@ arrow::Status FrameAssembler::Feed(std::string_view bytes, Sink* const& sink) {
 }
 
 arrow::Status FrameAssembler::TakeHeader() {
-  ARROW_ASSIGN_OR_RAISE(
-      header_, DecodeFrameHeader(AsBytes(head_).first<kFrameHeaderBytes>(), uint64_t{INT64_MAX}, peer_));
+  ARROW_ASSIGN_OR_RAISE(header_,
+                        DecodeFrameHeader(AsBytes(head_).first<kFrameHeaderBytes>(), uint64_t{INT64_MAX}, peer_));
   const std::string who = "rank " + std::to_string(peer_) + " sent ";
   if (header_.sequence != received_ + 1) {
     return ProtocolError(

@@ -178,12 +178,12 @@ void RedisMail::Pump() {
         each.unacknowledged = 0;
       }
       link->Ask(entry->commands, 2)
-          ->done.AddCallback([weak = weak_from_this(), link, to,
-                              number = entry->number](const arrow::Result<RedisReplies>& replies) {
-            if (const auto self = weak.lock()) {
-              self->Answered(link, to, number, replies);
-            }
-          });
+          ->done.AddCallback(
+              [weak = weak_from_this(), link, to, number = entry->number](const arrow::Result<RedisReplies>& replies) {
+                if (const auto self = weak.lock()) {
+                  self->Answered(link, to, number, replies);
+                }
+              });
     }
   }
   PutEnd();
@@ -195,23 +195,24 @@ void RedisMail::Relink() {
   }
   relinking_ = true;
   link_ = nullptr;
-  writer_->Linked(executor_.Now() + timeout_).AddCallback([weak = weak_from_this()](const arrow::Result<LinkPtr>& link) {
-    const auto self = weak.lock();
-    if (!self || !self->open()) {
-      return;
-    }
-    self->relinking_ = false;
-    if (!link.ok()) {
-      return self->Fail(link.status());
-    }
-    self->link_ = *link;
-    for (auto& each : self->peers_) {
-      if (each.outbox) {
-        each.outbox->Rewind();
-      }
-    }
-    self->Pump();
-  });
+  writer_->Linked(executor_.Now() + timeout_)
+      .AddCallback([weak = weak_from_this()](const arrow::Result<LinkPtr>& link) {
+        const auto self = weak.lock();
+        if (!self || !self->open()) {
+          return;
+        }
+        self->relinking_ = false;
+        if (!link.ok()) {
+          return self->Fail(link.status());
+        }
+        self->link_ = *link;
+        for (auto& each : self->peers_) {
+          if (each.outbox) {
+            each.outbox->Rewind();
+          }
+        }
+        self->Pump();
+      });
 }
 
 arrow::Status RedisMail::CheckAnswer(const LinkPtr& link, const arrow::Result<RedisReplies>& replies) {
@@ -346,15 +347,14 @@ arrow::Status RedisMail::TakeSealed(Rank from, uint64_t number, const std::strin
   }
   auto text = each.seal->Open(number, value);
   if (!text.ok()) {
-    return number == 1
-               ? AuthenticationError("rank " + std::to_string(from) + " does not know the job's secret: " + what +
-                                     " in the Redis server at " + server() + " does not open (" +
-                                     text.status().message() +
-                                     "); set CYLON_SECRET_FILE to the same secret at every rank")
-               : ProtocolError(what + " was changed in the Redis server at " + server() + " (" +
-                                   text.status().message() + "); let no other program write to keys that begin with " +
-                                   kRedisKeyPrefix,
-                               from);
+    return number == 1 ? AuthenticationError("rank " + std::to_string(from) +
+                                             " does not know the job's secret: " + what + " in the Redis server at " +
+                                             server() + " does not open (" + text.status().message() +
+                                             "); set CYLON_SECRET_FILE to the same secret at every rank")
+                       : ProtocolError(what + " was changed in the Redis server at " + server() + " (" +
+                                           text.status().message() +
+                                           "); let no other program write to keys that begin with " + kRedisKeyPrefix,
+                                       from);
   }
   ByteReader in(*text);
   const auto kind = static_cast<MailKind>(in.Number<uint8_t>());

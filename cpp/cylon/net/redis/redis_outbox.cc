@@ -109,9 +109,10 @@ void RedisOutbox::Gather(std::vector<std::span<const uint8_t>>* parts, std::vect
   while (!queue_.empty() && room > 0 && parts->size() < kMostMailParts) {
     auto& queued = queue_.front();
     const auto& segments = queued.message.segments;
-    const auto part = queued.part == 0 ? SpanOf(queued.prefix)
-                                       : std::span<const uint8_t>(segments[queued.part - 1]->data(),
-                                                                  static_cast<size_t>(segments[queued.part - 1]->size()));
+    const auto part = queued.part == 0
+                          ? SpanOf(queued.prefix)
+                          : std::span<const uint8_t>(segments[queued.part - 1]->data(),
+                                                     static_cast<size_t>(segments[queued.part - 1]->size()));
     const auto piece = part.subspan(queued.within, std::min(room, part.size() - queued.within));
     if (!piece.empty()) {
       parts->push_back(piece);
@@ -146,8 +147,8 @@ arrow::Status RedisOutbox::Make(MailKind kind, uint64_t acknowledged,
   std::string commands;
   commands.reserve(bytes + expire_.size() + inbox_.size() + field.size() + 100);
   commands.append("*5\r\n");
-  for (const std::string_view word : {std::string_view("XADD"), std::string_view(inbox_), std::string_view("*"),
-                                      std::string_view(field)}) {
+  for (const std::string_view word :
+       {std::string_view("XADD"), std::string_view(inbox_), std::string_view("*"), std::string_view(field)}) {
     AppendWord(&commands, word);
   }
   commands.append("$").append(std::to_string(bytes)).append("\r\n");

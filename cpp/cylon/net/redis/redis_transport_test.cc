@@ -357,8 +357,8 @@ TEST_F(RedisTransportTest, ACardOfAnotherTransportIsNamed) {
   const auto made = MakeRedisTransport(world.executor(0), RedisAddress::Parse(world.server.url()).ValueOrDie(), other,
                                        "a secret", kRedisPeerTimeout);
   EXPECT_TRUE(made.status().IsInvalid());
-  EXPECT_THAT(made.status().message(), AllOf(HasSubstr("rank 1 is reached by '127.0.0.1:4711'"),
-                                             HasSubstr("set CYLON_TRANSPORT to the same")));
+  EXPECT_THAT(made.status().message(),
+              AllOf(HasSubstr("rank 1 is reached by '127.0.0.1:4711'"), HasSubstr("set CYLON_TRANSPORT to the same")));
 }
 
 TEST_F(RedisTransportTest, AServerThatCannotBeUsedIsToldByEveryRank) {

@@ -48,8 +48,7 @@ arrow::Result<std::array<uint8_t, kSealKeyBytes>> DeriveSealKey(std::string secr
       OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, direction.data(), direction.size()),
       OSSL_PARAM_construct_end()};
   std::array<uint8_t, kSealKeyBytes> key{};
-  const bool made =
-      context != nullptr && EVP_KDF_derive(context.get(), key.data(), key.size(), parameters.data()) == 1;
+  const bool made = context != nullptr && EVP_KDF_derive(context.get(), key.data(), key.size(), parameters.data()) == 1;
   OPENSSL_cleanse(secret.data(), secret.size());
   if (!made) {
     return NoCipher("derive a key");
