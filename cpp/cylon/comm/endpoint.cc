@@ -140,6 +140,13 @@ void Endpoint::OnPeerLost(Rank peer, const arrow::Status& cause) {
   if (closed()) {
     return;
   }
+  if (IsError(cause, ErrorKind::kIsolated)) {
+    // It is this rank that reaches nobody: there is nobody to accuse, to tell, or to settle it with.
+    for (const auto& [key, group] : std::map(groups_)) {
+      group->Close(cause);
+    }
+    return;
+  }
   if (!cause.ok()) {
     if (IsError(cause, ErrorKind::kProtocol)) {
       ReportLost(Finding{Finding::Source::kDisagreement, ErrorKind::kProtocol, peer, cause.message()});

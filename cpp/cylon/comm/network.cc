@@ -7,6 +7,7 @@
 #include "cylon/comm/paths.h"
 #include "cylon/comm/watch/tcp_wire.h"
 #include "cylon/net/mesh/mesh_transport.h"
+#include "cylon/net/redis/redis_transport.h"
 
 namespace cylon::internal {
 
@@ -78,6 +79,29 @@ class MeshSeat final : public Seat {
   std::string address_;
 };
 
+/// Messages go through a server, and so do signs of life: there is nothing to listen on, and nothing to watch.
+class RedisSeat final : public Seat {
+ public:
+  RedisSeat(AsioExecutor& executor, RedisAddress server, std::string address, std::string secret, Duration timeout)
+      : executor_(executor),
+        server_(std::move(server)),
+        address_(std::move(address)),
+        secret_(std::move(secret)),
+        timeout_(timeout) {}
+
+  std::string address() const override { return address_; }
+  arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
+    return MakeRedisTransport(executor_, server_, world, secret_, timeout_);
+  }
+
+ private:
+  AsioExecutor& executor_;
+  RedisAddress server_;
+  std::string address_;
+  std::string secret_;
+  Duration timeout_;
+};
+
 class InprocSeat final : public Seat {
  public:
   InprocSeat(std::shared_ptr<InprocWorlds> worlds, Executor& executor)
@@ -103,12 +127,20 @@ Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret)
   options.secret.clear();  // kept once, in the settings
   MeshSettings settings;
   settings.secret = std::move(secret);
-  settings.connect_deadline =
-      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.connect_deadline_s));
+  settings.connect_deadline = FromSeconds(options.connect_deadline_s);
   return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
     auto seat = std::make_unique<MeshSeat>(executor, options, settings);
     ARROW_RETURN_NOT_OK(seat->Listen(ranks));
     return seat;
+  };
+}
+
+Network RedisNetwork(AsioExecutor& executor, const Options& options, std::string secret) {
+  return [&executor, options, secret = std::move(secret)](int) -> arrow::Result<std::unique_ptr<Seat>> {
+    ARROW_ASSIGN_OR_RAISE(auto server, RedisServerOf(options));
+    ARROW_ASSIGN_OR_RAISE(auto address, RedisCardAddress());
+    return std::make_unique<RedisSeat>(executor, std::move(server), std::move(address), secret,
+                                       FromSeconds(options.peer_timeout_s));
   };
 }
 

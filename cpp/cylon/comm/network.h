@@ -39,6 +39,9 @@ using Network = std::function<arrow::Result<std::unique_ptr<Seat>>(int ranks)>;
 /// Processes, over links on the paths that `options.transport` names.
 Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret);
 
+/// Processes, through a Redis server, which `options` name (RedisServerOf).
+Network RedisNetwork(AsioExecutor& executor, const Options& options, std::string secret);
+
 /// What the ranks of one process share, over all their worlds. Thread-safe.
 class InprocWorlds {
  public:
