@@ -204,7 +204,8 @@ arrow::Status RemoveStaleParts(const std::string& directory, int world_size) {
 }  // namespace
 
 arrow::Status WriteParquet(Context& context, const Table& table, const std::string& directory,
-                           const ParquetWriteOptions& options) {
+                           const ParquetWriteOptions& options, std::source_location location) {
+  CallSite site(context.communicator(), location);
   const std::string schema = table.schema()->ToString(/*show_metadata=*/false);
   const std::string signature = "WriteParquet('" + directory + "', compression=" + options.compression +
                                 ", row_group_rows=" + std::to_string(options.row_group_rows) +
