@@ -128,6 +128,10 @@ constexpr auto kSettings = std::to_array<Setting>({
      Kind::kText,
      &Options::log_level},
     {{"progress", "CYLON_PROGRESS", "1", "", "progress lines on a terminal"}, Kind::kSwitch, &Options::progress},
+    {{"stall_reports", "CYLON_STALL_REPORTS", "1", "",
+      "SIGUSR1 makes a rank print what it waits for, unless the program handles that signal; 0: it is left alone"},
+     Kind::kSwitch,
+     &Options::stall_reports},
 });
 
 constexpr auto kRows = [] {

@@ -52,7 +52,8 @@ struct Options {
   // What it says.
   std::string trace_directory;  ///< "": no trace
   std::string log_level = "warning";
-  bool progress = true;  ///< progress lines on a terminal
+  bool progress = true;       ///< progress lines on a terminal
+  bool stall_reports = true;  ///< SIGUSR1 makes a rank print what it waits for
 };
 
 /// One row of the table.

@@ -44,6 +44,9 @@ class Runtime {
     endpoint_ = std::make_shared<Endpoint>(parts_.world, *parts_.executor, std::move(lanes), parts_.store.get(),
                                            parts_.launcher);
     liveness_->process = ::getpid();
+    if (parts_.own_executor) {
+      liveness_->report = RankReport::Enter(endpoint_, *parts_.executor, parts_.world.rank, parts_.world.size());
+    }
   }
 
   ~Runtime() { Stop(arrow::Status::Cancelled("the context was destroyed while this was under way")); }
@@ -95,7 +98,12 @@ class Runtime {
           "answers before closing, or raise CYLON_CLOSE_DEADLINE");
     }
     if (parts_.store && parts_.world.size() > 1) {
-      status &= parts_.executor->Await(Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world)), deadline);
+      const auto left =
+          parts_.executor->Await(Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world)), deadline);
+      if (!left.ok()) {
+        // A store that has ended meanwhile is no failure of work that is done; what is in it expires.
+        parts_.resources->log().info("what this run had in the store was not removed: {}", left.message());
+      }
     }
     Stop(arrow::Status::Invalid("the context was closed"));
     auto& tracer = parts_.resources->tracer();
@@ -118,6 +126,9 @@ class Runtime {
   void Stop(const arrow::Status& why) {
     if (liveness_->closed.exchange(true)) {
       return;
+    }
+    if (liveness_->report) {
+      liveness_->report->Leave();
     }
     // What was begun has to be ended now, whatever the hook says: tasks refer to what goes next.
     parts_.executor->SetInterruptHook(nullptr);
@@ -275,6 +286,9 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
         "0600 that holds 64 hexadecimal digits (openssl rand -hex 32), the same at every rank");
   }
   internal::Parts parts;
+  if (options.stall_reports) {
+    ARROW_ASSIGN_OR_RAISE(parts.reports, internal::HoldStallReports());
+  }
   parts.own_executor = std::make_unique<AsioExecutor>("cylon");
   auto& executor = *parts.own_executor;
   executor.SetInterruptHook(std::move(interrupt));

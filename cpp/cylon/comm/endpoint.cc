@@ -86,6 +86,14 @@ std::shared_ptr<Group> Endpoint::MakeGroup(uint32_t id, std::vector<Rank> member
   return group;
 }
 
+std::vector<std::shared_ptr<Group>> Endpoint::groups() const {
+  std::vector<std::shared_ptr<Group>> all;
+  for (const auto& [key, group] : groups_) {
+    all.push_back(group);
+  }
+  return all;
+}
+
 void Endpoint::ForgetGroup(const std::shared_ptr<Group>& group) {
   group->Close(arrow::Status::Invalid("this communicator is no longer in use"));
   groups_.erase(KeyOf(*group));

@@ -46,6 +46,8 @@ class Endpoint final : public LanesObserver, public std::enable_shared_from_this
   Lanes& lanes() { return *lanes_; }
   bool closed() const { return lanes_ == nullptr; }
 
+  /// All that are there, for reports.
+  std::vector<std::shared_ptr<Group>> groups() const;
   std::shared_ptr<Group> MakeGroup(uint32_t id, std::vector<Rank> members);
   void ForgetGroup(const std::shared_ptr<Group>& group);
   /// No communicator with an id from here on contains this rank.

@@ -67,7 +67,7 @@ arrow::Future<> Inbox::SendOn(const ChannelId& channel, Rank to, const InlineByt
   // it.
   auto out = arrow::Future<>::Make();
   const uint64_t id = next_send_++;
-  sends_.emplace(id, out);
+  sends_.emplace(id, std::pair(to, out));
   sent.AddCallback([weak = weak_from_this(), id, world_to](const arrow::Status& status) {
     auto self = weak.lock();
     if (!self || self->failure_) {
@@ -79,7 +79,7 @@ arrow::Future<> Inbox::SendOn(const ChannelId& channel, Rank to, const InlineByt
     }
     auto at = self->sends_.find(id);
     if (at != self->sends_.end()) {
-      auto finished = std::move(at->second);
+      auto finished = std::move(at->second.second);
       self->sends_.erase(at);
       finished.MarkFinished();
     }
@@ -101,7 +101,24 @@ void Inbox::Fail(const arrow::Status& status) {
     }
   }
   for (auto& [id, send] : sends) {
-    send.MarkFinished(status);
+    send.second.MarkFinished(status);
+  }
+}
+
+void Inbox::AddAwaited(std::set<Rank>* ranks) const {
+  for (const auto& [from, source] : sources_) {
+    if (!source.waiting.empty()) {
+      ranks->insert(from);
+    }
+  }
+  for (const auto& [id, send] : sends_) {
+    ranks->insert(send.first);
+  }
+}
+
+void Inbox::AddInFlight(std::map<Rank, int>* messages) const {
+  for (const auto& [id, send] : sends_) {
+    ++(*messages)[group_->ToWorld(send.first)];
   }
 }
 

@@ -20,6 +20,7 @@ namespace cylon::internal {
 
 /// What a rank is made of. Members are destroyed from the last to the first, after Runtime has emptied them.
 struct Parts {
+  std::shared_ptr<void> reports;  ///< keeps SIGUSR1 answered, or none
   std::shared_ptr<Resources> resources;
   std::shared_ptr<void> shared;                ///< what ranks of one process share (a hub); goes after the transport
   std::unique_ptr<AsioExecutor> own_executor;  ///< or none:
