@@ -129,6 +129,7 @@ def test_a_rank_that_waits_for_others_to_join_says_so(job: Job) -> None:
     with (job.folder / "err").open("wb") as err:
         command = [job.cylon, "run", "-n", "3", str(program), str(job.folder)]
         job.process = subprocess.Popen(command, env=job.environment, stderr=err, stdin=subprocess.DEVNULL)
+    job.wait_until(lambda: (job.folder / "up1").exists(), "the start")
     job.ask_until(r"\[0\] no rank of process \d+ is connected: it waits for the others to join")
     (job.folder / "go").open("w").close()
     job.wait_until(lambda: (job.folder / "up0").exists(), "the first barrier")
