@@ -79,6 +79,9 @@ std::shared_ptr<Group> Endpoint::MakeGroup(uint32_t id, std::vector<Rank> member
       group->Propose(lost->second);
     }
   }
+  if (end_) {
+    group->End(*end_);
+  }
   if (auto early = early_.find(key); early != early_.end()) {
     group->Report(early->second);
     early_.erase(early);
@@ -199,6 +202,10 @@ void Endpoint::OnControl(Rank from, Message message) {
     ReportLost(*finding);
     return;
   }
+  if (finding->kind == ErrorKind::kDeadline && finding->rank < 0) {
+    EndAll(*finding);  // of the whole job
+    return;
+  }
   const GroupKey key{header.communicator, header.leader};
   if (auto at = groups_.find(key); at != groups_.end()) {
     auto group = at->second;
@@ -230,6 +237,33 @@ void Endpoint::AwaitLauncherWord(int64_t index) {
         }
         self->AwaitLauncherWord(index + 1);
       });
+}
+
+std::vector<Rank> Endpoint::Gone() const {
+  std::vector<Rank> gone(left_.begin(), left_.end());
+  for (const auto& [rank, finding] : lost_) {
+    if (finding.kind == ErrorKind::kRankFailed) {
+      gone.push_back(rank);
+    }
+  }
+  return gone;
+}
+
+void Endpoint::EndAll(const Finding& finding) {
+  if (end_) {
+    return;
+  }
+  if (world_group_ != nullptr) {
+    // Told and settled for those whose clocks come a little later: they would see this rank go first.
+    FloodRevocation(*world_group_, finding);
+    if (has_store()) {
+      SettleInStore(*world_group_, finding).AddCallback([](const arrow::Result<std::string>&) {});
+    }
+  }
+  end_ = finding;
+  for (const auto& [key, group] : std::map(groups_)) {
+    group->End(finding);
+  }
 }
 
 void Endpoint::Shutdown(const arrow::Status& why) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -54,6 +55,8 @@ class Endpoint final : public LanesObserver, public std::enable_shared_from_this
   uint32_t next_id() const { return next_id_; }
   void ReserveIds(uint32_t next) { next_id_ = std::max(next_id_, next); }
 
+  /// Ranks that failed or have left.
+  std::vector<Rank> Gone() const;
   bool HasLeft(Rank world_rank) const { return left_.contains(world_rank); }
   /// Somebody needs a rank that has left.
   void OnMissed(Rank world_rank);
@@ -66,6 +69,10 @@ class Endpoint final : public LanesObserver, public std::enable_shared_from_this
   void FloodRevocation(const Group& group, const Finding& finding);
   /// The finding that the store keeps for `group`: this one, if it is the first.
   arrow::Future<std::string> SettleInStore(const Group& group, const Finding& finding);
+
+  /// The whole job is over, as every rank finds sooner or later: every communicator here is revoked at once, those too
+  /// that are made later, and the others are told.
+  void EndAll(const Finding& finding);
 
   /// Ends everything here. Peers see a loss, unless lanes().Shutdown() has finished.
   void Shutdown(const arrow::Status& why);
@@ -95,8 +102,9 @@ class Endpoint final : public LanesObserver, public std::enable_shared_from_this
   std::map<GroupKey, Finding> early_;  // of groups that are not made here yet
   uint32_t next_id_ = kWorldCommunicator + 1;
   std::map<Rank, Finding> lost_;
-  std::set<Rank> left_;  // said goodbye
-  std::set<Rank> told_;  // of another rank's loss
+  std::set<Rank> left_;         // said goodbye
+  std::set<Rank> told_;         // of another rank's loss
+  std::optional<Finding> end_;  // of EndAll
 };
 
 }  // namespace cylon::internal

@@ -29,6 +29,15 @@ arrow::Status LeftError(const Finding& finding, const std::string& host, const s
   return {arrow::StatusCode::IOError, std::move(message), std::move(detail)};
 }
 
+/// The whole job's deadline is nobody's in particular (rank -1): it says where this rank was. A lack of progress is one
+/// rank's, whose words say all.
+arrow::Status PastDeadline(const Finding& finding, const std::string& operation, uint64_t sequence) {
+  if (finding.rank >= 0 || operation.empty()) {
+    return DeadlineError(finding.text, finding.rank);
+  }
+  return DeadlineError(finding.text + "; this rank was in " + During(operation, sequence));
+}
+
 }  // namespace
 
 std::string Encode(const Finding& finding) {
@@ -73,6 +82,8 @@ arrow::Status ToStatus(const Finding& finding, Rank own_rank, const std::string&
       return RankFailedError(finding.rank, host, finding.text, operation, sequence, agreed);
     case ErrorKind::kCollectiveMismatch:
       return CollectiveMismatchError(finding.text, finding.rank);
+    case ErrorKind::kDeadline:
+      return PastDeadline(finding, operation, sequence);
     case ErrorKind::kRemote: {
       arrow::Status status;
       if (!DecodeStatus(finding.text, &status).ok() || status.ok()) {
