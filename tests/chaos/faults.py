@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def _sockets(pid: int) -> dict[int, int]:
     return found
 
 
-def _connections(pid: int) -> dict[tuple[str, str], int]:
+def _tcp_connections(pid: int) -> dict[tuple[str, str], int]:
     """Established TCP connections of a process: (local, remote) address as the kernel writes it, to descriptor."""
     sockets = _sockets(pid)
     found = {}
@@ -80,6 +81,22 @@ def _connections(pid: int) -> dict[tuple[str, str], int]:
         if fields[3] == "01" and int(fields[9]) in sockets:
             found[(fields[1], fields[2])] = sockets[int(fields[9])]
     return found
+
+
+def _unix_peers() -> dict[int, int]:
+    """Inode to inode of the other end, of every connected Unix socket."""
+    lines = subprocess.run(["ss", "-xH"], capture_output=True, text=True, check=True).stdout.splitlines()
+    fields = [line.split() for line in lines]  # kind, state, two queues, address, inode, address of the peer, inode
+    return {int(words[5]): int(words[7]) for words in fields if len(words) >= 8 and words[5].isdigit()}
+
+
+def _between(one: int, other: int) -> list[int]:
+    """Descriptors of process `one` whose other end process `other` has."""
+    theirs = _tcp_connections(other)
+    found = [fd for (local, remote), fd in _tcp_connections(one).items() if (remote, local) in theirs]
+    ends = _sockets(other)
+    peers = _unix_peers()
+    return found + [fd for inode, fd in _sockets(one).items() if peers.get(inode) in ends]
 
 
 def _shut_down(pid: int, descriptor: int) -> None:
@@ -96,13 +113,10 @@ def _shut_down(pid: int, descriptor: int) -> None:
 
 
 def _cut(one: int, other: int) -> float:
-    theirs = _connections(other)
-    moment = time.monotonic()
-    count = 0
-    for (local, remote), descriptor in _connections(one).items():
-        if (remote, local) in theirs:
-            _shut_down(one, descriptor)
-            count += 1
-    if count == 0:
+    descriptors = _between(one, other)
+    if not descriptors:
         raise Timeout("no connection between the two to cut")
+    moment = time.monotonic()
+    for descriptor in descriptors:
+        _shut_down(one, descriptor)
     return moment

@@ -10,10 +10,10 @@ import pytest
 import run
 
 LONG = bool(os.environ.get("CYLON_TEST_LONG"))
-TRANSPORTS = "tcp"
+TRANSPORTS = "tcp,shm"
 
 
-@pytest.mark.parametrize(("faults", "runs"), [("kill", 24), ("disk,memory,store", 6)])
+@pytest.mark.parametrize(("faults", "runs"), [("kill", 40), ("disk,memory,store", 6)])
 def test_no_job_hangs_answers_wrongly_or_names_the_wrong_rank(
     faults: str, runs: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

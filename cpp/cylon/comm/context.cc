@@ -133,11 +133,14 @@ class Runtime {
           "answers before closing, or raise CYLON_CLOSE_DEADLINE");
     }
     if (parts_.store && parts_.world.size() > 1) {
-      const auto left =
-          parts_.executor->Await(Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world)), deadline);
-      if (!left.ok()) {
+      const auto leaving = Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world));
+      const auto waited = parts_.executor->Wait(leaving, deadline);
+      if (!waited.ok() && !IsError(waited, ErrorKind::kDeadline)) {
+        status &= waited;  // interrupted
+      } else if (!waited.ok() || !leaving.status().ok()) {
         // A store that has ended meanwhile is no failure of work that is done; what is in it expires.
-        parts_.resources->log().info("what this run had in the store was not removed: {}", left.message());
+        parts_.resources->log().info("what this run had in the store was not removed: {}",
+                                     waited.ok() ? leaving.status().message() : waited.message());
       }
     }
     Stop(arrow::Status::Invalid("the context was closed"));
