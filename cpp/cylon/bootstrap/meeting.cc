@@ -6,16 +6,17 @@
 namespace cylon::internal {
 
 Json CardToJson(const AddressCard& card) {
-  return {{"host", card.host}, {"process", card.process}, {"address", card.address}};
+  return {{"host", card.host}, {"process", card.process}, {"address", card.address}, {"watch", card.watch}};
 }
 
 arrow::Result<AddressCard> CardFromJson(const Json& json) {
   if (!json.is_object() || !json.contains("host") || !json["host"].is_string() || !json.contains("process") ||
-      !json["process"].is_number_integer() || !json.contains("address") || !json["address"].is_string()) {
+      !json["process"].is_number_integer() || !json.contains("address") || !json["address"].is_string() ||
+      !json.contains("watch") || !json["watch"].is_string()) {
     return ProtocolError("an address card in the store is malformed; is another program using this store?");
   }
   return AddressCard{json["host"].get<std::string>(), json["process"].get<int64_t>(),
-                     json["address"].get<std::string>()};
+                     json["address"].get<std::string>(), json["watch"].get<std::string>()};
 }
 
 arrow::Result<Json> ParseObject(const std::string& key, const std::string& text) {

@@ -64,7 +64,7 @@ class Runtime {
     auto lanes = std::make_unique<Lanes>(parts_.world.rank, parts_.world.size(), std::move(parts_.transport),
                                          *parts_.executor, parts_.resources->memory(), lanes_options);
     endpoint_ = std::make_shared<Endpoint>(parts_.world, *parts_.executor, std::move(lanes), parts_.store.get(),
-                                           parts_.launcher);
+                                           parts_.launcher, std::move(parts_.watch), Seconds(options.peer_timeout_s));
     liveness_->process = ::getpid();
     liveness_->progress_deadline = Seconds(options.progress_deadline_s);
     if (parts_.ends != kNever) {
@@ -123,7 +123,7 @@ class Runtime {
     const auto deadline = std::min(now + Seconds(options.close_deadline_s), EndsAfter(now));
     auto gone = arrow::Future<>::Make();
     parts_.executor->Post([endpoint = endpoint_, gone]() mutable {
-      endpoint->lanes().Shutdown().AddCallback([gone](const arrow::Status& s) mutable { gone.MarkFinished(s); });
+      endpoint->Leave().AddCallback([gone](const arrow::Status& s) mutable { gone.MarkFinished(s); });
     });
     auto status = parts_.executor->Await(gone, deadline);
     if (IsError(status, ErrorKind::kDeadline)) {
@@ -182,6 +182,7 @@ class Runtime {
     ARROW_RETURN_NOT_OK(gathered.status());
     std::tie(next.world, next.seat) = *std::move(gathered);
     ARROW_ASSIGN_OR_RAISE(next.transport, next.seat->Join(next.world));
+    next.watch = next.seat->MakeWatch(next.world);
     return next;
   }
 
@@ -208,7 +209,7 @@ class Runtime {
     request.world_size = parts_.world.size();
     request.gone = [endpoint = endpoint_] { return endpoint->Gone(); };
     request.least_ranks = options.least_ranks;
-    request.card = AddressCard{HostName(), ::getpid(), seat->address()};
+    request.card = AddressCard{HostName(), ::getpid(), seat->address(), seat->watch_address()};
     request.deadline = std::min(executor.Now() + Seconds(options.window_s), parts_.ends);
     const auto abandoned = std::make_shared<std::atomic<bool>>(false);
     request.abandoned = abandoned;
@@ -373,7 +374,7 @@ arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options) 
   const auto deadline = std::min(executor.Now() + Seconds(options.join_deadline_s), parts.ends);
   ARROW_ASSIGN_OR_RAISE(parts.seat, parts.network(options.world_size));
   const std::string job = options.job.empty() ? "default" : options.job;
-  const AddressCard card{HostName(), ::getpid(), parts.seat->address()};
+  const AddressCard card{HostName(), ::getpid(), parts.seat->address(), parts.seat->watch_address()};
   const auto abandoned = std::make_shared<std::atomic<bool>>(false);
   arrow::Future<World> joining;
   if (options.rejoin) {
@@ -401,6 +402,7 @@ arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options) 
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
   ARROW_ASSIGN_OR_RAISE(parts.transport, parts.seat->Join(parts.world));
+  parts.watch = parts.seat->MakeWatch(parts.world);
   options.rank = parts.world.rank;
   options.world_size = parts.world.size();
   options.secret.clear();  // done with; what is not kept cannot be shown

@@ -5,11 +5,14 @@
 
 #include "cylon/bootstrap/waits.h"
 #include "cylon/comm/paths.h"
+#include "cylon/comm/watch/tcp_wire.h"
 #include "cylon/net/mesh/mesh_transport.h"
 
 namespace cylon::internal {
 
 Seat::~Seat() = default;
+
+std::unique_ptr<Watch> Seat::MakeWatch(const World& /*world*/) { return nullptr; }
 
 namespace {
 
@@ -33,10 +36,16 @@ class MeshSeat final : public Seat {
     }));
     listener_ = std::move(*made);
     address_ = listener_->address();
-    return arrow::Status::OK();
+    return ListenForWatches(ranks);
   }
 
   std::string address() const override { return address_; }
+  std::string watch_address() const override { return watch_address_; }
+  std::unique_ptr<Watch> MakeWatch(const World& world) override {
+    wire_->Join(world, settings_.secret);
+    wire_.reset();
+    return std::move(watch_);
+  }
   arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
     ARROW_RETURN_NOT_OK(CheckPaths(options_, world));
     auto made = std::make_shared<std::unique_ptr<Transport>>();
@@ -48,10 +57,24 @@ class MeshSeat final : public Seat {
   }
 
  private:
+  arrow::Status ListenForWatches(int ranks) {
+    auto executor = std::make_unique<AsioExecutor>("cylon-watch");
+    auto& runs = *executor;
+    wire_ = std::make_shared<TcpWire>(runs, ranks);
+    ARROW_RETURN_NOT_OK(wire_->Listen(options_.bind_host.empty() ? "127.0.0.1" : options_.bind_host));
+    watch_address_ = wire_->address();
+    watch_ = std::make_unique<Watch>(std::move(executor), runs, wire_);
+    return arrow::Status::OK();
+  }
+
   AsioExecutor& executor_;
   Options options_;
   MeshSettings settings_;
   std::shared_ptr<MeshTransport> listener_;
+  // Until MakeWatch. The watch owns the executor of its wire.
+  std::shared_ptr<TcpWire> wire_;
+  std::unique_ptr<Watch> watch_;
+  std::string watch_address_;
   std::string address_;
 };
 

@@ -13,6 +13,7 @@
 #include "cylon/base/asio_executor.h"
 #include "cylon/base/options.h"
 #include "cylon/bootstrap/membership.h"
+#include "cylon/comm/watch/watch.h"
 #include "cylon/net/inproc/inproc.h"
 #include "cylon/net/transport.h"
 
@@ -24,8 +25,12 @@ class Seat {
   virtual ~Seat();
   /// For the rank's card.
   virtual std::string address() const = 0;
+  /// The same; "" where ranks are not watched, since they live and die together.
+  virtual std::string watch_address() const { return ""; }
   /// The transport in `world`; once. Not OK: the wait for it was interrupted.
   virtual arrow::Result<std::unique_ptr<Transport>> Join(const World& world) = 0;
+  /// The watch in `world`, once, or none. Before the transport starts.
+  virtual std::unique_ptr<Watch> MakeWatch(const World& world);
 };
 
 /// A seat in a world of about `ranks` ranks.
