@@ -133,12 +133,15 @@ class Runtime {
           "answers before closing, or raise CYLON_CLOSE_DEADLINE");
     }
     if (parts_.store && parts_.world.size() > 1) {
-      // Nothing of the run's depends on the store any more, so its end is none of the run's either.
-      const auto left = parts_.executor->Await(Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world)),
-                                               std::min(deadline, parts_.executor->Now() + kLeavePatience));
-      if (!left.ok()) {
+      // Nothing of the run's depends on the store any more, so a store that has ended meanwhile is no failure of work
+      // that is done.
+      const auto leaving = Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world));
+      const auto waited = parts_.executor->Wait(leaving, std::min(deadline, parts_.executor->Now() + kLeavePatience));
+      if (!waited.ok() && !IsError(waited, ErrorKind::kDeadline)) {
+        status &= waited;  // interrupted
+      } else if (!waited.ok() || !leaving.status().ok()) {
         parts_.resources->log().warn("what this rank put into the store stays there until it expires: {}",
-                                     left.message());
+                                     waited.ok() ? leaving.status().message() : waited.message());
       }
     }
     Stop(arrow::Status::Invalid("the context was closed"));
