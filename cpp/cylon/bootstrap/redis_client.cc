@@ -20,7 +20,7 @@ constexpr auto kLongestNap = std::chrono::milliseconds(250);
 /// Why there is no stream: passing where nobody listens yet or the way there broke, as it is where TLS was refused.
 arrow::Status NoStream(const std::string& server, const arrow::Status& status) {
   if (IsEndOfStream(status) || IsError(status, ErrorKind::kDeadline) ||
-      (status.IsIOError() && status.detail() == nullptr)) {
+      (status.IsIOError() && GetErrorDetail(status) == nullptr)) {
     return PassingTrouble(status.message());
   }
   return status.WithMessage("cannot use the Redis server at ", server, ": ", status.message());

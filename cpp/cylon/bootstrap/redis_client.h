@@ -39,6 +39,10 @@ class RedisClient : public std::enable_shared_from_this<RedisClient> {
   /// in `patience`, and at once where it is unknown whether a request that is not repeatable was carried out.
   static Co<RedisReplies> Send(std::shared_ptr<RedisClient> self, RedisRequest request);
 
+  /// The connection, made where there is none; DeadlineError where no server answers until `deadline`. What is asked on
+  /// it directly is not asked again when it is lost.
+  arrow::Future<std::shared_ptr<RedisLink>> Linked(TimePoint deadline);
+
   /// Ends all that is under way with Cancelled.
   void Close();
 
@@ -57,7 +61,6 @@ class RedisClient : public std::enable_shared_from_this<RedisClient> {
     std::shared_ptr<Timer> timer;
   };
 
-  arrow::Future<LinkPtr> Linked(TimePoint deadline);
   void FinishWaiters(const arrow::Result<LinkPtr>& link);
   static Co<void> Connect(std::shared_ptr<RedisClient> self);
   static Co<LinkPtr> TryConnect(std::shared_ptr<RedisClient> self, TimePoint deadline);

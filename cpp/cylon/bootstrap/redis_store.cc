@@ -298,8 +298,8 @@ RedisConnector MakeRedisConnector(const RedisAddress& address, AsioExecutor& exe
   };
 }
 
-arrow::Result<std::unique_ptr<Store>> OpenRedisStore(const RedisAddress& address, AsioExecutor& executor,
-                                                     TimePoint deadline) {
+arrow::Result<std::shared_ptr<RedisClient>> MakeRedisClient(const RedisAddress& address, AsioExecutor& executor,
+                                                            const arrow::Future<>& stop, Duration patience) {
   // The only file there is; what cannot be read now will not be read by trying again.
   if (!address.ca_file.empty() && ::access(address.ca_file.c_str(), R_OK) != 0) {
     return arrow::Status::IOError("cannot read the CA file ", address.ca_file, " for the Redis server at ",
@@ -311,8 +311,14 @@ arrow::Result<std::unique_ptr<Store>> OpenRedisStore(const RedisAddress& address
   login.user = address.user;
   login.password = address.password;
   login.database = address.database;
+  return std::make_shared<RedisClient>(executor, std::move(login), MakeRedisConnector(address, executor, stop),
+                                       patience);
+}
+
+arrow::Result<std::unique_ptr<Store>> OpenRedisStore(const RedisAddress& address, AsioExecutor& executor,
+                                                     TimePoint deadline) {
   auto stop = arrow::Future<>::Make();
-  auto client = std::make_shared<RedisClient>(executor, std::move(login), MakeRedisConnector(address, executor, stop));
+  ARROW_ASSIGN_OR_RAISE(auto client, MakeRedisClient(address, executor, stop));
   auto store = std::make_unique<RedisStore>(executor, client, stop);  // closes the client, whatever comes
   auto opening = Spawn(executor, RedisClient::Open(client, deadline));
   ARROW_RETURN_NOT_OK(executor.Await(opening));

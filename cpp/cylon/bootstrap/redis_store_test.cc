@@ -481,7 +481,7 @@ TEST_F(RedisTroubleTest, AServerThatSaysNothingEndsAtTheDeadline) {
 
 TEST_F(RedisTroubleTest, ARendezvousIsNoRedisServer) {
   AsioExecutor server_executor("server");
-  auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, kSecret).ValueOrDie();
+  auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
   const auto status = WhyNotOpen("redis://" + server->address().ToString(), 300ms);
   EXPECT_TRUE(IsError(status, ErrorKind::kProtocol) || IsError(status, ErrorKind::kDeadline)) << status;
   EXPECT_THAT(status.message(), HasSubstr(server->address().ToString()));

@@ -162,7 +162,8 @@ TEST_P(FailureTest, AMismatchNamesWhereBothCallsWereMade) {
     if (comm.rank() == 1) {
       const std::string line = std::to_string(__LINE__ + 2);
       places[1] = "rank 1 called Gather(root 0) at failure_test.cc:" + line;
-      return comm.Gather(BufferOf<int64_t>({1}), 0).status() & Repeat([&] { return comm.Barrier(); });
+      ARROW_RETURN_NOT_OK(comm.Gather(BufferOf<int64_t>({1}), 0).status());
+      return Repeat([&] { return comm.Barrier(); });
     }
     CallSite here(comm, "program.py:7");  // the outer one counts
     return Repeat([&] { return comm.Barrier(); });

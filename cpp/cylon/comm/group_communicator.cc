@@ -8,6 +8,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "cylon/base/failpoint.h"
 #include "cylon/base/readable.h"
 #include "cylon/comm/agree.h"
 #include "cylon/comm/collectives.h"
@@ -36,6 +37,11 @@ Co<T> Drive(OperationPtr op, Co<T> algorithm) {
     (void)co_await revoked;
   }
   CYLON_CO_RETURN_NOT_OK(op->group().Begin(op));
+  if (auto hit = CYLON_FAILPOINT_STATUS("collective.begin"); !hit.ok()) {
+    op->group().OnLocalFailure(hit);
+    op->End();
+    co_return hit;
+  }
   auto outcome = co_await algorithm;
   if (const auto status = StatusOf(outcome); !status.ok() && !op->failed()) {
     op->group().OnLocalFailure(status);

@@ -13,6 +13,7 @@
 #include "cylon/base/asio_executor.h"
 #include "cylon/base/options.h"
 #include "cylon/bootstrap/membership.h"
+#include "cylon/comm/watch/watch.h"
 #include "cylon/net/inproc/inproc.h"
 #include "cylon/net/transport.h"
 
@@ -24,15 +25,22 @@ class Seat {
   virtual ~Seat();
   /// For the rank's card.
   virtual std::string address() const = 0;
+  /// The same; "" where ranks are not watched, since they live and die together.
+  virtual std::string watch_address() const { return ""; }
   /// The transport in `world`; once. Not OK: the wait for it was interrupted.
   virtual arrow::Result<std::unique_ptr<Transport>> Join(const World& world) = 0;
+  /// The watch in `world`, once, or none. Before the transport starts.
+  virtual std::unique_ptr<Watch> MakeWatch(const World& world);
 };
 
 /// A seat in a world of about `ranks` ranks.
 using Network = std::function<arrow::Result<std::unique_ptr<Seat>>(int ranks)>;
 
-/// Processes, over links on the paths that there are.
-Network MeshNetwork(AsioExecutor& executor, const Options& options, std::string secret);
+/// Processes, over links on the paths that `options.transport` names.
+Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret);
+
+/// Processes, through a Redis server, which `options` name (RedisServerOf).
+Network RedisNetwork(AsioExecutor& executor, const Options& options, std::string secret);
 
 /// What the ranks of one process share, over all their worlds. Thread-safe.
 class InprocWorlds {

@@ -207,7 +207,7 @@ TEST(RejoinSimulationTest, EverySurvivorOfAWorldThatStoodIsInTheLastOne) {
     // One dies in the midst of the calls (joining takes about 150 decisions a rank), long before their end.
     ++runs;
     const auto victim = static_cast<Rank>(random() % static_cast<uint64_t>(play.ranks));
-    play.kills[victim] = 400 * play.ranks;
+    play.kills[victim] = 250 * play.ranks;
     const auto outcomes = Perform(play);
     if (auto wrong = WrongWorlds(play, outcomes); !wrong.empty()) {
       return wrong;

@@ -70,9 +70,9 @@ arrow::Result<std::shared_ptr<Context>> MakeInprocRank(const ThreadWorld& world,
   return internal::MakeContext(std::move(parts), kNever);
 }
 
-arrow::Result<std::shared_ptr<Context>> MakeTcpRank(const ThreadWorld& world,
-                                                    const std::shared_ptr<MemoryStoreData>& data,
-                                                    const std::string& secret, Rank rank) {
+arrow::Result<std::shared_ptr<Context>> MakeMeshRank(const ThreadWorld& world,
+                                                     const std::shared_ptr<MemoryStoreData>& data,
+                                                     const std::string& secret, Rank rank) {
   internal::Parts parts;
   parts.own_executor = std::make_shared<AsioExecutor>("cylon-" + std::to_string(rank));
   parts.executor = parts.own_executor.get();
@@ -80,6 +80,8 @@ arrow::Result<std::shared_ptr<Context>> MakeTcpRank(const ThreadWorld& world,
   parts.store = OpenMemoryStore(data, *parts.own_executor);
   Options options = RankOptions(world, rank);
   options.epoch = "1";
+  options.transport = world.kind == ThreadWorld::Kind::kShm ? "shm" : "tcp";
+  options.local_size = world.ranks;
   parts.network = internal::MeshNetwork(*parts.own_executor, options, secret);
   return internal::JoinWorld(std::move(parts), options);
 }
@@ -111,8 +113,8 @@ std::vector<arrow::Status> RunRanks(const ThreadWorld& world, const Body& body) 
   std::vector<std::thread> threads;
   for (Rank rank = 0; rank < world.ranks; ++rank) {
     threads.emplace_back([&, rank] {
-      auto context = world.kind == ThreadWorld::Kind::kTcp ? MakeTcpRank(world, data, *secret, rank)
-                                                           : MakeInprocRank(world, worlds, data, rank);
+      auto context = world.kind == ThreadWorld::Kind::kInproc ? MakeInprocRank(world, worlds, data, rank)
+                                                              : MakeMeshRank(world, data, *secret, rank);
       results[static_cast<size_t>(rank)] = RunBody(std::move(context), body);
     });
   }

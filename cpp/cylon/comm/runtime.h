@@ -29,6 +29,7 @@ struct Parts {
   Network network;                           ///< or none
   std::unique_ptr<Seat> seat;                ///< or none
   std::unique_ptr<Transport> transport;
+  std::unique_ptr<Watch> watch;  ///< or none, where ranks are threads of one process
   World world;
   bool launcher = false;    ///< something may set the launcher's word
   TimePoint ends = kNever;  ///< deadline_s, from joining on

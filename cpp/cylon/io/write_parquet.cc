@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "cylon/base/failpoint.h"
 #include "cylon/io/write.h"
 
 namespace cylon {
@@ -92,6 +93,7 @@ class PartFile {
   arrow::Status Write(const Table& table, const ParquetWriteOptions& options, arrow::Compression::type compression);
 
   arrow::Status Publish() {
+    CYLON_FAILPOINT("file.rename");
     if (::rename(temporary_.c_str(), final_.c_str()) != 0) {
       return SystemError("cannot give its name to", final_, errno);
     }
@@ -110,6 +112,7 @@ class PartFile {
 
 arrow::Status PartFile::WriteTo(const std::shared_ptr<arrow::io::OutputStream>& sink, const Table& table,
                                 const ParquetWriteOptions& options, arrow::Compression::type compression) {
+  CYLON_FAILPOINT("file.write");
   arrow::MemoryPool* pool = table.resources()->memory();
   const auto properties = ::parquet::WriterProperties::Builder()
                               .memory_pool(pool)

@@ -3,6 +3,8 @@
 
 #include <map>
 
+#include "cylon/net/redis/testing/redis_world.h"
+
 namespace cylon::testing {
 namespace {
 
@@ -281,7 +283,10 @@ TEST_P(TransportTest, ARefusedMessageDropsTheLink) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, TransportTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, TransportTest,
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
+                         [](const auto& subject) { return subject.param.name; });
+INSTANTIATE_TEST_SUITE_P(Redis, TransportTest, ::testing::ValuesIn(RedisSubjects()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace

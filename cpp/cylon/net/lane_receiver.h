@@ -5,8 +5,8 @@
 #include <arrow/result.h>
 #include <atomic>
 
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <set>
@@ -84,10 +84,10 @@ class LaneReceiver : public std::enable_shared_from_this<LaneReceiver> {
     int64_t landed = 0;
   };
   struct Inbox {
-    std::deque<std::shared_ptr<Incoming>> queue;  // in the sender's order
-    int announced = 0;                            // of them in kAnnounced
-    int unfinished = 0;                           // of them not whole
-    bool refused = false;                         // Admit said no; it is asked again after Retry
+    std::list<std::shared_ptr<Incoming>> queue;  // in the sender's order
+    int announced = 0;                           // of them in kAnnounced
+    int unfinished = 0;                          // of them not whole
+    bool refused = false;                        // Admit said no; it is asked again after Retry
   };
   struct Inlet {
     ChannelId channel;

@@ -148,7 +148,9 @@ arrow::Status Job::StartStore(std::map<std::string, std::string>* environment) {
   ARROW_ASSIGN_OR_RAISE(const std::string secret, RandomBytes(32));
   ARROW_ASSIGN_OR_RAISE(const std::string epoch, RandomBytes(16));
   executor_ = std::make_unique<AsioExecutor>("cylon-store");
-  ARROW_ASSIGN_OR_RAISE(store_, StoreServer::Start(*executor_, HostPort{"127.0.0.1", 0}, secret));
+  Security security;
+  security.secret = secret;
+  ARROW_ASSIGN_OR_RAISE(store_, StoreServer::Start(*executor_, HostPort{"127.0.0.1", 0}, security));
   epoch_ = HexEncode(epoch);
   std::string& job = (*environment)["CYLON_JOB"];
   if (job.empty()) {
