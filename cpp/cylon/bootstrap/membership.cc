@@ -14,20 +14,29 @@
 //   left          counter of the ranks that have left: the last one removes all of these
 #include "cylon/bootstrap/membership.h"
 
-#include <nlohmann/json.hpp>
-
 #include "cylon/base/random.h"
 #include "cylon/base/readable.h"
+#include "cylon/bootstrap/meeting.h"
 
 namespace cylon {
 
 namespace {
 
-using Json = nlohmann::json;
+using internal::CardFromJson;
+using internal::CardToJson;
+using internal::FlagIn;
+using internal::IntegerIn;
+using internal::Json;
+using internal::kFirstPoll;
+using internal::kLongestPoll;
+using internal::Look;
+using internal::ParseObject;
+using internal::Pause;
+using internal::ProblemIn;
+using internal::TextIn;
+using internal::Who;
 using namespace std::chrono_literals;
 
-constexpr Duration kFirstPoll = 2ms;
-constexpr Duration kLongestPoll = 50ms;
 constexpr Duration kBeat = 100ms;
 /// A leader whose beat stands still for this long is gone.
 constexpr Duration kBeatLost = 1500ms;
@@ -48,60 +57,12 @@ Duration TimeToLive(const JoinRequest& request, TimePoint now) {
 
 std::string HereKey(const std::string& epoch, Rank rank) { return epoch + "/here/" + std::to_string(rank); }
 
-Json CardToJson(const AddressCard& card) {
-  return {{"host", card.host}, {"process", card.process}, {"address", card.address}};
-}
-
 Json Describe(const Me& me) {
   Json json = CardToJson(me.request.card);
   json["nonce"] = me.nonce;
   json["size"] = me.request.world_size;
   json["drawn"] = me.request.rank < 0;
   return json;
-}
-
-/// What another process wrote; a store is only as trustworthy as whoever can write to it.
-arrow::Result<Json> ParseObject(const std::string& key, const std::string& text) {
-  auto json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) {
-    return ProtocolError("'" + key + "' in the store holds no JSON object; is another program using this store?");
-  }
-  return json;
-}
-
-arrow::Result<AddressCard> CardFromJson(const Json& json) {
-  if (!json.is_object() || !json.contains("host") || !json["host"].is_string() || !json.contains("process") ||
-      !json["process"].is_number_integer() || !json.contains("address") || !json["address"].is_string()) {
-    return ProtocolError("an address card in the store is malformed; is another program using this store?");
-  }
-  return AddressCard{json["host"].get<std::string>(), json["process"].get<int64_t>(),
-                     json["address"].get<std::string>()};
-}
-
-std::string Who(const Json& json) {
-  auto card = CardFromJson(json);
-  return card.ok() ? "process " + std::to_string(card->process) + " on " + card->host : "an unknown process";
-}
-
-Co<void> Pause(Executor& executor, const Me* me, Duration time) {
-  auto done = arrow::Future<>::Make();
-  executor.PostAt(executor.Now() + time, [done]() mutable { done.MarkFinished(); });
-  CYLON_CO_RETURN_NOT_OK(co_await done);
-  const auto& abandoned = me->request.abandoned;
-  co_return abandoned && abandoned->load() ? arrow::Status::Cancelled("joining was given up") : arrow::Status::OK();
-}
-
-/// The value of `key` now, or nothing.
-Co<std::optional<std::string>> Look(Store* store, std::string key) {
-  auto get = store->TryGet(key);
-  auto value = co_await get;
-  if (value.ok()) {
-    co_return std::optional<std::string>(std::move(*value));
-  }
-  if (value.status().IsKeyError()) {
-    co_return std::optional<std::string>();
-  }
-  co_return value.status();
 }
 
 /// The epoch that the current leader calls for, "" where there is no leader.
@@ -195,6 +156,10 @@ Co<Rank> TakeRank(Store* store, const Me* me, std::string epoch, std::string* ta
   if (rank < 0) {
     auto draw = store->Add(me->prefix + epoch + "/arrivals", 1, me->time_to_live);
     CYLON_CO_ASSIGN_OR_RETURN(const int64_t drawn, co_await draw);
+    if (drawn < 1) {
+      co_return ProtocolError("the count of arrivals in the store is " + std::to_string(drawn) +
+                              ", expected at least 1; is another program using this store?");
+    }
     if (drawn > me->request.world_size) {
       co_return arrow::Status::Invalid("process number ", drawn, " came to job '", me->request.job, "', which has ",
                                        me->request.world_size,
@@ -206,7 +171,7 @@ Co<Rank> TakeRank(Store* store, const Me* me, std::string epoch, std::string* ta
   auto set = store->SetIfAbsent(key, Describe(*me).dump(), me->time_to_live);
   CYLON_CO_ASSIGN_OR_RETURN(const std::string stands, co_await set);
   CYLON_CO_ASSIGN_OR_RETURN(const Json other, ParseObject(key, stands));
-  if (other.value("nonce", "") != me->nonce) {
+  if (TextIn(other, "nonce") != me->nonce) {
     *taken_by = Who(other);
     co_return Rank{-1};
   }
@@ -226,7 +191,7 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
     CYLON_CO_ASSIGN_OR_RETURN(auto here, co_await look);
     if (here) {
       CYLON_CO_ASSIGN_OR_RETURN(const Json json, ParseObject(key, *here));
-      const int size = json.value("size", 0);
+      const int64_t size = IntegerIn(json, "size", 0);
       if (size != request.world_size) {
         auto report = Report(
             store, me->prefix, epoch,
@@ -234,7 +199,7 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
                                    request.world_size, "; start all with the same world size"));
         co_return co_await report;
       }
-      if (json.value("drawn", false) != (request.rank < 0)) {
+      if (FlagIn(json, "drawn") != (request.rank < 0)) {
         auto report = Report(store, me->prefix, epoch,
                              arrow::Status::Invalid("some processes of job '", request.job,
                                                     "' were given their rank and some draw it; do one or the other"));
@@ -246,9 +211,7 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
     auto look_problem = Look(store, me->prefix + epoch + "/problem");
     CYLON_CO_ASSIGN_OR_RETURN(auto problem, co_await look_problem);
     if (problem) {
-      arrow::Status status;
-      CYLON_CO_RETURN_NOT_OK(DecodeStatus(*problem, &status));
-      co_return status;
+      co_return ProblemIn(epoch + "/problem", *problem);
     }
     if (beat && executor.Now() >= next_beat) {
       next_beat = executor.Now() + kBeat;
@@ -274,7 +237,7 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
       auto missing = Missing(store, me, epoch);
       co_return co_await missing;
     }
-    auto pause = Pause(executor, me, poll);
+    auto pause = Pause(executor, me->request.abandoned, poll);
     CYLON_CO_RETURN_NOT_OK(co_await pause);
     poll = std::min(poll * 2, kLongestPoll);
   }
@@ -296,7 +259,12 @@ Co<World> ReadTable(const Me* me, std::string epoch, Rank rank, std::string text
     CYLON_CO_ASSIGN_OR_RETURN(AddressCard card, CardFromJson(entry));
     world.cards.push_back(std::move(card));
   }
-  if (rank >= world.size() || json["cards"][static_cast<size_t>(rank)].value("nonce", "") != me->nonce) {
+  if (world.size() != me->request.world_size) {
+    co_return ProtocolError("the table in the store has " + std::to_string(world.size()) + " ranks, expected the " +
+                            std::to_string(me->request.world_size) +
+                            " of the job; is another program using this store?");
+  }
+  if (TextIn(json["cards"][static_cast<size_t>(rank)], "nonce") != me->nonce) {
     co_return arrow::Status::Invalid("rank ", rank, " of job '", me->request.job,
                                      "' was started twice; start each once");
   }
@@ -322,9 +290,7 @@ Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Me* 
     auto look_problem = Look(store, me->prefix + epoch + "/problem");
     CYLON_CO_ASSIGN_OR_RETURN(auto problem, co_await look_problem);
     if (problem && (rank >= 0 || !request.epoch.empty())) {
-      arrow::Status status;
-      CYLON_CO_RETURN_NOT_OK(DecodeStatus(*problem, &status));
-      co_return status;
+      co_return ProblemIn(epoch + "/problem", *problem);
     }
     bool leader_lives = !request.epoch.empty();
     if (request.epoch.empty()) {
@@ -353,7 +319,7 @@ Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Me* 
       auto missing = Missing(store, me, rank < 0 ? std::string() : epoch);
       co_return co_await missing;
     }
-    auto pause = Pause(executor, me, poll);
+    auto pause = Pause(executor, me->request.abandoned, poll);
     CYLON_CO_RETURN_NOT_OK(co_await pause);
     poll = std::min(poll * 2, kLongestPoll);
   }
@@ -396,7 +362,7 @@ Co<std::string> FindEpoch(Store* store, Executor& executor, const Me* me, bool* 
       auto missing = Missing(store, me, "");
       CYLON_CO_RETURN_NOT_OK(co_await missing);
     }
-    auto pause = Pause(executor, me, poll);
+    auto pause = Pause(executor, me->request.abandoned, poll);
     CYLON_CO_RETURN_NOT_OK(co_await pause);
     poll = std::min(poll * 2, kLongestPoll);
   }
@@ -432,18 +398,25 @@ Co<World> Join(Store* store, Executor& executor, JoinRequest request) {
       auto take = TakeRank(store, &me, epoch, &taken_by);
       CYLON_CO_ASSIGN_OR_RETURN(rank, co_await take);
     }
+    bool follows = true;
     if (leads || (!request.epoch.empty() && rank == 0)) {
       auto assemble = Assemble(store, executor, &me, epoch, leads);
-      CYLON_CO_ASSIGN_OR_RETURN(const bool assembled, co_await assemble);
-      if (!assembled) {
-        continue;
+      CYLON_CO_ASSIGN_OR_RETURN(follows, co_await assemble);
+    }
+    if (follows) {
+      auto table = AwaitTable(store, executor, &me, epoch, rank, taken_by);
+      CYLON_CO_ASSIGN_OR_RETURN(auto world, co_await table);
+      if (world) {
+        co_return std::move(*world);
       }
     }
-    auto table = AwaitTable(store, executor, &me, epoch, rank, taken_by);
-    CYLON_CO_ASSIGN_OR_RETURN(auto world, co_await table);
-    if (world) {
-      co_return std::move(*world);
+    // There is another leader. Leaders without end are none.
+    if (executor.Now() >= request.deadline) {
+      auto missing = Missing(store, &me, epoch);
+      CYLON_CO_RETURN_NOT_OK(co_await missing);
     }
+    auto pause = Pause(executor, request.abandoned, kFirstPoll);
+    CYLON_CO_RETURN_NOT_OK(co_await pause);
   }
 }
 

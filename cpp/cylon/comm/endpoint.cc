@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <numeric>
 
 #include "cylon/comm/launcher_word.h"
+#include "cylon/wire/stream.h"
 
 namespace cylon::internal {
 
@@ -15,6 +17,16 @@ namespace {
 constexpr auto kGoodbyeGrace = std::chrono::milliseconds(10);
 
 enum class Control : uint32_t { kLost = 1, kRevoked = 2 };
+
+/// Until a rank's first beat, where it may not be silent for so long: it has joined, but may be slow to begin.
+constexpr auto kStartGrace = std::chrono::seconds(10);
+/// A sign of life counts for as long as somebody may look for it.
+constexpr auto kLifeTimeToLive = std::chrono::minutes(10);
+
+bool IsLoopback(const std::string& address) {
+  const auto parsed = HostPort::Parse(address);
+  return parsed.ok() && (parsed->host.starts_with("127.") || parsed->host == "::1" || parsed->host == "localhost");
+}
 
 /// The low 32 bits of an epoch in hexadecimal; any other text counts by its bytes (FNV-1a).
 uint32_t EpochNumber(const std::string& epoch) {
@@ -41,13 +53,16 @@ struct Endpoint::ControlHeader {
   Rank leader = -1;           // and its lowest member
 };
 
-Endpoint::Endpoint(World world, Executor& executor, std::unique_ptr<Lanes> lanes, Store* store, bool launcher)
+Endpoint::Endpoint(World world, Executor& executor, std::unique_ptr<Lanes> lanes, Store* store, bool launcher,
+                   std::unique_ptr<Watch> watch, Duration peer_timeout)
     : world_(std::move(world)),
       epoch_(EpochNumber(world_.epoch)),
       executor_(executor),
       lanes_(std::move(lanes)),
       store_(store),
       launcher_(launcher),
+      watch_(std::move(watch)),
+      peer_timeout_(peer_timeout),
       everybody_(static_cast<size_t>(world_.size())) {
   std::iota(everybody_.begin(), everybody_.end(), 0);
 }
@@ -60,6 +75,20 @@ const std::string& Endpoint::host(Rank world_rank) const {
 arrow::Future<> Endpoint::Start() {
   world_group_ = MakeGroup(kWorldCommunicator, everybody_);
   auto started = lanes_->Start(this);
+  if (watch_ != nullptr) {
+    Judge::Setup setup;
+    setup.own = rank();
+    setup.size = world_size();
+    setup.timeout = peer_timeout_;
+    setup.start_grace = std::max<Duration>(kStartGrace - peer_timeout_, Duration{});
+    for (Rank peer = 0; peer < world_size(); ++peer) {
+      if (IsLoopback(world_.cards[static_cast<size_t>(peer)].watch)) {
+        setup.here.insert(peer);
+      }
+    }
+    setup.has_store = store_ != nullptr;
+    watch_->Start(std::move(setup), weak_from_this(), executor_);
+  }
   if (store_ != nullptr && launcher_) {
     AwaitLauncherWord(0);
   }
@@ -79,11 +108,27 @@ std::shared_ptr<Group> Endpoint::MakeGroup(uint32_t id, std::vector<Rank> member
       group->Propose(lost->second);
     }
   }
+  if (end_) {
+    group->End(*end_);
+  }
+  for (const auto& [ends, lost] : lost_links_) {
+    if (group->FromWorld(ends.first) >= 0 && group->FromWorld(ends.second) >= 0) {
+      group->Propose(lost);
+    }
+  }
   if (auto early = early_.find(key); early != early_.end()) {
     group->Report(early->second);
     early_.erase(early);
   }
   return group;
+}
+
+std::vector<std::shared_ptr<Group>> Endpoint::groups() const {
+  std::vector<std::shared_ptr<Group>> all;
+  for (const auto& [key, group] : groups_) {
+    all.push_back(group);
+  }
+  return all;
 }
 
 void Endpoint::ForgetGroup(const std::shared_ptr<Group>& group) {
@@ -103,17 +148,74 @@ void Endpoint::OnPeerLost(Rank peer, const arrow::Status& cause) {
     return;
   }
   if (!cause.ok()) {
-    ReportLost(Finding{SourceOfLoss(peer), ErrorKind::kRankFailed, peer, cause.message()});
+    if (IsError(cause, ErrorKind::kProtocol)) {
+      ReportLost(Finding{Finding::Source::kDisagreement, ErrorKind::kProtocol, peer, cause.message()});
+    } else if (watch_ != nullptr) {
+      watch_->Investigate(peer, cause.message());
+    } else {
+      ReportLost(BrokenLink(peer, cause.message()));
+    }
     return;
   }
   left_.insert(peer);
+  if (watch_ != nullptr) {
+    watch_->OnLeft(peer);
+  }
   for (const auto& [key, group] : std::map(groups_)) {
     group->OnDeparture(peer);
   }
 }
 
-Finding::Source Endpoint::SourceOfLoss(Rank peer) const {
-  return told_.contains(peer) ? Finding::Source::kAftermath : Finding::Source::kLink;
+/// What the end of a link is worth: who told of another's loss mostly ends because of it.
+Finding Endpoint::BrokenLink(Rank peer, const std::string& cause) const {
+  const auto source = told_.contains(peer) ? Finding::Source::kAftermath : Finding::Source::kLink;
+  return Finding{source, ErrorKind::kRankFailed, peer, cause};
+}
+
+void Endpoint::OnFinding(const Finding& finding) {
+  if (closed()) {
+    return;
+  }
+  Finding found = finding;
+  if (found.kind == ErrorKind::kIsolated) {
+    // There is nobody whom it could be told, and no store to settle it.
+    for (const auto& [key, group] : std::map(groups_)) {
+      group->End(found);
+    }
+    return;
+  }
+  if (found.kind == ErrorKind::kRankFailed && told_.contains(found.rank)) {
+    found.source = Finding::Source::kAftermath;
+  }
+  found.kind == ErrorKind::kLinkLost ? ReportLink(found) : ReportLost(found);
+}
+
+void Endpoint::OnBeat() {
+  if (!closed()) {
+    watch_->activity().SetBytes(lanes_->bytes_sent(), lanes_->bytes_received());
+  }
+}
+
+std::string Endpoint::LifeKey(Rank rank) const {
+  return world_.job + "/" + world_.epoch + "/alive/" + std::to_string(rank);
+}
+
+void Endpoint::ShowLife() {
+  if (!closed()) {
+    (void)store_->Set(LifeKey(rank()), std::to_string(++life_), kLifeTimeToLive);
+  }
+}
+
+void Endpoint::LookForLife(Rank about) {
+  if (closed()) {
+    return;
+  }
+  store_->TryGet(LifeKey(about)).AddCallback([weak = weak_from_this(), about](const arrow::Result<std::string>& sign) {
+    auto self = weak.lock();
+    if (self && !self->closed()) {
+      self->watch_->OnStore(about, sign.ok() || sign.status().IsKeyError(), sign.ok() ? *sign : "");
+    }
+  });
 }
 
 void Endpoint::OnMissed(Rank world_rank) {
@@ -128,8 +230,10 @@ void Endpoint::OnSendFailed(Rank world_rank, const arrow::Status& status) {
     }
     if (self->HasLeft(world_rank)) {
       self->OnMissed(world_rank);
+    } else if (self->watch_ != nullptr) {
+      self->watch_->Investigate(world_rank, status.message());
     } else {
-      self->ReportLost(Finding{self->SourceOfLoss(world_rank), ErrorKind::kRankFailed, world_rank, status.message()});
+      self->ReportLost(self->BrokenLink(world_rank, status.message()));
     }
   });
 }
@@ -151,9 +255,29 @@ void Endpoint::ReportLost(const Finding& finding) {
     }
     known->second = finding;
   }
+  if (watch_ != nullptr) {
+    watch_->OnSettled(finding.rank);
+  }
   Flood(ControlHeader{Control::kLost}, finding, everybody_);
   for (const auto& [key, group] : std::map(groups_)) {
     if (group->FromWorld(finding.rank) >= 0) {
+      group->Propose(finding);
+    }
+  }
+}
+
+/// The same of a link: it concerns the communicators that contain both its ends.
+void Endpoint::ReportLink(const Finding& finding) {
+  if (finding.rank < 0 || finding.other <= finding.rank || finding.other >= world_size() ||
+      !lost_links_.emplace(std::pair(finding.rank, finding.other), finding).second) {
+    return;
+  }
+  if (watch_ != nullptr && (finding.rank == rank() || finding.other == rank())) {
+    watch_->OnSettled(finding.rank == rank() ? finding.other : finding.rank);
+  }
+  Flood(ControlHeader{Control::kLost}, finding, everybody_);
+  for (const auto& [key, group] : std::map(groups_)) {
+    if (group->FromWorld(finding.rank) >= 0 && group->FromWorld(finding.other) >= 0) {
       group->Propose(finding);
     }
   }
@@ -165,7 +289,8 @@ void Endpoint::FloodRevocation(const Group& group, const Finding& finding) {
 }
 
 void Endpoint::Flood(const ControlHeader& header, const Finding& finding, const std::vector<Rank>& members) {
-  std::shared_ptr<arrow::Buffer> text = arrow::Buffer::FromString(Encode(finding));
+  const std::string encoded = Encode(finding);
+  std::shared_ptr<arrow::Buffer> text = arrow::Buffer::FromString(encoded);
   for (const Rank to : members) {
     if (to != rank() && !lost_.contains(to) && !left_.contains(to)) {
       Message message;
@@ -174,6 +299,12 @@ void Endpoint::Flood(const ControlHeader& header, const Finding& finding, const 
       message.segments = {text};
       (void)lanes_->Send(to, std::move(message));  // who cannot be told is lost, too
     }
+  }
+  if (watch_ != nullptr) {
+    // Past a data link that is broken, and to the very rank that is given up: it may only have been stopped.
+    std::string bytes(sizeof(header), '\0');
+    std::memcpy(bytes.data(), &header, sizeof(header));
+    watch_->Flood(bytes + encoded);
   }
 }
 
@@ -191,21 +322,41 @@ void Endpoint::OnControl(Rank from, Message message) {
                        "it sent a control message that cannot be read"});
     return;
   }
+  OnTold(from, header, *finding);
+}
+
+void Endpoint::OnFlood(Rank from, const std::string& text) {
+  ControlHeader header{};
+  if (closed() || text.size() < sizeof(header)) {
+    return;
+  }
+  std::memcpy(&header, text.data(), sizeof(header));
+  // What cannot be read came from another version of the library, which the lanes refuse aloud.
+  if (auto finding = DecodeFinding(std::string_view(text).substr(sizeof(header))); finding.ok()) {
+    OnTold(from, header, *finding);
+  }
+}
+
+void Endpoint::OnTold(Rank from, const ControlHeader& header, const Finding& finding) {
   if (header.control == Control::kLost) {
-    if (finding->rank != from) {
+    if (finding.rank != from) {
       told_.insert(from);
     }
-    ReportLost(*finding);
+    finding.kind == ErrorKind::kLinkLost ? ReportLink(finding) : ReportLost(finding);
+    return;
+  }
+  if (finding.kind == ErrorKind::kDeadline && finding.rank < 0) {
+    EndAll(finding);  // of the whole job
     return;
   }
   const GroupKey key{header.communicator, header.leader};
   if (auto at = groups_.find(key); at != groups_.end()) {
     auto group = at->second;
-    group->Report(*finding);
+    group->Report(finding);
   } else if (header.communicator >= next_id_) {
-    auto [early, first] = early_.emplace(key, *finding);
-    if (!first && *finding < early->second) {
-      early->second = *finding;
+    auto [early, first] = early_.emplace(key, finding);
+    if (!first && finding < early->second) {
+      early->second = finding;
     }
   }
 }
@@ -231,9 +382,51 @@ void Endpoint::AwaitLauncherWord(int64_t index) {
       });
 }
 
+std::vector<Rank> Endpoint::Gone() const {
+  std::vector<Rank> gone(left_.begin(), left_.end());
+  for (const auto& [rank, finding] : lost_) {
+    if (finding.kind == ErrorKind::kRankFailed) {
+      gone.push_back(rank);
+    }
+  }
+  return gone;
+}
+
+void Endpoint::EndAll(const Finding& finding) {
+  if (end_) {
+    return;
+  }
+  if (world_group_ != nullptr) {
+    // Told and settled for those whose clocks come a little later: they would see this rank go first.
+    FloodRevocation(*world_group_, finding);
+    if (has_store()) {
+      SettleInStore(*world_group_, finding).AddCallback([](const arrow::Result<std::string>&) {});
+    }
+  }
+  end_ = finding;
+  for (const auto& [key, group] : std::map(groups_)) {
+    group->End(finding);
+  }
+}
+
+arrow::Future<> Endpoint::Leave() {
+  auto gone = arrow::Future<>::Make();
+  lanes_->Shutdown().AddCallback([weak = weak_from_this(), gone](const arrow::Status& status) mutable {
+    if (auto self = weak.lock(); self && self->watch_ != nullptr && status.ok()) {
+      self->watch_->Leave();
+    }
+    gone.MarkFinished(status);
+  });
+  return gone;
+}
+
 void Endpoint::Shutdown(const arrow::Status& why) {
   if (closed()) {
     return;
+  }
+  // First: while it answers, it says that this rank lives, and a peer whose link ends would believe it.
+  if (watch_ != nullptr) {
+    watch_->Stop();
   }
   for (const auto& [key, group] : std::exchange(groups_, {})) {
     group->Close(why);

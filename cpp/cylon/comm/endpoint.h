@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "cylon/bootstrap/store.h"
 #include "cylon/comm/finding.h"
 #include "cylon/comm/group.h"
+#include "cylon/comm/watch/watch.h"
 #include "cylon/net/lanes.h"
 
 namespace cylon::internal {
@@ -23,11 +25,15 @@ inline constexpr uint32_t kWorldCommunicator = 1;
 /// A finding floods: who learns of one tells everybody whom it does not know to be gone, once, so that it arrives
 /// wherever a path of living links is left. Then each communicator that it concerns settles its own verdict (see
 /// Group).
-class Endpoint final : public LanesObserver, public std::enable_shared_from_this<Endpoint> {
+///
+/// Where there is a watch, a lost link is a question to it: is it the peer, or the way there? Without one (ranks that
+/// are threads of one process) the transport's word is the answer.
+class Endpoint final : public LanesObserver, public WatchOwner, public std::enable_shared_from_this<Endpoint> {
  public:
   /// `store` may be nullptr: findings are then settled by what the ranks tell each other. `launcher`: something may set
-  /// the launcher's word. Both `store` and `executor` outlive Shutdown.
-  Endpoint(World world, Executor& executor, std::unique_ptr<Lanes> lanes, Store* store, bool launcher);
+  /// the launcher's word. `watch` may be nullptr. Both `store` and `executor` outlive Shutdown.
+  Endpoint(World world, Executor& executor, std::unique_ptr<Lanes> lanes, Store* store, bool launcher,
+           std::unique_ptr<Watch> watch = nullptr, Duration peer_timeout = {});
 
   // From any thread.
   Rank rank() const { return world_.rank; }
@@ -46,18 +52,20 @@ class Endpoint final : public LanesObserver, public std::enable_shared_from_this
   Lanes& lanes() { return *lanes_; }
   bool closed() const { return lanes_ == nullptr; }
 
+  /// All that are there, for reports.
+  std::vector<std::shared_ptr<Group>> groups() const;
   std::shared_ptr<Group> MakeGroup(uint32_t id, std::vector<Rank> members);
   void ForgetGroup(const std::shared_ptr<Group>& group);
   /// No communicator with an id from here on contains this rank.
   uint32_t next_id() const { return next_id_; }
   void ReserveIds(uint32_t next) { next_id_ = std::max(next_id_, next); }
 
+  /// Ranks that failed or have left.
+  std::vector<Rank> Gone() const;
   bool HasLeft(Rank world_rank) const { return left_.contains(world_rank); }
   /// Somebody needs a rank that has left.
   void OnMissed(Rank world_rank);
   void OnSendFailed(Rank world_rank, const arrow::Status& status);
-  /// What the end of a link to `peer` is worth: who told of another's loss mostly ends because of it.
-  Finding::Source SourceOfLoss(Rank peer) const;
   /// This rank gives up (a wait was interrupted): the others are told, every communicator here is revoked.
   void GiveUp(const std::string& cause);
 
@@ -65,11 +73,23 @@ class Endpoint final : public LanesObserver, public std::enable_shared_from_this
   /// The finding that the store keeps for `group`: this one, if it is the first.
   arrow::Future<std::string> SettleInStore(const Group& group, const Finding& finding);
 
-  /// Ends everything here. Peers see a loss, unless lanes().Shutdown() has finished.
+  /// The whole job is over, as every rank finds sooner or later: every communicator here is revoked at once, those too
+  /// that are made later, and the others are told.
+  void EndAll(const Finding& finding);
+
+  /// Leaves in order: finishes when every peer has been told goodbye.
+  arrow::Future<> Leave();
+  /// Ends everything here. Peers see a loss, unless Leave() has finished.
   void Shutdown(const arrow::Status& why);
 
   void OnPeerLost(Rank peer, const arrow::Status& cause) override;
   void OnControl(Rank from, Message message) override;
+
+  void OnFinding(const Finding& finding) override;
+  void OnFlood(Rank from, const std::string& text) override;
+  void OnBeat() override;
+  void ShowLife() override;
+  void LookForLife(Rank about) override;
 
  private:
   /// Two groups of one id have no member in common, so the lowest member tells them apart.
@@ -78,7 +98,11 @@ class Endpoint final : public LanesObserver, public std::enable_shared_from_this
 
   static GroupKey KeyOf(const Group& group);
   void ReportLost(const Finding& finding);
+  void ReportLink(const Finding& finding);
   void Flood(const ControlHeader& header, const Finding& finding, const std::vector<Rank>& members);
+  void OnTold(Rank from, const ControlHeader& header, const Finding& finding);
+  Finding BrokenLink(Rank peer, const std::string& cause) const;
+  std::string LifeKey(Rank rank) const;
   void AwaitLauncherWord(int64_t index);
 
   World world_;
@@ -87,14 +111,19 @@ class Endpoint final : public LanesObserver, public std::enable_shared_from_this
   std::unique_ptr<Lanes> lanes_;
   Store* store_;
   bool launcher_;
+  std::unique_ptr<Watch> watch_;
+  Duration peer_timeout_;
+  int64_t life_ = 0;  // signs of it in the store
   std::vector<Rank> everybody_;
   std::map<GroupKey, std::shared_ptr<Group>> groups_;
   std::shared_ptr<Group> world_group_;
   std::map<GroupKey, Finding> early_;  // of groups that are not made here yet
   uint32_t next_id_ = kWorldCommunicator + 1;
   std::map<Rank, Finding> lost_;
-  std::set<Rank> left_;  // said goodbye
-  std::set<Rank> told_;  // of another rank's loss
+  std::map<std::pair<Rank, Rank>, Finding> lost_links_;
+  std::set<Rank> left_;         // said goodbye
+  std::set<Rank> told_;         // of another rank's loss
+  std::optional<Finding> end_;  // of EndAll
 };
 
 }  // namespace cylon::internal

@@ -29,13 +29,31 @@ arrow::Status LeftError(const Finding& finding, const std::string& host, const s
   return {arrow::StatusCode::IOError, std::move(message), std::move(detail)};
 }
 
+/// The whole job's deadline is nobody's in particular (rank -1): it says where this rank was. A lack of progress is one
+/// rank's, whose words say all.
+arrow::Status PastDeadline(const Finding& finding, const std::string& operation, uint64_t sequence) {
+  if (finding.rank >= 0 || operation.empty()) {
+    return DeadlineError(finding.text, finding.rank);
+  }
+  return DeadlineError(finding.text + "; this rank was in " + During(operation, sequence));
+}
+
+/// A rank that lives, and of which the others found that it does not.
+arrow::Status GivenUpError(const Finding& finding, const std::string& host, const std::string& operation,
+                           uint64_t sequence, bool agreed) {
+  const auto named = RankFailedError(finding.rank, host, finding.text, operation, sequence, agreed);
+  return named.WithMessage("the other ranks have given this rank up: ", named.message(),
+                           "; this process had been stopped, or its machine stood still: look for who stopped it");
+}
+
 }  // namespace
 
 std::string Encode(const Finding& finding) {
   const nlohmann::json json{{"source", static_cast<int>(finding.source)},
                             {"kind", static_cast<int>(finding.kind)},
                             {"rank", finding.rank},
-                            {"text", finding.text}};
+                            {"text", finding.text},
+                            {"other", finding.other}};
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -47,14 +65,16 @@ arrow::Result<Finding> DecodeFinding(std::string_view text) {
   };
   if (!json.is_object() || !number("source", 0, static_cast<int>(Finding::Source::kDeparture)) ||
       !number("kind", static_cast<int>(ErrorKind::kRankFailed), static_cast<int>(kLastErrorKind)) ||
-      !number("rank", -1, INT32_MAX) || !json.contains("text") || !json["text"].is_string()) {
-    return ProtocolError("a finding is not a JSON object with source, kind, rank and text");
+      !number("rank", -1, INT32_MAX) || !number("other", -1, INT32_MAX) || !json.contains("text") ||
+      !json["text"].is_string()) {
+    return ProtocolError("a finding is not a JSON object with source, kind, rank, text and other");
   }
   Finding finding;
   finding.source = static_cast<Finding::Source>(json["source"].get<int>());
   finding.kind = static_cast<ErrorKind>(json["kind"].get<int>());
   finding.rank = json["rank"].get<Rank>();
   finding.text = json["text"].get<std::string>();
+  finding.other = json["other"].get<Rank>();
   return finding;
 }
 
@@ -70,9 +90,18 @@ arrow::Status ToStatus(const Finding& finding, Rank own_rank, const std::string&
       if (finding.source == Finding::Source::kDeparture) {
         return LeftError(finding, host, operation, sequence, agreed);
       }
+      if (finding.rank == own_rank && finding.source != Finding::Source::kLauncher) {
+        return GivenUpError(finding, host, operation, sequence, agreed);
+      }
       return RankFailedError(finding.rank, host, finding.text, operation, sequence, agreed);
+    case ErrorKind::kLinkLost:
+      return LinkLostError(finding.rank, finding.other, finding.text, operation, sequence, agreed);
+    case ErrorKind::kIsolated:
+      return IsolatedError(own_rank, finding.text, operation, sequence);
     case ErrorKind::kCollectiveMismatch:
       return CollectiveMismatchError(finding.text, finding.rank);
+    case ErrorKind::kDeadline:
+      return PastDeadline(finding, operation, sequence);
     case ErrorKind::kRemote: {
       arrow::Status status;
       if (!DecodeStatus(finding.text, &status).ok() || status.ok()) {

@@ -16,14 +16,17 @@ struct Finding {
     kLauncher = 0,      ///< it saw the process end
     kItself = 1,        ///< the rank said that it gave up, and why
     kDisagreement = 2,  ///< a mismatched collective or a broken protocol: certain, whatever followed from it
-    kLink = 3,          ///< a link to it broke
-    kAftermath = 4,     ///< the same, of a rank that had told of another's loss
-    kDeparture = 5,     ///< it said goodbye, and somebody needs it
+    kEnded = 3,         ///< its process is gone: nobody listens there any more
+    kSilence = 4,       ///< nothing came from it for longer than it may be silent, at two witnesses
+    kLink = 5,          ///< a link to it broke
+    kAftermath = 6,     ///< any of these, of a rank that had told of another's loss
+    kDeparture = 7,     ///< it said goodbye, and somebody needs it
   };
   Source source = Source::kLink;
   ErrorKind kind = ErrorKind::kRankFailed;
   Rank rank = -1;    ///< in the world: the rank that failed, or that the error came from
-  std::string text;  ///< kRankFailed: the cause; kRemote: EncodeStatus; else the whole message
+  std::string text;  ///< kRankFailed, kLinkLost, kIsolated: the cause; kRemote: EncodeStatus; else the whole message
+  Rank other = -1;   ///< kLinkLost: the link's other end, which is the higher rank
 
   auto operator<=>(const Finding&) const = default;
 };

@@ -10,6 +10,7 @@
 #include "cylon/base/co.h"
 #include "cylon/comm/communicator.h"
 #include "cylon/comm/endpoint.h"
+#include "cylon/comm/rank_report.h"
 
 namespace cylon::internal {
 
@@ -17,6 +18,8 @@ namespace cylon::internal {
 struct Liveness {
   std::atomic<bool> closed{false};
   pid_t process;
+  Duration progress_deadline{0};       // of a wait in which nothing moves; 0: none
+  std::shared_ptr<RankReport> report;  ///< or none
   /// OK where calls may be made: the context is open, and this is the process that made it.
   arrow::Status Check() const;
   bool forked() const;
@@ -33,6 +36,7 @@ class GroupCommunicator final : public Communicator {
   Executor& executor() override { return endpoint_->executor(); }
   const std::string& host(Rank rank) const override { return endpoint_->host(group_->ToWorld(rank)); }
   arrow::Status Check() const override;
+  arrow::Status Wait(const arrow::Future<>& future, const AwaitedRanks& awaited) override;
   void GiveUp(const std::string& cause) override;
 
   arrow::Future<> BarrierAsync() override;
@@ -68,6 +72,10 @@ class GroupCommunicator final : public Communicator {
   /// A call that this rank refuses: its peers have to see it all the same, or they would wait.
   arrow::Status Refuse(Call call, const arrow::Status& why);
   arrow::Status CheckRoot(Rank root) const;
+  /// Changes with every call and everything that comes or goes at this rank.
+  int64_t Moved() const;
+  /// Tells everybody that nothing has moved for `stalled_`, and returns that as an error.
+  arrow::Status EndStall(const AwaitedRanks& awaited);
 
   std::shared_ptr<Endpoint> endpoint_;
   std::shared_ptr<Group> group_;
@@ -75,6 +83,8 @@ class GroupCommunicator final : public Communicator {
   arrow::MemoryPool* pool_;
   uint64_t next_collective_ = 0;
   uint64_t next_exchange_ = 0;
+  int64_t moved_ = 0;    // at the last look
+  Duration stalled_{0};  // that waits have taken since it changed
 };
 
 }  // namespace cylon::internal

@@ -5,6 +5,7 @@
 #include <deque>
 #include <utility>
 
+#include "cylon/base/failpoint.h"
 #include "cylon/base/trace.h"
 #include "cylon/exchange/chunking.h"
 #include "cylon/exchange/port.h"
@@ -84,6 +85,7 @@ class Session {
   arrow::Status SendPending();
   void SendEnds(const arrow::Status& status);
   arrow::Status Drain();
+  arrow::Status Wait();
   arrow::Status Revoked() const;
   bool nothing_pending() const {
     return std::all_of(pending_.begin(), pending_.end(), [](const auto& queue) { return queue.empty(); });
@@ -206,7 +208,7 @@ arrow::Status Session::Stream() {
         return port_->failure();
       }
     }
-    revoked_ = port_->Wait();
+    revoked_ = Wait();
     if (!revoked_.ok()) {
       return revoked_;
     }
@@ -215,6 +217,7 @@ arrow::Status Session::Stream() {
 
 arrow::Status Session::Receive() {
   while (auto arrival = port_->Take()) {
+    CYLON_FAILPOINT("exchange.receive");
     InStream& stream = *in_[arrival->from];
     ARROW_ASSIGN_OR_RAISE(auto batch, stream.Take(std::move(arrival->message)));
     if (batch != nullptr) {
@@ -267,6 +270,7 @@ arrow::Status Session::SendPending() {
   for (Rank to = 0; to < size_; ++to) {
     auto& queue = pending_[to];
     while (!queue.empty() && port_->in_flight(to) < kChunksInFlight) {
+      CYLON_FAILPOINT("exchange.send");
       Pending& front = queue.front();
       auto chunk = front.batch;
       const int64_t rows = std::min(front.rows_each, chunk->num_rows() - front.next_row);
@@ -314,9 +318,22 @@ arrow::Status Session::Revoked() const {
 arrow::Status Session::Drain() {
   while (!port_->idle()) {
     ARROW_RETURN_NOT_OK(Revoked());
-    ARROW_RETURN_NOT_OK(port_->Wait());
+    ARROW_RETURN_NOT_OK(Wait());
   }
   return arrow::Status::OK();
+}
+
+// Until something has changed at the port.
+arrow::Status Session::Wait() {
+  return port_->Wait(communicator_, [this] {
+    std::vector<Rank> ranks;
+    for (Rank rank = 0; rank < size_; ++rank) {
+      if (rank != rank_ && (!in_[rank]->ended() || port_->in_flight(rank) > 0)) {
+        ranks.push_back(rank);
+      }
+    }
+    return ranks;
+  });
 }
 
 }  // namespace

@@ -283,7 +283,8 @@ TEST_P(TransportTest, ARefusedMessageDropsTheLink) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, TransportTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, TransportTest,
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
                          [](const auto& subject) { return subject.param.name; });
 INSTANTIATE_TEST_SUITE_P(Redis, TransportTest, ::testing::ValuesIn(RedisSubjects()),
                          [](const auto& subject) { return subject.param.name; });

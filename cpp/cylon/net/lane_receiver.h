@@ -3,9 +3,10 @@
 
 #include <arrow/memory_pool.h>
 #include <arrow/result.h>
+#include <atomic>
 
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <set>
@@ -83,10 +84,10 @@ class LaneReceiver : public std::enable_shared_from_this<LaneReceiver> {
     int64_t landed = 0;
   };
   struct Inbox {
-    std::deque<std::shared_ptr<Incoming>> queue;  // in the sender's order
-    int announced = 0;                            // of them in kAnnounced
-    int unfinished = 0;                           // of them not whole
-    bool refused = false;                         // Admit said no; it is asked again after Retry
+    std::list<std::shared_ptr<Incoming>> queue;  // in the sender's order
+    int announced = 0;                           // of them in kAnnounced
+    int unfinished = 0;                          // of them not whole
+    bool refused = false;                        // Admit said no; it is asked again after Retry
   };
   struct Inlet {
     ChannelId channel;
@@ -125,7 +126,7 @@ class LaneReceiver : public std::enable_shared_from_this<LaneReceiver> {
   IntervalSet closed_communicators_;
   std::vector<int64_t> window_used_;                                                // by peer, of our window
   std::vector<std::unordered_map<uint64_t, std::shared_ptr<Incoming>>> announced_;  // by peer; until whole or stopped
-  int64_t bytes_received_ = 0;
+  std::atomic<int64_t> bytes_received_{0};                                          // callers read it
 };
 
 }  // namespace cylon::internal

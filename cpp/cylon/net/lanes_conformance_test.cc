@@ -254,7 +254,8 @@ TEST_P(LanesTest, WhatCannotTravelIsRefusedWithAReason) {
       {}, 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, LanesTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, LanesTest,
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
                          [](const auto& subject) { return subject.param.name; });
 INSTANTIATE_TEST_SUITE_P(Redis, LanesTest, ::testing::ValuesIn(RedisSubjects()),
                          [](const auto& subject) { return subject.param.name; });

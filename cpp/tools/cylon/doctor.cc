@@ -14,9 +14,12 @@
 #include <sstream>
 #include <vector>
 
+#include "cylon/base/asio_executor.h"
+#include "cylon/base/failpoint.h"
 #include "cylon/base/options.h"
 #include "cylon/base/resources.h"
 #include "cylon/bootstrap/store.h"
+#include "cylon/net/shm/shm_path.h"
 #include "launcher_process.h"
 
 namespace cylon::tools {
@@ -66,6 +69,16 @@ std::string FirstLineOf(const Command& command, const std::map<std::string, std:
   return text.substr(0, text.find('\n'));
 }
 
+/// What the memory of this host takes is tried, as a container may lack it.
+void ShowTransports() {
+  AsioExecutor executor("doctor");
+  const auto shm = executor.RunTask([&] { return ListenShm(executor, {}).status(); });
+  Line("Transports", "auto: shm between processes of a host, tcp between hosts; inproc between threads");
+  if (!shm.ok()) {
+    Line("  shm", "not here, tcp takes its place: " + shm.message());
+  }
+}
+
 void ShowPython(const std::map<std::string, std::string>& environment) {
   auto value = [&](const char* name) {
     const auto found = environment.find(name);
@@ -89,6 +102,13 @@ void ShowPython(const std::map<std::string, std::string>& environment) {
                             "'))\n"
                             "except m.PackageNotFoundError:\n  print(u.find_spec('" +
                             module + "').origin)\n"));
+  }
+}
+
+/// Only of builds that have them.
+void ShowFailpoints() {
+  for (const auto& row : FailpointTable()) {
+    Line(&row == FailpointTable().data() ? "Failpoints" : "", std::string(row.name) + ": " + std::string(row.meaning));
   }
 }
 
@@ -117,8 +137,9 @@ int Doctor(const std::map<std::string, std::string>& environment) {
   Line("Arrow", arrow::GetBuildInfo().version_string);
   Line("Compiler", Compiler());
   Line("OpenSSL", ::OpenSSL_version(OPENSSL_VERSION));
-  Line("Transports", "tcp (processes), inproc (threads of a process)");
+  ShowTransports();
   ShowPython(environment);
+  ShowFailpoints();
 
   const HostLimits limits = DetectHostLimits();
   Line("Cores", std::to_string(limits.cores) + " for this process (" + std::to_string(::sysconf(_SC_NPROCESSORS_ONLN)) +

@@ -25,7 +25,10 @@ ThreadWorld::Kind WorldKind(const std::string& name) {
   if (name == "tcp") {
     return ThreadWorld::Kind::kTcp;
   }
-  throw nb::value_error(("transport '" + name + "' is not one of 'sim', 'inproc', 'tcp'").c_str());
+  if (name == "shm") {
+    return ThreadWorld::Kind::kShm;
+  }
+  throw nb::value_error(("transport '" + name + "' is not one of 'sim', 'inproc', 'tcp', 'shm'").c_str());
 }
 
 /// Runs `body(context)` at every rank; what it raises is kept by its Python wrapper, so here a flag is enough.
@@ -87,10 +90,17 @@ void BindContext(nb::module_& module) {
       .def_prop_ro("bytes_sent", [](Context& self) { return self.communicator().lanes().bytes_sent(); })
       .def_prop_ro("bytes_received", [](Context& self) { return self.communicator().lanes().bytes_received(); })
       .def_prop_ro("spilled_bytes", [](Context& self) { return self.resources()->memory()->spilled_bytes(); })
-      .def("barrier", [](Context& self) { WithoutGil([&] { return self.communicator().Barrier(); }); })
+      .def("barrier", [](Context& self) { WithoutGil(self, [&] { return self.communicator().Barrier(); }); })
+      .def(
+          "rejoin",
+          [](Context& self, double window_s, int least_ranks) {
+            return WithoutGil(self, [&] { return self.Rejoin({window_s, least_ranks}); });
+          },
+          nb::arg("window_s"), nb::arg("least_ranks"))
       .def("close", [](Context& self) { WithoutGil([&] { return self.Close(); }); })
       .def(
-          "split", [](Context& self, int color, int key) { return WithoutGil([&] { return self.Split(color, key); }); },
+          "split",
+          [](Context& self, int color, int key) { return WithoutGil(self, [&] { return self.Split(color, key); }); },
           nb::arg("color"), nb::arg("key"));
 
   module.def("run_ranks", &RunThreadWorld, nb::arg("kind"), nb::arg("ranks"), nb::arg("seed"), nb::arg("options"),

@@ -1,6 +1,7 @@
 /// The inside of a simulated world: what the scheduler, the executors and the transports share.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -21,7 +22,26 @@
 namespace cylon::internal {
 
 /// What a decision was, for the history.
-enum SimEvent : uint64_t { kResumed = 1, kRanTask, kDelivered, kAllocated, kToldLoss, kJumped, kKilled };
+enum SimEvent : uint64_t {
+  kResumed = 1,
+  kRanTask,
+  kDelivered,
+  kAllocated,
+  kToldLoss,
+  kJumped,
+  kKilled,
+  kStopped,
+  kCut
+};
+
+/// What goes wrong at an event.
+struct SimFault {
+  enum class Kind { kKill, kStop, kCut };
+  Kind kind = Kind::kKill;
+  Rank rank = -1;
+  Rank other = -1;     // kCut
+  Duration lasting{};  // kStop
+};
 
 class SimCore;
 
@@ -99,7 +119,10 @@ class SimCore {
   int size() const { return static_cast<int>(ranks_.size()); }
   Executor& executor(Rank rank) { return ranks_[rank]->executor; }
   arrow::Status Run(const std::function<arrow::Status(Rank)>& body);
-  void KillAfter(Rank rank, int64_t events);
+  void FailAfter(int64_t events, const SimFault& fault);
+  void GiveUpLinksAfter(Duration silence);
+  bool Passes(Rank a, Rank b) const;
+  bool Stopped(Rank rank) const;
   int64_t events() const;
   uint64_t history() const;
 
@@ -128,6 +151,7 @@ class SimCore {
     std::function<arrow::Status()> hook;
     SimPort port;
     bool killed = false;
+    bool stopped = false;
     bool ended = false;  // its body has returned
   };
   struct Alarm {
@@ -141,6 +165,9 @@ class SimCore {
   bool Deliverable(Rank from, Rank to);
   bool LossIsDue(Rank from, Rank to);
   bool IsOver(const SimWaiter& waiter) const { return waiter.ended || waiter.future.is_finished(); }
+  bool MayResume(const SimWaiter& waiter) const { return IsOver(waiter) && !ranks_[waiter.rank]->stopped; }
+  bool MayRun(const RankState& rank) const { return !rank.tasks.empty() && !rank.stopped; }
+  bool IsCut(Rank a, Rank b) const { return cuts_.contains(std::minmax(a, b)); }
   uint64_t Random(uint64_t below) { return random_() % below; }
   void Record(uint64_t what, uint64_t a, uint64_t b);
 
@@ -148,8 +175,12 @@ class SimCore {
   size_t CountChoices();
   bool Step(Lock& lock, size_t choice, SimWaiter* own);
   bool AdvanceClock();
+  bool EndStopped(Lock& lock);
   void EndDeadlock();
-  void KillDue(Lock& lock);
+  void FailDue(Lock& lock);
+  void Kill(Lock& lock, Rank rank);
+  void Stop(Rank rank, Duration lasting);
+  void GiveUp(Rank from, Rank to);
   void AskHooks(Lock& lock);
   void Resume(Lock& lock, size_t index, SimWaiter* own);
   void RunTaskOf(Lock& lock, Rank rank);
@@ -170,7 +201,10 @@ class SimCore {
   std::vector<SimLink> links_;
   std::vector<SimWaiter*> waiters_;
   std::map<std::pair<TimePoint, uint64_t>, Alarm> alarms_;
-  std::multimap<int64_t, Rank> kills_;
+  std::multimap<int64_t, SimFault> faults_;
+  std::multimap<TimePoint, Rank> resumes_;
+  std::set<std::pair<Rank, Rank>> cuts_;
+  std::optional<Duration> link_patience_;
 };
 
 std::unique_ptr<Transport> MakeSimTransport(SimCore& core, Rank rank);

@@ -122,14 +122,15 @@ bool SimCore::HeardLoss(Rank rank, Rank lost) {
 
 bool SimCore::Deliverable(Rank from, Rank to) {
   const auto state = ranks_[to]->port.state;
-  return !link(from, to).told && !ranks_[to]->killed &&
+  return !link(from, to).told && !ranks_[to]->killed && !ranks_[to]->stopped && !IsCut(from, to) &&
          (state == SimPort::State::kRunning || state == SimPort::State::kClosed);
 }
 
 bool SimCore::LossIsDue(Rank from, Rank to) {
   const auto& way = link(from, to);
   const auto state = ranks_[to]->port.state;
-  return !way.told && !ranks_[to]->killed && (state == SimPort::State::kRunning || state == SimPort::State::kClosed) &&
+  return !way.told && !ranks_[to]->killed && !ranks_[to]->stopped && !IsCut(from, to) &&
+         (state == SimPort::State::kRunning || state == SimPort::State::kClosed) &&
          (way.end == SimLink::End::kBroken || (way.end == SimLink::End::kGoodbye && way.active.empty()));
 }
 
@@ -227,6 +228,20 @@ void SimCore::BreakLinks(Rank rank, const std::string& cause) {
       way.cause = arrow::Status::IOError("rank ", rank, " is gone: it ", cause);
     }
   }
+}
+
+/// `to` has heard nothing of `from` for so long that its transport gives the link up, which `from` sees when it can.
+void SimCore::GiveUp(Rank from, Rank to) {
+  Lock lock(mutex_);
+  if ((!IsCut(from, to) && !ranks_[from]->stopped) || ranks_[to]->killed) {
+    return;
+  }
+  auto& back = link(to, from);
+  if (back.end == SimLink::End::kOpen) {
+    back.end = SimLink::End::kBroken;
+    back.cause = arrow::Status::IOError("rank ", to, " has given the connection up");
+  }
+  TellLoss(from, to, arrow::Status::IOError("nothing came over the connection to rank ", from, " any more"));
 }
 
 namespace {

@@ -107,9 +107,24 @@ void SimCore::SetInterruptHook(Rank rank, std::function<arrow::Status()> hook) {
   ranks_[rank]->hook = std::move(hook);
 }
 
-void SimCore::KillAfter(Rank rank, int64_t events) {
+void SimCore::FailAfter(int64_t events, const SimFault& fault) {
   Lock lock(mutex_);
-  kills_.emplace(events_ + events, rank);
+  faults_.emplace(events_ + events, fault);
+}
+
+void SimCore::GiveUpLinksAfter(Duration silence) {
+  Lock lock(mutex_);
+  link_patience_ = silence;
+}
+
+bool SimCore::Passes(Rank a, Rank b) const {
+  Lock lock(mutex_);
+  return !IsCut(a, b);
+}
+
+bool SimCore::Stopped(Rank rank) const {
+  Lock lock(mutex_);
+  return ranks_[rank]->stopped;
 }
 
 arrow::Status SimCore::Wait(Rank rank, const arrow::Future<>& future, TimePoint deadline) {
@@ -172,10 +187,10 @@ arrow::Status SimCore::Run(const std::function<arrow::Status(Rank)>& body) {
 /// is nobody to make decisions for.
 void SimCore::Drive(Lock& lock, SimWaiter* own) {
   while (!waiters_.empty()) {
-    KillDue(lock);
+    FailDue(lock);
     const size_t choices = CountChoices();
     if (choices == 0) {
-      if (!AdvanceClock()) {
+      if (!AdvanceClock() && !EndStopped(lock)) {
         EndDeadlock();
       }
       continue;
@@ -193,10 +208,10 @@ void SimCore::Drive(Lock& lock, SimWaiter* own) {
 size_t SimCore::CountChoices() {
   size_t choices = 0;
   for (const auto* waiter : waiters_) {
-    choices += IsOver(*waiter) ? 1 : 0;
+    choices += MayResume(*waiter) ? 1 : 0;
   }
   for (const auto& rank : ranks_) {
-    choices += rank->tasks.empty() ? 0 : 1;
+    choices += MayRun(*rank) ? 1 : 0;
   }
   for (Rank from = 0; from < size(); ++from) {
     for (Rank to = 0; to < size(); ++to) {
@@ -211,13 +226,13 @@ size_t SimCore::CountChoices() {
 /// there is `own`, has come back.
 bool SimCore::Step(Lock& lock, size_t choice, SimWaiter* own) {
   for (size_t i = 0; i < waiters_.size(); ++i) {
-    if (IsOver(*waiters_[i]) && choice-- == 0) {
+    if (MayResume(*waiters_[i]) && choice-- == 0) {
       Resume(lock, i, own);
       return true;
     }
   }
   for (Rank rank = 0; rank < size(); ++rank) {
-    if (!ranks_[rank]->tasks.empty() && choice-- == 0) {
+    if (MayRun(*ranks_[rank]) && choice-- == 0) {
       RunTaskOf(lock, rank);
       return false;
     }
@@ -268,7 +283,7 @@ void SimCore::RunTaskOf(Lock& lock, Rank rank) {
 void SimCore::AskHooks(Lock& lock) {
   for (auto* waiter : std::vector<SimWaiter*>(waiters_)) {
     auto hook = ranks_[waiter->rank]->hook;
-    if (!hook || IsOver(*waiter)) {
+    if (!hook || IsOver(*waiter) || ranks_[waiter->rank]->stopped) {
       continue;
     }
     lock.unlock();
@@ -288,25 +303,46 @@ bool SimCore::AdvanceClock() {
   }
   TimePoint next = alarms_.empty() ? kNever : alarms_.begin()->first.first;
   for (const auto* waiter : waiters_) {
-    next = std::min(next, waiter->deadline);
+    if (!ranks_[waiter->rank]->stopped) {
+      next = std::min(next, waiter->deadline);
+    }
+  }
+  if (!resumes_.empty()) {
+    next = std::min(next, resumes_.begin()->first);
   }
   if (next == kNever) {
     return false;
   }
-  now_ = next;
+  now_ = std::max(now_, next);  // what a rank that was stopped waited for may be past
   Record(kJumped, 0, static_cast<uint64_t>(now_.time_since_epoch().count()));
   while (!alarms_.empty() && alarms_.begin()->first.first <= now_) {
     auto alarm = std::move(alarms_.begin()->second);
     alarms_.erase(alarms_.begin());
     ranks_[alarm.rank]->tasks.push_back(std::move(alarm.task));
   }
+  while (!resumes_.empty() && resumes_.begin()->first <= now_) {
+    ranks_[resumes_.begin()->second]->stopped = false;
+    resumes_.erase(resumes_.begin());
+  }
   for (auto* waiter : waiters_) {
-    if (waiter->deadline <= now_) {
+    if (waiter->deadline <= now_ && !ranks_[waiter->rank]->stopped && !IsOver(*waiter)) {
       waiter->ended = true;
       waiter->status = DeadlineError("the deadline of a wait has passed");
     }
   }
   return true;
+}
+
+/// Where only ranks wait that are stopped for ever, they are lost. False where others wait, too.
+bool SimCore::EndStopped(Lock& lock) {
+  const bool all = std::all_of(waiters_.begin(), waiters_.end(),
+                               [this](const auto* waiter) { return ranks_[waiter->rank]->stopped; });
+  for (Rank rank = 0; all && rank < size(); ++rank) {
+    if (ranks_[rank]->stopped) {
+      Kill(lock, rank);
+    }
+  }
+  return all;
 }
 
 void SimCore::EndDeadlock() {
@@ -317,6 +353,8 @@ void SimCore::EndDeadlock() {
         std::find_if(waiters_.begin(), waiters_.end(), [&](const auto* waiter) { return waiter->rank == rank; });
     if (ranks_[rank]->killed) {
       text += " was killed";
+    } else if (ranks_[rank]->stopped) {
+      text += " is stopped";
     } else if (waits != waiters_.end()) {
       text += " has waited since event " + std::to_string((*waits)->since);
     } else {
@@ -338,42 +376,84 @@ void SimCore::EndDeadlock() {
   }
 }
 
-void SimCore::KillDue(Lock& lock) {
-  while (!kills_.empty() && kills_.begin()->first <= events_) {
-    const Rank rank = kills_.begin()->second;
-    kills_.erase(kills_.begin());
-    auto& state = *ranks_[rank];
-    if (state.killed) {
-      continue;
+void SimCore::FailDue(Lock& lock) {
+  while (!faults_.empty() && faults_.begin()->first <= events_) {
+    const SimFault fault = faults_.begin()->second;
+    faults_.erase(faults_.begin());
+    switch (fault.kind) {
+      case SimFault::Kind::kKill:
+        Kill(lock, fault.rank);
+        break;
+      case SimFault::Kind::kStop:
+        Stop(fault.rank, fault.lasting);
+        break;
+      case SimFault::Kind::kCut:
+        Record(kCut, static_cast<uint64_t>(fault.rank), static_cast<uint64_t>(fault.other + 1));
+        cuts_.insert(std::minmax(fault.rank, fault.other));
+        for (const auto& [from, to] : {std::pair(fault.rank, fault.other), std::pair(fault.other, fault.rank)}) {
+          if (link_patience_ && fault.other >= 0) {
+            alarms_.emplace(
+                std::make_pair(now_ + *link_patience_, next_alarm_++),
+                Alarm{to, [this, a = from, b = to] { GiveUp(a, b); }, std::make_shared<std::atomic<bool>>(false)});
+          }
+        }
+        break;
     }
-    Record(kKilled, rank, 0);
-    state.killed = true;
-    state.port.state = SimPort::State::kGone;
-    BreakLinks(rank, "was killed");
-    ReleaseMemory(rank);
-    for (auto* waiter : waiters_) {
-      if (waiter->rank == rank) {
-        waiter->ended = true;
-        waiter->status = arrow::Status::Cancelled("rank ", rank, " was killed by the simulation");
-      }
-    }
-    auto tasks = std::move(state.tasks);
-    state.tasks.clear();
-    std::vector<Alarm> alarms;
-    for (auto alarm = alarms_.begin(); alarm != alarms_.end();) {
-      if (alarm->second.rank == rank) {
-        alarms.push_back(std::move(alarm->second));
-        alarm = alarms_.erase(alarm);
-      } else {
-        ++alarm;
-      }
-    }
-    // What tasks hold may come back here when it is destroyed.
-    lock.unlock();
-    tasks.clear();
-    alarms.clear();
-    lock.lock();
   }
+}
+
+void SimCore::Stop(Rank rank, Duration lasting) {
+  auto& state = *ranks_[rank];
+  if (state.killed || state.stopped) {
+    return;
+  }
+  Record(kStopped, rank, 0);
+  state.stopped = true;
+  if (lasting != SimWorld::kForEver) {
+    resumes_.emplace(now_ + lasting, rank);
+  }
+  for (Rank peer = 0; link_patience_ && peer < size(); ++peer) {
+    if (peer != rank) {
+      alarms_.emplace(
+          std::make_pair(now_ + *link_patience_, next_alarm_++),
+          Alarm{peer, [this, rank, peer] { GiveUp(rank, peer); }, std::make_shared<std::atomic<bool>>(false)});
+    }
+  }
+}
+
+void SimCore::Kill(Lock& lock, Rank rank) {
+  auto& state = *ranks_[rank];
+  if (state.killed) {
+    return;
+  }
+  Record(kKilled, rank, 0);
+  state.killed = true;
+  state.stopped = false;
+  state.port.state = SimPort::State::kGone;
+  BreakLinks(rank, "was killed");
+  ReleaseMemory(rank);
+  for (auto* waiter : waiters_) {
+    if (waiter->rank == rank) {
+      waiter->ended = true;
+      waiter->status = arrow::Status::Cancelled("rank ", rank, " was killed by the simulation");
+    }
+  }
+  auto tasks = std::move(state.tasks);
+  state.tasks.clear();
+  std::vector<Alarm> alarms;
+  for (auto alarm = alarms_.begin(); alarm != alarms_.end();) {
+    if (alarm->second.rank == rank) {
+      alarms.push_back(std::move(alarm->second));
+      alarm = alarms_.erase(alarm);
+    } else {
+      ++alarm;
+    }
+  }
+  // What tasks hold may come back here when it is destroyed.
+  lock.unlock();
+  tasks.clear();
+  alarms.clear();
+  lock.lock();
 }
 
 }  // namespace internal
@@ -390,7 +470,18 @@ SimWorld::~SimWorld() = default;
 Executor& SimWorld::executor(Rank rank) { return impl_->core.executor(rank); }
 std::unique_ptr<Transport> SimWorld::MakeTransport(Rank rank) { return internal::MakeSimTransport(impl_->core, rank); }
 arrow::Status SimWorld::Run(const std::function<arrow::Status(Rank)>& body) { return impl_->core.Run(body); }
-void SimWorld::KillAfter(Rank rank, int64_t events) { impl_->core.KillAfter(rank, events); }
+void SimWorld::KillAfter(Rank rank, int64_t events) {
+  impl_->core.FailAfter(events, {.kind = internal::SimFault::Kind::kKill, .rank = rank});
+}
+void SimWorld::StopAfter(Rank rank, int64_t events, Duration lasting) {
+  impl_->core.FailAfter(events, {.kind = internal::SimFault::Kind::kStop, .rank = rank, .lasting = lasting});
+}
+void SimWorld::CutAfter(Rank a, Rank b, int64_t events) {
+  impl_->core.FailAfter(events, {.kind = internal::SimFault::Kind::kCut, .rank = a, .other = b});
+}
+void SimWorld::GiveUpLinksAfter(Duration silence) { impl_->core.GiveUpLinksAfter(silence); }
+bool SimWorld::Passes(Rank a, Rank b) const { return impl_->core.Passes(a, b); }
+bool SimWorld::Stopped(Rank rank) const { return impl_->core.Stopped(rank); }
 int64_t SimWorld::events() const { return impl_->core.events(); }
 uint64_t SimWorld::history() const { return impl_->core.history(); }
 

@@ -32,6 +32,20 @@ class CYLON_EXPORT SimWorld {
   /// `rank` is lost at the `event`-th scheduling decision from now: it runs no more tasks, its waits end with
   /// Cancelled, the others' sinks get OnPeerLost (each at a time of the seed's choosing, after messages that arrived).
   void KillAfter(Rank rank, int64_t events);
+  /// `rank` is stopped then, as a process is: it runs nothing, and its links stay open. It goes on when `lasting` has
+  /// passed on the world's clock (kForEver: when all others have ended, its waits end with Cancelled).
+  void StopAfter(Rank rank, int64_t events, Duration lasting = kForEver);
+  /// Nothing passes between `a` and `b` from then on, and neither is told. `b` may be kStoreEnd: Passes says so.
+  void CutAfter(Rank a, Rank b, int64_t events);
+  /// As transports do that ping: who hears nothing over a link for `silence`, as its other end is stopped or the way
+  /// there cut, is told that the peer is lost. (Without: never.)
+  void GiveUpLinksAfter(Duration silence);
+  static constexpr Duration kForEver = Duration::max();
+  static constexpr Rank kStoreEnd = -1;
+
+  /// For what is simulated beside the transports.
+  bool Passes(Rank a, Rank b) const;
+  bool Stopped(Rank rank) const;
 
   /// Scheduling decisions so far, and a hash over them: two runs of one seed have the same.
   int64_t events() const;

@@ -1,0 +1,250 @@
+// The watch's network over TCP.
+#include "cylon/comm/watch/tcp_wire.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace cylon::internal {
+
+namespace {
+
+/// Connections of one pair: both may dial at once, and again when a link is silent. One more, and the oldest goes.
+constexpr size_t kLinksOfAPair = 4;
+/// Messages that a link has not taken. A beat is dropped before there is even one: the next says the same.
+constexpr size_t kMostQueued = 64;
+
+}  // namespace
+
+TcpWire::TcpWire(AsioExecutor& executor, int world_size)
+    : executor_(executor), strangers_(std::max(kStrangersAtOnce, 2 * static_cast<size_t>(world_size))) {}
+
+TcpWire::~TcpWire() = default;
+
+arrow::Status TcpWire::Listen(const std::string& bind_host) {
+  const auto admit = [weak = weak_from_this()](std::unique_ptr<Stream> stream) {
+    if (auto self = weak.lock()) {
+      self->Admit(std::move(stream));
+    }
+  };
+  ARROW_ASSIGN_OR_RAISE(listener_, ListenTcp(executor_.io(), {bind_host, 0}, admit));
+  return arrow::Status::OK();
+}
+
+void TcpWire::Join(World world, std::string secret) {
+  world_ = std::move(world);
+  secret_ = std::move(secret);
+}
+
+void TcpWire::Start(WatchWireSink* sink) {
+  sink_ = sink;
+  for (auto& stream : std::exchange(early_, {})) {
+    Admit(std::move(stream));
+  }
+}
+
+void TcpWire::Admit(std::unique_ptr<Stream> stream) {
+  if (closed_) {
+    return;
+  }
+  if (sink_ == nullptr) {
+    if (early_.size() >= kStrangersAtOnce) {
+      early_.erase(early_.begin());
+    }
+    early_.push_back(std::move(stream));
+    return;
+  }
+  static_cast<void>(Spawn(executor_, Welcome(shared_from_this(), std::move(stream))));
+}
+
+Co<void> TcpWire::Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream) {
+  if (self->closed_) {
+    co_return arrow::Status::OK();
+  }
+  self->strangers_.Add(stream.get());
+  self->greeting_.insert(stream.get());
+  auto handshake = HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->secret_,
+                                       self->executor_.Now() + kStrangerPatience);
+  auto proven = co_await handshake;
+  self->strangers_.Remove(stream.get());
+  self->greeting_.erase(stream.get());
+  CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, std::move(proven));  // a stranger: dropped, nobody is told
+  const Rank rank = identity.rank;
+  if (!self->closed_ && rank >= 0 && rank < self->world_.size() && rank != self->world_.rank) {
+    self->Adopt(rank, std::move(stream));
+  }
+  co_return arrow::Status::OK();
+}
+
+void TcpWire::Dial(Rank peer, Duration patience) {
+  if (closed_ || !dialling_.insert(peer).second) {
+    return;
+  }
+  static_cast<void>(Spawn(executor_, DialPeer(shared_from_this(), peer, executor_.Now() + patience)));
+}
+
+Co<void> TcpWire::DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint deadline) {
+  auto address = HostPort::Parse(self->world_.cards[static_cast<size_t>(peer)].watch);
+  if (!address.ok()) {
+    self->FailDial(peer, DialEnd::kUnreachable);
+    co_return address.status();
+  }
+  auto connect = ConnectTcp(self->executor_.io(), self->executor_, *address, deadline, self->stopped_);
+  auto connected = co_await connect;
+  if (!connected.ok()) {
+    self->FailDial(peer, IsNobodyListening(connected.status()) ? DialEnd::kRefused : DialEnd::kUnreachable);
+    co_return connected.status();
+  }
+  auto stream = std::move(*connected);
+  if (self->closed_) {
+    co_return arrow::Status::OK();
+  }
+  self->greeting_.insert(stream.get());
+  auto handshake = HandshakeAsDialler(stream.get(), self->executor_, self->Self(), self->secret_, deadline);
+  auto proven = co_await handshake;
+  self->greeting_.erase(stream.get());
+  if (!proven.ok() || proven->rank != peer) {
+    // Whoever has the port now knows nothing of this job: its rank is gone, as if nobody listened.
+    const bool stranger = proven.ok() || proven.status().IsInvalid() ||
+                          IsError(proven.status(), ErrorKind::kAuthentication) ||
+                          IsError(proven.status(), ErrorKind::kProtocol);
+    self->FailDial(peer, IsError(proven.status(), ErrorKind::kDeadline) ? DialEnd::kUnanswered
+                         : stranger                                     ? DialEnd::kRefused
+                                                                        : DialEnd::kBroken);
+    co_return proven.status();
+  }
+  self->dialling_.erase(peer);
+  if (!self->closed_) {
+    self->Adopt(peer, std::move(stream));
+  }
+  co_return arrow::Status::OK();
+}
+
+void TcpWire::FailDial(Rank peer, DialEnd how) {
+  dialling_.erase(peer);
+  if (!closed_) {
+    sink_->OnDialFailed(peer, how);
+  }
+}
+
+void TcpWire::Adopt(Rank peer, std::unique_ptr<Stream> stream) {
+  auto link = std::make_shared<Link>();
+  link->stream = std::move(stream);
+  link->peer = peer;
+  auto& links = links_[peer];
+  links.push_back(link);
+  if (links.size() > kLinksOfAPair) {
+    EndSoon(links.front());
+  }
+  static_cast<void>(Spawn(executor_, ReadLoop(shared_from_this(), link)));
+  sink_->OnLink(peer);
+}
+
+Co<void> TcpWire::ReadLoop(std::shared_ptr<TcpWire> self, LinkPtr link) {
+  while (!link->ended && !self->closed_) {
+    std::array<uint8_t, kWatchHeaderBytes> bytes;
+    auto read_header = link->stream->Read(bytes);
+    auto status = co_await read_header;
+    auto header = status.ok() ? DecodeWatchHeader(bytes) : status;
+    if (!header.ok()) {
+      break;
+    }
+    std::vector<uint8_t> body(header->length);
+    auto read_body = link->stream->Read(body);
+    status = co_await read_body;
+    auto message = status.ok() ? DecodeWatchBody(header->type, std::string(body.begin(), body.end())) : status;
+    if (!message.ok() || link->ended || self->closed_) {
+      break;
+    }
+    self->sink_->OnMessage(link->peer, *message);
+  }
+  self->End(link);
+  co_return arrow::Status::OK();
+}
+
+void TcpWire::Send(Rank to, const WatchMessage& message) {
+  auto found = links_.find(to);
+  if (found == links_.end()) {
+    return;
+  }
+  const std::string bytes = Encode(message);
+  const bool beat = message.type == WatchMessage::Type::kBeat;
+  for (const auto& link : std::vector<LinkPtr>(found->second)) {
+    const bool full = beat ? link->writing : link->queue.size() >= kMostQueued;
+    if (!full && !link->ended) {
+      link->queue.push_back(bytes);
+      Pump(link);
+    }
+  }
+}
+
+/// Writes at once what the socket takes: a goodbye leaves before the stop that follows it.
+void TcpWire::Pump(const LinkPtr& link) {
+  while (!link->writing && !link->ended && !link->queue.empty()) {
+    link->leaving.assign(link->queue.front().begin(), link->queue.front().end());
+    link->queue.pop_front();
+    link->writing = true;
+    auto written = link->stream->Write({std::span<const uint8_t>(link->leaving)});
+    if (!written.is_finished()) {
+      written.AddCallback([weak = weak_from_this(), link](const arrow::Status& status) {
+        link->writing = false;
+        auto self = weak.lock();
+        if (self && !self->closed_) {
+          status.ok() ? self->Pump(link) : self->EndSoon(link);
+        }
+      });
+      return;
+    }
+    link->writing = false;
+    if (!written.status().ok()) {
+      EndSoon(link);
+      return;
+    }
+  }
+}
+
+/// In a task of its own: who sends does not expect to be told of an end inside.
+void TcpWire::EndSoon(const LinkPtr& link) {
+  executor_.Post([weak = weak_from_this(), link] {
+    if (auto self = weak.lock()) {
+      self->End(link);
+    }
+  });
+}
+
+void TcpWire::End(const LinkPtr& link) {
+  if (std::exchange(link->ended, true)) {
+    return;
+  }
+  link->stream->Close();
+  if (closed_) {
+    return;
+  }
+  auto found = links_.find(link->peer);
+  std::erase(found->second, link);
+  if (found->second.empty()) {
+    links_.erase(found);
+    sink_->OnLinkEnd(link->peer);
+  }
+}
+
+void TcpWire::Close() {
+  if (std::exchange(closed_, true)) {
+    return;
+  }
+  listener_->Close();
+  early_.clear();
+  stopped_.MarkFinished();
+  for (Stream* stream : std::set<Stream*>(greeting_)) {
+    if (greeting_.contains(stream)) {  // closing one may end another
+      stream->Close();
+    }
+  }
+  for (const auto& [peer, links] : std::exchange(links_, {})) {
+    for (const auto& link : links) {
+      End(link);
+    }
+  }
+}
+
+}  // namespace cylon::internal

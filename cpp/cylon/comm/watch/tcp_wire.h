@@ -1,0 +1,74 @@
+/// The watch's network over TCP: a listener and connections of its own, authenticated, beside those for data.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cylon/base/asio_executor.h"
+#include "cylon/bootstrap/membership.h"
+#include "cylon/comm/watch/wire.h"
+#include "cylon/wire/handshake.h"
+#include "cylon/wire/strangers.h"
+
+namespace cylon::internal {
+
+/// Any rank may connect to any other; two connections between one pair, dialled by both at once, are both used.
+class TcpWire final : public WatchWire, public std::enable_shared_from_this<TcpWire> {
+ public:
+  explicit TcpWire(AsioExecutor& executor, int world_size);
+  ~TcpWire() override;
+
+  /// Listens on a free port; connections are kept until Start.
+  arrow::Status Listen(const std::string& bind_host);
+  std::string address() const { return listener_->address().ToString(); }
+  /// Before Start. World::cards have the addresses of all watches.
+  void Join(World world, std::string secret);
+
+  void Start(WatchWireSink* sink) override;
+  void Dial(Rank peer, Duration patience) override;
+  void Send(Rank to, const WatchMessage& message) override;
+  bool Linked(Rank peer) const override { return links_.contains(peer); }
+  void Close() override;
+
+ private:
+  struct Link {
+    std::unique_ptr<Stream> stream;
+    Rank peer;
+    std::deque<std::string> queue;
+    std::vector<uint8_t> leaving;
+    bool writing = false;
+    bool ended = false;
+  };
+  using LinkPtr = std::shared_ptr<Link>;
+
+  Identity Self() const { return {world_.job, world_.epoch, world_.rank, "watch"}; }
+  void Admit(std::unique_ptr<Stream> stream);
+  static Co<void> Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream);
+  static Co<void> DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint deadline);
+  static Co<void> ReadLoop(std::shared_ptr<TcpWire> self, LinkPtr link);
+  void Adopt(Rank peer, std::unique_ptr<Stream> stream);
+  void Pump(const LinkPtr& link);
+  void EndSoon(const LinkPtr& link);
+  void End(const LinkPtr& link);
+  void FailDial(Rank peer, DialEnd how);
+
+  AsioExecutor& executor_;
+  std::unique_ptr<Listener> listener_;
+  std::vector<std::unique_ptr<Stream>> early_;  // before Start
+  World world_;
+  std::string secret_;
+  WatchWireSink* sink_ = nullptr;
+  std::map<Rank, std::vector<LinkPtr>> links_;  // oldest first; no empty ones
+  std::set<Rank> dialling_;
+  std::set<Stream*> greeting_;  // in their handshake: closed by Close, so that nobody stays suspended in one
+  Strangers strangers_;
+  arrow::Future<> stopped_ = arrow::Future<>::Make();
+  bool closed_ = false;
+};
+
+}  // namespace cylon::internal
