@@ -146,7 +146,7 @@ void StoreClient::Ask(StoreOp op, const std::string& key, const std::string& val
     });
   }
   if (op == StoreOp::kDelete) {
-    kept_.erase(key);
+    kept_.Erase(key);
   }
   Request request{op, key, value,
                   writes && op != StoreOp::kDelete
@@ -204,7 +204,7 @@ void StoreClient::Answer(uint64_t id, arrow::Result<std::string> answer) {
   if (answer.ok()) {
     Keep(request, *answer);
   } else if (request.restores) {
-    kept_.erase(request.key);
+    kept_.Erase(request.key);
   }
   if (request.restores && --restoring_ == 0) {
     life_ = next_life_;
@@ -218,17 +218,11 @@ void StoreClient::Keep(const Request& request, const std::string& answer) {
   }
   const bool counts = request.op == StoreOp::kAdd || request.op == StoreOp::kRaise;
   if (request.op == StoreOp::kSetIfAbsent && answer != request.value) {
-    kept_.erase(request.key);  // another's
+    kept_.Erase(request.key);  // another's
     return;
   }
-  const TimePoint now = executor_.Now();
-  if (kept_.size() % 1024 == 1023) {
-    std::erase_if(kept_, [now](const auto& entry) { return entry.second.expires <= now; });
-  }
-  const auto lives = std::chrono::milliseconds(request.live_ms);
-  const TimePoint expires = lives < kNever - now ? now + lives : kNever;
-  kept_.insert_or_assign(
-      request.key, Kept{counts ? StoreOp::kRaise : StoreOp::kSetIfAbsent, counts ? answer : request.value, expires});
+  kept_.Put(executor_.Now(), request.key, counts ? answer : request.value, counts,
+            std::chrono::milliseconds(request.live_ms));
 }
 
 void StoreClient::Drop(LinkPtr link, const arrow::Status& why) {
@@ -347,12 +341,14 @@ void StoreClient::Restore() {
   // Those of an attempt that broke off, too: they come before all else.
   std::erase_if(written_, [](const auto& entry) { return entry.second.restores; });
   restoring_ = 0;
-  const TimePoint now = executor_.Now();
-  std::erase_if(kept_, [now](const auto& entry) { return entry.second.expires <= now; });
-  for (const auto& [key, kept] : kept_) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-        std::min<Duration>(kept.expires - now, Duration::max() - std::chrono::milliseconds(1)));
-    Request request{kept.op, key, kept.value, left.count(), std::make_shared<Wait>(), /*restores=*/true};
+  for (auto& kept : kept_.Standing(executor_.Now())) {
+    const StoreOp op = kept.counts ? StoreOp::kRaise : StoreOp::kSetIfAbsent;
+    Request request{op,
+                    std::move(kept.key),
+                    std::move(kept.value),
+                    kept.live_ms,
+                    std::make_shared<Wait>(),
+                    /*restores=*/true};
     const uint64_t id = next_id_++;
     ++restoring_;
     Push(id, written_.emplace(id, std::move(request)).first->second);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cylon/base/co.h"
+#include "cylon/bootstrap/kept_values.h"
 #include "cylon/bootstrap/store_protocol.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/wire/stream.h"
@@ -52,12 +53,6 @@ class StoreClient : public std::enable_shared_from_this<StoreClient> {
     std::shared_ptr<Wait> wait;
     bool restores = false;
   };
-  /// What this client has put into the server.
-  struct Kept {
-    StoreOp op;  // by which it stands again: kSetIfAbsent or kRaise
-    std::string value;
-    TimePoint expires;
-  };
   struct Link;
   using LinkPtr = std::shared_ptr<Link>;
 
@@ -90,7 +85,7 @@ class StoreClient : public std::enable_shared_from_this<StoreClient> {
   uint64_t next_id_ = 1;
   std::map<uint64_t, Request> asked_;
   std::map<uint64_t, Request> written_;
-  std::map<std::string, Kept> kept_;
+  KeptValues kept_;
   bool connecting_ = false;
   bool closed_ = false;
   std::string trouble_ = "it has not answered yet";

@@ -19,6 +19,8 @@ constexpr int64_t kMostWindow = 4 << 20;
 /// bytes.
 constexpr int64_t kEntriesInWindow = 4;
 constexpr int64_t kEntryRoom = 1024;
+/// What is left of a window is used while it is a quarter of an entry, or more: smaller ones cost more than they bring.
+constexpr int64_t kLeastOfEntry = 4;
 /// Entries of a pair that the server has not confirmed, at most: small messages that are sent meanwhile share one.
 constexpr size_t kAskedAtOnce = 4;
 /// Parts of one entry, at most: what points to thousands of tiny segments costs more than it saves.
@@ -73,15 +75,15 @@ arrow::Result<RedisOutbox::Entry> RedisOutbox::Next(uint64_t acknowledged) {
   }
   const bool fresh = next_ == entries_.size();
   if (fresh) {
-    const bool room = under_way_ == 0 || under_way_ + limits_.entry_bytes + kEntryRoom <= limits_.window_bytes;
+    const int64_t room = std::min(limits_.entry_bytes, limits_.window_bytes - under_way_ - kEntryRoom);
     std::vector<std::span<const uint8_t>> parts;
     std::vector<Queued> held;
     std::vector<uint64_t> whole;
     if (ended_) {
       return Entry{};
     }
-    if (!queue_.empty() && room) {
-      Gather(&parts, &held, &whole);
+    if (!queue_.empty() && room >= limits_.entry_bytes / kLeastOfEntry) {
+      Gather(static_cast<size_t>(room), &parts, &held, &whole);
       ARROW_RETURN_NOT_OK(Make(MailKind::kData, acknowledged, parts, std::move(whole)));
     } else if (queue_.empty() && has_end_) {
       has_end_ = false;
@@ -103,9 +105,8 @@ arrow::Result<RedisOutbox::Entry> RedisOutbox::Next(uint64_t acknowledged) {
   return entry;
 }
 
-void RedisOutbox::Gather(std::vector<std::span<const uint8_t>>* parts, std::vector<Queued>* held,
+void RedisOutbox::Gather(size_t room, std::vector<std::span<const uint8_t>>* parts, std::vector<Queued>* held,
                          std::vector<uint64_t>* whole) {
-  auto room = static_cast<size_t>(limits_.entry_bytes);
   while (!queue_.empty() && room > 0 && parts->size() < kMostMailParts) {
     auto& queued = queue_.front();
     const auto& segments = queued.message.segments;

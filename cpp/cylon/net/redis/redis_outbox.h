@@ -92,7 +92,9 @@ class RedisOutbox {
     bool stored = false;
   };
 
-  void Gather(std::vector<std::span<const uint8_t>>* parts, std::vector<Queued>* held, std::vector<uint64_t>* whole);
+  /// The next `room` bytes of the stream; `held` keeps what ends in them.
+  void Gather(size_t room, std::vector<std::span<const uint8_t>>* parts, std::vector<Queued>* held,
+              std::vector<uint64_t>* whole);
   arrow::Status Make(MailKind kind, uint64_t acknowledged, const std::vector<std::span<const uint8_t>>& parts,
                      std::vector<uint64_t> whole);
 

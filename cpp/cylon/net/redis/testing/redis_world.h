@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,14 +29,15 @@ class RedisConformanceWorld : public ThreadedConformanceWorld {
   std::unique_ptr<Transport> MakeTransport(Rank rank) override {
     auto world = world_;
     world.rank = rank;
-    return MakeRedisTransport(executor(rank), RedisAddress::Parse(server.url()).ValueOrDie(), std::move(world), secret,
-                              peer_timeout_)
-        .ValueOrDie();
+    auto address = RedisAddress::Parse(server.url()).ValueOrDie();
+    address.server = via.value_or(address.server);
+    return MakeRedisTransport(executor(rank), address, std::move(world), secret, peer_timeout_).ValueOrDie();
   }
   /// The keys that are in the server.
   int64_t Keys() const { return server.Run({"DBSIZE"}).number; }
 
   RedisServer server;
+  std::optional<HostPort> via;  ///< a way to the server that is not the direct one
   std::string secret = "a secret";
 
  private:
