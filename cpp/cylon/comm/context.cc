@@ -166,7 +166,7 @@ class Runtime {
     auto world_group = endpoint_->world_group();
     if (world_group->Check().ok()) {
       // A failure that was told may still be settled.
-      ARROW_RETURN_NOT_OK(parts_.executor->RunTask([this, world_group] {
+      ARROW_RETURN_NOT_OK(parts_.executor->RunTask([world_group] {
         return world_group->doubtful() ? arrow::Status::OK()
                                        : arrow::Status::Invalid(
                                              "no rank of this world has failed, so that there is nothing to rejoin; go "
@@ -465,7 +465,7 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   parts.executor = &executor;
   executor.SetInterruptHook(interrupt);
   parts.interrupt = std::move(interrupt);
-  const auto deadline = executor.Now() + internal::FromSeconds(options.join_deadline_s);
+  const auto deadline = executor.Now() + FromSeconds(options.join_deadline_s);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
   parts.network = options.transport == "redis" ? internal::RedisNetwork(executor, options, std::move(secret))
                                                : internal::MeshNetwork(executor, options, std::move(secret));
