@@ -93,7 +93,7 @@ TEST_P(RejoinTest, SurvivorsKeepTheirOrderInADenseWorld) {
     if (rank == 1) {
       return Dies(context);
     }
-    const auto failure = UntilItFails(context);
+    auto failure = UntilItFails(context);
     if (!IsError(failure, ErrorKind::kRankFailed)) {
       return failure;
     }
@@ -122,7 +122,7 @@ TEST_P(RejoinTest, OneFailureAfterTheOtherAndTheFirstRankToo) {
     if (rank == 2) {
       return Dies(*second);
     }
-    const auto failure = UntilItFails(*second);
+    auto failure = UntilItFails(*second);
     if (!IsError(failure, ErrorKind::kRankFailed) || GetErrorDetail(failure)->rank != 1) {
       return failure;  // rank 2 is rank 1 of the second world
     }
