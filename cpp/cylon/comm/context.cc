@@ -468,7 +468,7 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   parts.executor = &executor;
   executor.SetInterruptHook(interrupt);
   parts.interrupt = std::move(interrupt);
-  const auto deadline = executor.Now() + internal::FromSeconds(options.join_deadline_s);
+  const auto deadline = executor.Now() + FromSeconds(options.join_deadline_s);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
   parts.network = options.transport == "redis" ? internal::RedisNetwork(executor, options, std::move(secret))
                                                : internal::MeshNetwork(executor, options, std::move(secret));
