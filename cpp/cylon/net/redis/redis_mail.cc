@@ -41,8 +41,9 @@ std::string Direction(const World& world, Rank from, Rank to) {
 
 /// "3.17" as 3 and 17.
 bool ParseEntryName(std::string_view name, Rank* from, uint64_t* number) {
-  const char* end = name.data() + name.size();
-  const auto [dot, bad_rank] = std::from_chars(name.data(), end, *from);
+  const char* begin = name.data();
+  const char* end = begin + name.size();
+  const auto [dot, bad_rank] = std::from_chars(begin, end, *from);
   if (bad_rank != std::errc() || dot == end || *dot != '.') {
     return false;
   }
