@@ -203,6 +203,12 @@ void RedisMail::Relink() {
           return;
         }
         self->relinking_ = false;
+        if (IsError(link.status(), ErrorKind::kDeadline)) {
+          return self->Fail(arrow::Status::IOError("the Redis server at ", self->server(), " is gone (",
+                                                   self->writer_->trouble(), "), and did not come back within ",
+                                                   InMilliseconds(self->timeout_),
+                                                   " ms; start the job again once it runs"));
+        }
         if (!link.ok()) {
           return self->Fail(link.status());
         }
