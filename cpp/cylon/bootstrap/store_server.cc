@@ -40,7 +40,7 @@ struct Core {
   std::unique_ptr<Listener> listener;
   KeyValues values;
   std::list<std::shared_ptr<Session>> sessions;
-  Strangers strangers{kStrangersAtOnce};  // of the sessions
+  Strangers<Stream> strangers{kStrangersAtOnce};  // of the sessions
   bool closed = false;
 
   static void Admit(const std::shared_ptr<Core>& self, std::unique_ptr<Stream> stream) {

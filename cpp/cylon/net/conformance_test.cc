@@ -3,6 +3,8 @@
 
 #include <map>
 
+#include "cylon/net/mesh/testing/byte_world.h"
+
 namespace cylon::testing {
 namespace {
 
@@ -281,7 +283,8 @@ TEST_P(TransportTest, ARefusedMessageDropsTheLink) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, TransportTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, TransportTest,
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ByteSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace

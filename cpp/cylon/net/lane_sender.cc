@@ -10,9 +10,10 @@ namespace cylon::internal {
 
 namespace {
 
-/// Pieces of one peer in the transport: one on the wire, one behind it so that the wire does not fall idle. What
-/// overtakes waits for these at most.
-constexpr int kPiecesInTransport = 2;
+/// Pieces of one peer in the transport, which has done with one when the peer has it: one on the wire, one behind it,
+/// and two whose acknowledgements are on their way back, so that the wire does not fall idle. Other channels' messages
+/// wait for these at most; control waits for less, as a transport lets it overtake what has not left.
+constexpr int kPiecesInTransport = 4;
 
 arrow::Status Lost(Rank peer, const arrow::Status& cause) {
   return cause.ok() ? arrow::Status::IOError("rank ", peer, " is gone: it said goodbye") : cause;

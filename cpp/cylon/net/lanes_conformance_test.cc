@@ -4,6 +4,7 @@
 
 #include "cylon/net/interval_set.h"
 #include "cylon/net/lanes_conformance.h"
+#include "cylon/net/mesh/testing/byte_world.h"
 
 namespace cylon::testing {
 namespace {
@@ -253,7 +254,8 @@ TEST_P(LanesTest, WhatCannotTravelIsRefusedWithAReason) {
       {}, 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, LanesTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, LanesTest,
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ByteSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 TEST(IntervalSetTest, ConsecutiveNumbersAreOneRange) {

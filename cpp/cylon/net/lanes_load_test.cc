@@ -2,6 +2,7 @@
 #include <random>
 
 #include "cylon/net/lanes_conformance.h"
+#include "cylon/net/mesh/testing/byte_world.h"
 
 namespace cylon::testing {
 namespace {
@@ -201,7 +202,8 @@ TEST_P(LanesLoadTest, EverythingArrivesUnderRandomLoad) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, LanesLoadTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, LanesLoadTest,
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ByteSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace
