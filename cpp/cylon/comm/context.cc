@@ -166,7 +166,7 @@ class Runtime {
     auto world_group = endpoint_->world_group();
     if (world_group->Check().ok()) {
       // A failure that was told may still be settled.
-      ARROW_RETURN_NOT_OK(parts_.executor->RunTask([this, world_group] {
+      ARROW_RETURN_NOT_OK(parts_.executor->RunTask([world_group] {
         return world_group->doubtful() ? arrow::Status::OK()
                                        : arrow::Status::Invalid(
                                              "no rank of this world has failed, so that there is nothing to rejoin; go "
