@@ -84,6 +84,8 @@ def draw(choice: Choice, number: int) -> Case:
     chance = random.Random(f"{choice.seed}/{number}")
     transport = choice.transports[number % len(choice.transports)]
     fault = choice.faults[number // len(choice.transports) % len(choice.faults)]
+    if transport == "redis" and fault in ("cut", *NETWORK_FAULTS):
+        fault = "kill"  # there are no links between ranks
     phases = _PHASES_OF.get(fault, PHASES)
     phase = chance.choices(phases, [_WEIGHTS[phase] for phase in phases])[0]
     ranks = chance.randint(2, 8)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cases import FAULTS, NETWORK_FAULTS, Case, Choice, draw
 from faults import strike, wait_for_phase
@@ -89,8 +91,18 @@ class Bench:
         self.store = StoreServer(programs, folder)
         self._folder = folder
         self._lock = threading.Lock()
+        self._redis: Any = None
         self._network: Network | None = None
         self._network_store: StoreServer | None = None
+
+    def redis(self) -> str:
+        """The address of a Redis server of these cases' own."""
+        with self._lock:
+            if self._redis is None:
+                sys.path.append(str(ROOT / "tests" / "system"))
+                server = importlib.import_module("redis_server").RedisServer(self._folder)
+                self._redis = server
+            return f"redis://127.0.0.1:{self._redis.port}"
 
     @contextlib.contextmanager
     def network(self) -> Iterator[tuple[Network, StoreServer]]:
@@ -109,6 +121,8 @@ class Bench:
     def close(self) -> None:
         """End what was started."""
         self.store.kill()
+        if self._redis is not None:
+            self._redis.kill()
         if self._network_store is not None:
             self._network_store.kill()
         if self._network is not None:
@@ -132,7 +146,10 @@ def run_case(bench: Bench, case: Case) -> tuple[Outcome, str]:
             stack.enter_context(small_disk(folder))
         if case.fault in NETWORK_FAULTS:
             network, store = stack.enter_context(bench.network())
-        world = World(programs, case, folder, settings_for(case, peer_timeout, folder, store), network)
+        settings = settings_for(case, peer_timeout, folder, store)
+        if case.transport == "redis":
+            settings["CYLON_REDIS"] = bench.redis()
+        world = World(programs, case, folder, settings, network)
         try:
             outcome = _take(world, own_store, peer_timeout, deadline)
         finally:

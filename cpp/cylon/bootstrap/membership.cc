@@ -37,6 +37,7 @@ using internal::TextIn;
 using internal::Who;
 using namespace std::chrono_literals;
 
+constexpr const char* kProblem = "/problem";
 constexpr Duration kBeat = 100ms;
 /// A leader whose beat stands still for this long is gone.
 constexpr Duration kBeatLost = 1500ms;
@@ -113,7 +114,7 @@ class BeatWatch {
 
 /// Tells everybody of this epoch that there will be no world.
 Co<void> Report(Store* store, std::string prefix, std::string epoch, arrow::Status problem) {
-  auto set = store->SetIfAbsent(prefix + epoch + "/problem", EncodeStatus(problem), kRunTimeToLive);
+  auto set = store->SetIfAbsent(prefix + epoch + kProblem, EncodeStatus(problem), kRunTimeToLive);
   auto told = co_await set;  // the problem is this rank's error all the same
   static_cast<void>(told);
   co_return problem;
@@ -135,6 +136,13 @@ Co<void> Missing(Store* store, const Me* me, std::string epoch) {
     if (!here) {
       missing.push_back(rank);
     }
+  }
+  if (missing.empty() && request.rank > 0) {
+    co_return DeadlineError("all ranks of job '" + request.job +
+                                "' came, but rank 0, which brings them together, did not do so within the join "
+                                "deadline" +
+                                hint,
+                            0);
   }
   if (missing.empty()) {
     co_return DeadlineError("all ranks of job '" + request.job +
@@ -208,10 +216,10 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
       cards.push_back(json);
       continue;
     }
-    auto look_problem = Look(store, me->prefix + epoch + "/problem");
+    auto look_problem = Look(store, me->prefix + epoch + kProblem);
     CYLON_CO_ASSIGN_OR_RETURN(auto problem, co_await look_problem);
     if (problem) {
-      co_return ProblemIn(epoch + "/problem", *problem);
+      co_return ProblemIn(epoch + kProblem, *problem);
     }
     if (beat && executor.Now() >= next_beat) {
       next_beat = executor.Now() + kBeat;
@@ -287,10 +295,10 @@ Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Me* 
         co_return std::optional<World>(std::move(world));
       }
     }
-    auto look_problem = Look(store, me->prefix + epoch + "/problem");
+    auto look_problem = Look(store, me->prefix + epoch + kProblem);
     CYLON_CO_ASSIGN_OR_RETURN(auto problem, co_await look_problem);
     if (problem && (rank >= 0 || !request.epoch.empty())) {
-      co_return ProblemIn(epoch + "/problem", *problem);
+      co_return ProblemIn(epoch + kProblem, *problem);
     }
     bool leader_lives = !request.epoch.empty();
     if (request.epoch.empty()) {
@@ -420,6 +428,10 @@ Co<World> Join(Store* store, Executor& executor, JoinRequest request) {
   }
 }
 
+std::string JoinProblemKey(std::string_view job, std::string_view epoch) {
+  return std::string(job) + "/" + std::string(epoch) + kProblem;
+}
+
 Co<void> Leave(Store* store, World world) {
   const std::string epoch = world.job + "/" + world.epoch;
   auto count = store->Add(epoch + "/left", 1, kRunTimeToLive);
@@ -427,7 +439,7 @@ Co<void> Leave(Store* store, World world) {
   std::vector<std::string> keys{world.job + "/" + HereKey(world.epoch, world.rank)};
   if (left == world.size()) {
     // Not before: a slow rank may still have to read the table when others have done their work and leave.
-    for (const char* name : {"/table", "/beat", "/arrivals", "/problem", "/left"}) {
+    for (const char* name : {"/table", "/beat", "/arrivals", kProblem, "/left"}) {
       keys.push_back(epoch + name);
     }
   }

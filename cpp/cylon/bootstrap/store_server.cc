@@ -333,7 +333,7 @@ class Server : public StoreServer {
   HostPort address() const override { return address_; }
   void SetLocally(const std::string& key, const std::string& value) override {
     core_->executor.Post([core = core_, key, value] {
-      static_cast<void>(core->values.Set(core->executor.Now(), key, value, kRunTimeToLive));
+      static_cast<void>(core->values.SetIfAbsent(core->executor.Now(), key, value, kRunTimeToLive));
     });
   }
 

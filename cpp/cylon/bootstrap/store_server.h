@@ -21,7 +21,8 @@ class CYLON_EXPORT StoreServer {
                                                            Security security);
   virtual ~StoreServer();
   virtual HostPort address() const = 0;
-  /// Sets a key from inside the server's process (the launcher's word about a dead rank), for kRunTimeToLive.
+  /// Sets a key that is not there yet from inside the server's process (the launcher's word about a dead rank), for
+  /// kRunTimeToLive.
   virtual void SetLocally(const std::string& key, const std::string& value) = 0;
 };
 

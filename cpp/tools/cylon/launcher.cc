@@ -18,7 +18,9 @@
 #include <utility>
 
 #include "cylon/base/asio_executor.h"
+#include "cylon/base/error.h"
 #include "cylon/base/random.h"
+#include "cylon/bootstrap/membership.h"
 #include "cylon/bootstrap/store_server.h"
 #include "cylon/comm/launcher_word.h"
 #include "launcher_output.h"
@@ -40,6 +42,11 @@ constexpr auto kTimeToReport = 1500ms;
 constexpr int kCannotStart = 2;
 
 void Say(const std::string& text) { std::cerr << "cylon run: " << text << "\n"; }
+
+std::string HostName() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof(name) - 1) == 0 ? name : "this host";
+}
 
 /// How a process ended.
 struct End {
@@ -300,6 +307,9 @@ void Job::NoteEnds(const std::vector<int>& ended) {
   for (const int rank : failed) {
     store_->SetLocally(LauncherWordKey(job_, epoch_, failures_++),
                        EncodeLauncherWord(LauncherWord{rank, ranks_[rank].end->cause()}));
+    // Those that have not met yet read no words.
+    store_->SetLocally(JoinProblemKey(job_, epoch_),
+                       EncodeStatus(RankFailedError(rank, HostName(), ranks_[rank].end->cause())));
     if (!first_failed_.has_value()) {
       first_failed_ = rank;
       if (!request_.keep_going && Running()) {
