@@ -275,11 +275,14 @@ class RedisStore : public Store {
   arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value,
                                          Duration time_to_live) override {
     auto set = Spawn(executor_, SetIfAbsentNow(state_->client, key, value, time_to_live));
-    set.AddCallback([keep = Keeping(key, time_to_live), value](const arrow::Result<std::string>& stands) {
-      if (stands.ok() && *stands == value) {
-        keep(value, /*counts=*/false);
-      }
-    });
+    set.AddCallback(
+        [keep = Keeping(key, time_to_live), memory = memory_, key, value](const arrow::Result<std::string>& stands) {
+          if (stands.ok() && *stands == value) {
+            keep(value, /*counts=*/false);
+          } else if (stands.ok()) {
+            memory->values.Erase(key);  // another's
+          }
+        });
     return set;
   }
   arrow::Future<std::string> TryGet(const std::string& key) override {
