@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cylon/base/error.h"
+#include "cylon/base/failpoint.h"
 #include "cylon/bootstrap/kept_values.h"
 #include "cylon/bootstrap/key_values.h"
 #include "cylon/bootstrap/redis_errors.h"
@@ -69,6 +70,7 @@ RedisRequest AddRequest(const std::string& key, int64_t amount, Duration time_to
 
 /// Sends `request`; its last reply, where none is an error.
 Co<RespValue> Ask(ClientPtr client, RedisRequest request) {
+  CYLON_CO_RETURN_NOT_OK(CYLON_FAILPOINT_STATUS("store.request"));
   const auto commands = request.commands;
   auto sending = RedisClient::Send(client, std::move(request));
   CYLON_CO_ASSIGN_OR_RETURN(RedisReplies replies, co_await sending);
