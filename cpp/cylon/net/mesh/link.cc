@@ -15,6 +15,8 @@ constexpr size_t kReadAhead = 64 << 10;
 /// Queued frames that leave in one system call, at most: past this a call costs no more than it saves.
 constexpr size_t kFramesAtOnce = 64;
 constexpr int64_t kBytesAtOnce = 256 << 10;
+/// Instead of a message's id: nobody waits for it.
+constexpr uint64_t kNoMessage = UINT64_MAX;
 
 void PutNumber(std::vector<uint8_t>* out, uint64_t value) {
   for (int shift = 0; shift < 64; shift += 8) {
@@ -95,7 +97,7 @@ void Link::Queue(uint64_t id, Message message) {
 void Link::QueueGoodbye() {
   if (!said_goodbye_ && !ended_) {
     said_goodbye_ = true;
-    queue_.push_back({0, kGoodbye, {}});
+    queue_.push_back({kNoMessage, kGoodbye, {}});
     Kick();
   }
 }
@@ -135,6 +137,13 @@ arrow::Status Link::Attach(std::unique_ptr<Stream> stream, uint64_t peer_receive
 void Link::Detach() {
   if (auto old = std::exchange(connection_, nullptr)) {
     old->stream->Close();  // its loops see that it is no longer the connection
+    EndTurn(old->turn);
+  }
+}
+
+void Link::EndTurn(arrow::Future<>& turn) {
+  if (turn.is_valid() && !turn.is_finished()) {
+    turn.MarkFinished();
   }
 }
 

@@ -94,6 +94,7 @@ class Link : public std::enable_shared_from_this<Link> {
     std::unique_ptr<Stream> stream;
     bool reading = false;
     bool writing = false;
+    arrow::Future<> turn;         // which reading waits for, when it lets writing go first
     arrow::Status failure;        // of the stream, not of what came over it
     std::vector<uint8_t> buffer;  // bytes read ahead: [begin, end)
     size_t begin = 0;
@@ -107,6 +108,7 @@ class Link : public std::enable_shared_from_this<Link> {
   };
   struct Batch;
 
+  static void EndTurn(arrow::Future<>& turn);
   void Kick();
   bool HasWork() const;
   void Fill(Batch* batch);

@@ -49,8 +49,8 @@ Co<void> Link::ReadFrames(Connection* connection) {
     if (tell_ && connection_.get() == connection) {
       // The acknowledgement leaves before more is read: its sender goes on meanwhile. What there is to read may keep
       // this task busy for megabytes.
-      auto turn = arrow::Future<>::Make();
-      executor_.Post([turn]() mutable { turn.MarkFinished(); });
+      auto turn = connection->turn = arrow::Future<>::Make();
+      executor_.Post([turn]() mutable { EndTurn(turn); });
       CYLON_CO_RETURN_NOT_OK(co_await turn);
     }
     if (connection_.get() != connection) {

@@ -87,8 +87,9 @@ arrow::Future<> Mesh::Start(Sink* sink) {
   executor_.PostAt(executor_.Now() + settings_.connect_deadline, [weak = weak_from_this(), previous] {
     auto self = weak.lock();
     if (self && !self->PeerOf(previous).met && !self->closing_) {
-      self->Lose(previous, DeadlineError(self->Name(previous) + " did not connect in time; is it reachable, and does "
-                                                                "its machine keep up?",
+      const std::string hint = self->refused_.empty() ? "" : ". The last connection that was refused here: ";
+      self->Lose(previous, DeadlineError(self->Name(previous) + " did not connect in time; is it reachable, and does " +
+                                             "its machine keep up?" + hint + self->refused_,
                                          previous));
     }
   });

@@ -132,6 +132,7 @@ class Mesh : public std::enable_shared_from_this<Mesh>, public LinkOwner {
   Strangers<Opening> strangers_;               // those of them that have not proven themselves
   arrow::Future<> started_ = arrow::Future<>::Make();
   arrow::Future<> closed_ = arrow::Future<>::Make();
+  std::string refused_;  // why the last guest was refused that did not prove itself or did not fit; "": none was
   bool closing_ = false;
   bool aborted_ = false;
 };

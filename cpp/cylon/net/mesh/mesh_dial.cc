@@ -216,7 +216,10 @@ Co<void> Mesh::Welcome(std::shared_ptr<Mesh> self, Path* path, std::unique_ptr<S
   }
   if (!claim.ok() || guest->abandoned) {
     self->guests_.erase(guest);
-    co_return claim.status();  // a stranger: dropped, nobody is told
+    if (claim.status().IsInvalid() || GetErrorDetail(claim.status()) != nullptr) {
+      self->refused_ = claim.status().message();  // told should somebody be missed: it may have been a stranger
+    }
+    co_return claim.status();
   }
   const Rank rank = opened->peer.rank;
   const auto answer = self->Judge(rank, *claim, guest);
