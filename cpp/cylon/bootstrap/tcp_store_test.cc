@@ -298,7 +298,9 @@ TEST(StoreSecurityTest, OffLoopbackItIsEncryptedUnlessBothSidesSayNo) {
   EXPECT_THAT(open(*trusting, SecuredBy(kSecret)).status().message(), HasSubstr("CYLON_PLAIN_TEXT"));
 }
 
-TEST(StoreSessionTest, AClientThatBeginsOtherwiseIsDropped) {
+/// What becomes of a client that knows the secret and says `frames`, whatever they are: it reads until the server ends
+/// the connection.
+arrow::Status Say(const std::vector<std::string>& frames) {
   AsioExecutor executor("server");
   auto server = StoreServer::Start(executor, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
   AsioExecutor client_executor("client");
@@ -312,14 +314,35 @@ TEST(StoreSessionTest, AClientThatBeginsOtherwiseIsDropped) {
     CYLON_CO_RETURN_NOT_OK(opened.status());
     stream = std::move(opened->stream);
     auto outbox = std::make_shared<StoreOutbox>(stream.get());
-    outbox->Push("too short");
-    auto reading = ReadStoreFrame(stream.get());
-    auto frame = co_await reading;
+    for (const auto& frame : frames) {
+      outbox->Push(frame);
+    }
+    arrow::Status status;
+    while (status.ok()) {
+      auto reading = ReadStoreFrame(stream.get());
+      auto frame = co_await reading;
+      status = frame.status();
+    }
     outbox->Detach();
-    co_return frame.status();
+    co_return status;
   };
   const auto talking = Spawn(client_executor, talk());
-  const auto status = client_executor.Await(talking, client_executor.Now() + kPatience);
+  return client_executor.Await(talking, client_executor.Now() + kPatience);
+}
+
+TEST(StoreSessionTest, AClientThatBeginsOtherwiseIsDropped) {
+  const auto status = Say({"too short"});
+  EXPECT_TRUE(IsEndOfStream(status)) << status;
+}
+
+TEST(StoreSessionTest, TwoGetsUnderOneNumberEndTheConnection) {
+  ByteWriter get;
+  get.Number(uint64_t{7});
+  get.Number(uint64_t{1});
+  get.Number(static_cast<uint8_t>(StoreOp::kGet));
+  get.Text("nobody sets this");
+  get.Number(int64_t{0});
+  const auto status = Say({std::string(kStoreNonceBytes, 'c'), get.bytes(), get.bytes()});
   EXPECT_TRUE(IsEndOfStream(status)) << status;
 }
 

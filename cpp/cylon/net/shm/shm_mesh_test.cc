@@ -63,7 +63,7 @@ class ShmMeshTest : public ::testing::Test {
       for (Rank rank = 0; rank < world.size(); ++rank) {
         auto own = world;
         own.rank = rank;
-        transports.push_back(listeners[static_cast<size_t>(rank)]->Join(own, {"a secret", kPatience}));
+        transports.push_back(listeners[static_cast<size_t>(rank)]->Join(own, {.security = {"a secret"}, .connect_deadline = kPatience}));
       }
       for (size_t rank = 0; rank < transports.size(); ++rank) {
         started.push_back(transports[rank]->Start(&sinks[rank]));
