@@ -26,7 +26,7 @@ struct Options {
   std::string secret;       ///< the job's secret, 64 hexadecimal digits
   std::string secret_file;  ///< or a file with mode 0600 that holds it
   std::string bind_host;    ///< address to listen on; loopback unless told otherwise
-  std::string transport;    ///< "" or "auto": the best way that each pair has; "tcp"
+  std::string transport;    ///< "" or "auto": the best way that each pair has; "tcp", "shm"
   bool plain_text = false;  ///< off loopback too, connections are not encrypted
 
   // How long things may take, in seconds.
@@ -48,6 +48,8 @@ struct Options {
   int64_t morsel_rows = 1 << 20;   ///< rows that a kernel works on at a time
   int64_t piece_bytes = 1 << 20;   ///< a large message travels in pieces of this size
   int64_t eager_bytes = 64 << 10;  ///< what a peer may send before it is granted more
+  int64_t shm_ring_bytes = 0;      ///< memory for each way of a pair of one host; 0: by the ranks there
+  int spin_us = -1;                ///< how long a wait looks at shared memory before it sleeps; -1: by ranks and cores
 
   // What it says.
   std::string trace_directory;  ///< "": no trace

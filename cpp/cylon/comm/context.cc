@@ -7,9 +7,9 @@
 #include <tuple>
 #include <utility>
 
+#include "cylon/comm/paths.h"
 #include "cylon/comm/runtime.h"
 #include "cylon/net/inproc/inproc.h"
-#include "cylon/net/tcp/tcp_path.h"
 
 namespace cylon {
 
@@ -194,10 +194,8 @@ arrow::Result<std::shared_ptr<Context>> ConnectMesh(Parts parts, const Options& 
   auto& executor = *parts.own_executor;
   parts.executor = &executor;
   const auto deadline = executor.Now() + Seconds(options.join_deadline_s);
-  const std::string bind = options.bind_host.empty() ? "127.0.0.1" : options.bind_host;
   auto listen = [&]() -> arrow::Status {
-    std::vector<std::unique_ptr<Path>> paths(1);
-    ARROW_ASSIGN_OR_RAISE(paths[0], MakeTcpPath(executor, bind));
+    ARROW_ASSIGN_OR_RAISE(auto paths, MakePaths(executor, options));
     parts.listener = MeshTransport::Listen(executor, std::move(paths), options.world_size);
     return arrow::Status::OK();
   };
@@ -219,6 +217,7 @@ arrow::Result<std::shared_ptr<Context>> ConnectMesh(Parts parts, const Options& 
     return world.status() & executor.Wait(arrow::Future<>(join), executor.Now() + kAbandonedJoin);
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
+  ARROW_RETURN_NOT_OK(CheckPaths(options, parts.world));
   MeshSettings settings;
   settings.security.secret = std::move(secret);
   settings.security.plain_text = options.plain_text;
@@ -267,11 +266,6 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   if (options.world_size < 1) {
     return arrow::Status::Invalid("a store is named (", ReadableStore(options.store), ") but world_size is ",
                                   options.world_size, "; expected the number of ranks; set CYLON_WORLD_SIZE");
-  }
-  if (!options.transport.empty() && options.transport != "auto" && options.transport != "tcp") {
-    return arrow::Status::Invalid(
-        "transport is '", options.transport,
-        "'; ranks that are processes are connected by 'auto' or 'tcp'; unset CYLON_TRANSPORT");
   }
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
   if (secret.empty()) {

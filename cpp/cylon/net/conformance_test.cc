@@ -284,7 +284,7 @@ TEST_P(TransportTest, ARefusedMessageDropsTheLink) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, TransportTest,
-                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ByteSubject()),
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ByteSubject(), ShmSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace

@@ -255,7 +255,7 @@ TEST_P(LanesTest, WhatCannotTravelIsRefusedWithAReason) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, LanesTest,
-                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ByteSubject()),
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ByteSubject(), ShmSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 TEST(IntervalSetTest, ConsecutiveNumbersAreOneRange) {

@@ -203,7 +203,7 @@ TEST_P(LanesLoadTest, EverythingArrivesUnderRandomLoad) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, LanesLoadTest,
-                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ByteSubject()),
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ByteSubject(), ShmSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace

@@ -35,7 +35,7 @@ void DescribeRun(CLI::App* run, RunArguments* arguments) {
   run->add_option("--threads", arguments->threads, "Threads of each rank (default: the cores, divided)")
       ->check(CLI::Range(1, 65536));
   run->add_option("--memory", arguments->memory, "Memory budget of each rank, such as 2GiB (default: 80 %, divided)");
-  run->add_option("--transport", arguments->transport, "How ranks talk: tcp");
+  run->add_option("--transport", arguments->transport, "How ranks talk: auto, tcp or shm");
   run->add_option("--trace", arguments->trace, "Write a trace of the run into this folder");
   run->add_flag("--keep-going", arguments->keep_going, "When a rank fails, leave the others running");
   run->footer("program [arguments]: a *.py file, or any program");
