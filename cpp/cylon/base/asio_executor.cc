@@ -81,6 +81,27 @@ struct Bed {
   }
 };
 
+/// How long to look on before a sleep, learnt from what came of it. Where a sleep ends soon after a look that was in
+/// vain, whoever was waited for had no core but this one: then looking on takes from him what one is waiting for (77 us
+/// a round trip on a busy machine, where sleeping at once takes 30 and two free cores take 8).
+class SpinBudget {
+ public:
+  Duration Next(Duration most) { return ++looks_ % kProbe == 0 ? most : std::min(budget_, most); }
+  void Succeeded() { budget_ = Duration::max(); }
+  void Failed(Duration most, Duration slept) {
+    if (slept < most / 2) {
+      budget_ = std::min(budget_, most) / 2;
+      budget_ = budget_ < std::chrono::microseconds(1) ? Duration(0) : budget_;
+    }
+  }
+
+ private:
+  /// One look in so many is as long as it may be, to see whether it would do again.
+  static constexpr uint32_t kProbe = 64;
+  Duration budget_ = Duration::max();
+  uint32_t looks_ = 0;
+};
+
 }  // namespace
 
 Poller::~Poller() = default;
@@ -207,6 +228,7 @@ class AsioExecutor::Impl {
   void Drive(Stop stop, TimePoint until, Duration spin, BeforeSleep before_sleep) {
     int turns = 0;  // since the last look at sockets and the clock
     TimePoint idle_since = kNever;
+    Duration budget{0};
     while (!stop()) {
       bool busy = RunPosted(stop);
       if (stop()) {
@@ -214,6 +236,10 @@ class AsioExecutor::Impl {
       }
       busy |= PollAll();
       ++turns;
+      if (busy && idle_since != kNever) {
+        idle_since = kNever;
+        spin_budget_.Succeeded();
+      }
       if (busy ? turns < kBusyTurnsPerLook : spin > Duration(0) && !pollers_.empty() && turns < kIdleTurnsPerLook) {
         if (!busy) {
           Relax();
@@ -222,7 +248,6 @@ class AsioExecutor::Impl {
       }
       turns = 0;
       if (busy) {
-        idle_since = kNever;
         Look();
         if (stop() || std::chrono::steady_clock::now() >= until) {
           return;
@@ -240,12 +265,12 @@ class AsioExecutor::Impl {
         }
         if (idle_since == kNever) {
           idle_since = now;
+          budget = spin_budget_.Next(spin);
         }
-        if (now - idle_since < spin) {
+        if (now - idle_since < budget) {
           continue;
         }
       }
-      idle_since = kNever;
       before_sleep();
       bed_->sleeping.store(true);
       if (!stop() && !has_posted_.load() && DozeAll()) {
@@ -256,7 +281,12 @@ class AsioExecutor::Impl {
         }
       }
       bed_->sleeping.store(false);
-      if (until != kNever && std::chrono::steady_clock::now() >= until) {
+      const TimePoint now = std::chrono::steady_clock::now();
+      if (idle_since != kNever) {
+        spin_budget_.Failed(spin, now - idle_since - budget);
+        idle_since = kNever;
+      }
+      if (now >= until) {
         return;
       }
     }
@@ -372,6 +402,7 @@ class AsioExecutor::Impl {
   std::vector<Poller*> pollers_;
   bool polling_ = false;
   bool removed_ = false;  // a poller, while they were gone through
+  SpinBudget spin_budget_;
 
   std::atomic<int> waiters_{0};
   std::atomic<int64_t> wait_began_{0};

@@ -15,8 +15,10 @@ namespace {
 constexpr auto kDepartureGrace = std::chrono::milliseconds(50);
 
 /// Calls in which every rank sends data to its right ring neighbour anyway.
-bool TellsRightNeighbour(const Call& call) {
+bool TellsRightNeighbour(const Call& call, int size) {
   switch (call.kind) {
+    case CallKind::kAllReduce:
+      return size == 2 && !call.invalid;  // elsewhere every second rank begins with its left neighbour
     case CallKind::kBarrier:
     case CallKind::kAllGather:
     case CallKind::kAllToAll:
@@ -156,7 +158,7 @@ int Operation::size() const { return keeps_->size(); }
 
 void Operation::Begin() {
   keeps_->endpoint().lanes().Open(channel(), this);
-  if (!TellsRightNeighbour(call_) && !failed()) {
+  if (!TellsRightNeighbour(call_, size()) && !failed()) {
     const Rank right = (rank() + 1) % size();
     // One that has left has made all its calls; whoever needs it finds out.
     if (!keeps_->endpoint().HasLeft(keeps_->ToWorld(right))) {
@@ -175,7 +177,10 @@ void Operation::End() {
 
 void Operation::Send(Rank to, Buffers segments) {
   const auto header = Encode(CallHeader{call_, sequence(), /*announcement=*/false});
-  sent_.push_back(SendOn(channel(), to, header, std::move(segments)));
+  auto sent = SendOn(channel(), to, header, std::move(segments));
+  if (!sent.is_finished() || !sent.status().ok()) {
+    sent_.push_back(std::move(sent));
+  }
 }
 
 arrow::Future<> Operation::Sent() {

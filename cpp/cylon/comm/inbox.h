@@ -4,7 +4,7 @@
 #include <arrow/util/future.h>
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -49,8 +49,8 @@ class Inbox : public Receiver, public std::enable_shared_from_this<Inbox> {
 
  private:
   struct Source {
-    std::deque<Message> arrived;
-    std::deque<arrow::Future<Message>> waiting;
+    std::list<Message> arrived;  // lists: most channels have one message, and an empty deque has memory already
+    std::list<arrow::Future<Message>> waiting;
   };
 
   Group* group_;
