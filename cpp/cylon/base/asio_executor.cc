@@ -11,6 +11,7 @@
 #include <cassert>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -31,6 +32,8 @@ constexpr auto kInterruptPeriod = std::chrono::milliseconds(100);
 constexpr int kBusyTurnsPerLook = 16;
 /// The same while nothing happens: a turn is a few loads then.
 constexpr int kIdleTurnsPerLook = 200;
+/// And where each turn lets others run.
+constexpr int kYieldsPerLook = 8;
 /// Batches of posted tasks, each of those that the one before has posted, between two looks at pollers.
 constexpr int kRounds = 4;
 /// Handlers of one look.
@@ -222,6 +225,7 @@ class AsioExecutor::Impl {
   std::atomic<std::thread::id> driver_{};
   std::function<arrow::Status()> interrupt_hook_;
   std::atomic<Duration> spin_{Duration(0)};
+  std::atomic<bool> yields_{false};
 
  private:
   arrow::Status AskInterruptHook(std::chrono::steady_clock::time_point now) {
@@ -235,7 +239,8 @@ class AsioExecutor::Impl {
   void Drive(Stop stop, TimePoint until, Duration spin, BeforeSleep before_sleep) {
     int turns = 0;  // since the last look at sockets and the clock
     TimePoint idle_since = kNever;
-    Duration budget{0};
+    std::optional<Duration> budget;  // for this look; chosen at its beginning
+    const bool yields = yields_.load();
     while (!stop()) {
       // What tasks have to say before what others say: they may wait for it.
       bool busy = false;
@@ -251,8 +256,16 @@ class AsioExecutor::Impl {
         idle_since = kNever;
         spin_budget_.Succeeded();
       }
-      if (busy ? turns < kBusyTurnsPerLook : spin > Duration(0) && !pollers_.empty() && turns < kIdleTurnsPerLook) {
-        if (!busy) {
+      if (busy) {
+        budget.reset();
+      } else if (!budget) {
+        budget = spin > Duration(0) && !pollers_.empty() ? spin_budget_.Next(spin) : Duration(0);
+      }
+      const bool spins = !busy && *budget > Duration(0);
+      if (busy ? turns < kBusyTurnsPerLook : spins && turns < (yields ? kYieldsPerLook : kIdleTurnsPerLook)) {
+        if (!busy && yields) {
+          std::this_thread::yield();
+        } else if (!busy) {
           Relax();
         }
         continue;
@@ -265,7 +278,7 @@ class AsioExecutor::Impl {
         }
         continue;
       }
-      if (spin > Duration(0) && !pollers_.empty()) {
+      if (spins) {
         if (Look()) {
           idle_since = kNever;
           continue;
@@ -276,9 +289,8 @@ class AsioExecutor::Impl {
         }
         if (idle_since == kNever) {
           idle_since = now;
-          budget = spin_budget_.Next(spin);
         }
-        if (now - idle_since < budget) {
+        if (now - idle_since < *budget) {
           continue;
         }
       }
@@ -294,9 +306,10 @@ class AsioExecutor::Impl {
       bed_->sleeping.store(false);
       const TimePoint now = std::chrono::steady_clock::now();
       if (idle_since != kNever) {
-        spin_budget_.Failed(spin, now - idle_since - budget);
+        spin_budget_.Failed(spin, now - idle_since - *budget);
         idle_since = kNever;
       }
+      budget.reset();
       if (now >= until) {
         return;
       }
@@ -451,6 +464,9 @@ asio::io_context& AsioExecutor::io() { return impl_->bed_->io; }
 
 void AsioExecutor::AddPoller(Poller* poller) { impl_->AddPoller(poller); }
 void AsioExecutor::RemovePoller(Poller* poller) { impl_->RemovePoller(poller); }
-void AsioExecutor::SetSpin(Duration spin) { impl_->spin_.store(spin); }
+void AsioExecutor::SetSpin(Duration spin, bool yields) {
+  impl_->yields_.store(yields);
+  impl_->spin_.store(spin);
+}
 
 }  // namespace cylon

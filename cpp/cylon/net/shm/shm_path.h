@@ -15,6 +15,7 @@ namespace cylon {
 struct ShmOptions {
   int64_t ring_bytes = 1 << 20;  ///< each way and pair: a power of two
   Duration spin{0};              ///< how long a waiting thread looks at its rings before it sleeps
+  bool yields = false;           ///< and lets others have the core between two looks
 };
 
 /// What fits `local_size` ranks on a host of `cores`, where the options leave it open (ring_bytes 0, spin_us -1).
