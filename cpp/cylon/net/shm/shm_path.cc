@@ -36,7 +36,8 @@ constexpr int64_t kAllRingsBytes = 16 << 20;
 /// to 1 MiB; of each of 8 ranks on 2 cores 0.9 with 64 KiB, 1.7 with 256 KiB and 2.2 with 1 MiB, as a rank then does
 /// more before it needs the others to run.
 constexpr int64_t kUsualRingBytes = 1 << 20;
-constexpr auto kUsualSpin = std::chrono::microseconds(50);
+constexpr Duration kUsualSpin = std::chrono::microseconds(50);
+constexpr Duration kCrowdedSpin = std::chrono::microseconds(20);
 
 /// What tells this host, since its last start, from all others.
 arrow::Result<std::string> BootId() {
@@ -196,7 +197,7 @@ ShmOptions FitShmOptions(int64_t ring_bytes, int spin_us, int local_size, int co
   if (spin_us >= 0) {
     options.spin = std::chrono::microseconds(spin_us);
   } else {
-    options.spin = local_size <= cores ? Duration(kUsualSpin) : Duration(0);
+    options.spin = options.yields ? kCrowdedSpin : kUsualSpin;
   }
   return options;
 }

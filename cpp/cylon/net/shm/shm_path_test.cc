@@ -518,7 +518,9 @@ TEST(ShmOptionsTest, FitTheHost) {
   EXPECT_EQ(FitShmOptions(0, -1, 1000, 2).ring_bytes, 64 << 10);
   EXPECT_EQ(FitShmOptions(8192, -1, 64, 2).ring_bytes, 8192);
   EXPECT_EQ(FitShmOptions(0, -1, 2, 2).spin, std::chrono::microseconds(50));
-  EXPECT_EQ(FitShmOptions(0, -1, 3, 2).spin, Duration(0));
+  EXPECT_FALSE(FitShmOptions(0, -1, 2, 2).yields);
+  EXPECT_EQ(FitShmOptions(0, -1, 3, 2).spin, std::chrono::microseconds(20));
+  EXPECT_TRUE(FitShmOptions(0, -1, 3, 2).yields);
   EXPECT_EQ(FitShmOptions(0, 7, 3, 2).spin, std::chrono::microseconds(7));
 }
 
