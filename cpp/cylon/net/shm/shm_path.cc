@@ -75,7 +75,14 @@ class ShmPath : public Path {
         listener_(std::move(listener)),
         host_(std::string(kScheme) + boot_id + "/") {}
 
-  ~ShmPath() override { ShmPath::Close(); }
+  ~ShmPath() override {
+    listener_->Close();
+    for (const auto& each : std::exchange(settling_, {})) {
+      if (auto settlement = each.lock()) {
+        settlement->End();
+      }
+    }
+  }
 
   std::string name() const override { return "shm"; }
   std::string address() const override { return host_ + listener_->name(); }
@@ -124,14 +131,7 @@ class ShmPath : public Path {
     co_return internal::MakeShmStream(executor, std::move(stream), memory.MoveValueUnsafe(), dialler);
   }
 
-  void Close() override {
-    listener_->Close();
-    for (const auto& each : std::exchange(settling_, {})) {
-      if (auto settlement = each.lock()) {
-        settlement->End();
-      }
-    }
-  }
+  void Close() override { listener_->Close(); }
 
  private:
   static Co<RingMemory> Offer(std::shared_ptr<Settlement> settlement, int64_t bytes) {
