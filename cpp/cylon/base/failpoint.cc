@@ -1,6 +1,9 @@
 // Failpoints: what is asked for where, and doing it.
 #include "cylon/base/failpoint.h"
 
+#include <arrow/result.h>
+
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <charconv>
