@@ -76,7 +76,7 @@ void RunMembership(std::string_view bytes) {
   const Rank rank = in.Byte() % (size + 1) - 1;
   TaskQueue tasks;
   LyingStore store(&in);
-  const AddressCard card{"node", 17, "tcp://127.0.0.1:4711"};
+  const AddressCard card{"node", 17, "tcp://127.0.0.1:4711", ""};
   const TimePoint deadline = tasks.Now() + std::chrono::seconds(20);
   arrow::Future<World> future;
   if (kind % 2 == 0) {
@@ -109,7 +109,8 @@ void RunMembership(std::string_view bytes) {
 }
 
 std::vector<std::string> MembershipSeeds() {
-  const std::string card = R"({"host":"n","process":1,"address":"a","nonce":"x","size":2,"drawn":false,"least":1})";
+  const std::string card =
+      R"({"host":"n","process":1,"address":"a","watch":"w","nonce":"x","size":2,"drawn":false,"least":1})";
   const std::string table = "{\"cards\":[" + card + "," + card + "]}";
   std::vector<std::string> seeds;
   for (const uint8_t kind : {0, 1, 2, 3}) {

@@ -11,6 +11,7 @@
 #include <cassert>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -31,6 +32,8 @@ constexpr auto kInterruptPeriod = std::chrono::milliseconds(100);
 constexpr int kBusyTurnsPerLook = 16;
 /// The same while nothing happens: a turn is a few loads then.
 constexpr int kIdleTurnsPerLook = 200;
+/// And where each turn lets others run.
+constexpr int kYieldsPerLook = 8;
 /// Batches of posted tasks, each of those that the one before has posted, between two looks at pollers.
 constexpr int kRounds = 4;
 /// Handlers of one look.
@@ -83,25 +86,43 @@ struct Bed {
   }
 };
 
-/// How long to look on before a sleep, learnt from what came of it. Where a sleep ends soon after a look that was in
-/// vain, whoever was waited for had no core but this one: then looking on takes from him what one is waiting for (77 us
-/// a round trip on a busy machine, where sleeping at once takes 30 and two free cores take 8).
+/// How long to look on before a sleep, learnt from what came of it.
 class SpinBudget {
  public:
-  Duration Next(Duration most) { return ++looks_ % kProbe == 0 ? most : std::min(budget_, most); }
-  void Succeeded() { budget_ = Duration::max(); }
+  Duration Next(Duration most) { return budget_ > Duration(0) || --until_probe_ > 0 ? std::min(budget_, most) : most; }
+  /// Something came. Where that took long the core was taken away, or given away and not given back for a time slice
+  /// (8 ranks on 2 cores beside other programs: 4 ms instead of 0.3): then it is better to sleep, and to be woken.
+  void Succeeded(Duration most, Duration took) {
+    if (took > kLost * most) {
+      Rest(kLooksAfterLoss);
+    } else {
+      budget_ = Duration::max();
+    }
+  }
+  /// Nothing came but in the sleep after that. Where it came soon, whoever was waited for had no core but this one, and
+  /// looking on took from him what one was waiting for (77 us a round trip on a busy machine, where sleeping at once
+  /// takes 30 and two free cores take 8).
   void Failed(Duration most, Duration slept) {
     if (slept < most / 2) {
       budget_ = std::min(budget_, most) / 2;
-      budget_ = budget_ < std::chrono::microseconds(1) ? Duration(0) : budget_;
+      if (budget_ < std::chrono::microseconds(1)) {
+        Rest(kLooksAfterFailure);
+      }
     }
   }
 
  private:
-  /// One look in so many is as long as it may be, to see whether it would do again.
-  static constexpr uint32_t kProbe = 64;
+  /// No looks, but one as long as may be after so many, to see whether it would do again.
+  void Rest(int looks) {
+    budget_ = Duration(0);
+    until_probe_ = looks;
+  }
+
+  static constexpr int kLost = 8;
+  static constexpr int kLooksAfterFailure = 64;
+  static constexpr int kLooksAfterLoss = 1024;
   Duration budget_ = Duration::max();
-  uint32_t looks_ = 0;
+  int until_probe_ = 0;
 };
 
 }  // namespace
@@ -222,6 +243,7 @@ class AsioExecutor::Impl {
   std::atomic<std::thread::id> driver_{};
   std::function<arrow::Status()> interrupt_hook_;
   std::atomic<Duration> spin_{Duration(0)};
+  std::atomic<bool> yields_{false};
 
  private:
   arrow::Status AskInterruptHook(std::chrono::steady_clock::time_point now) {
@@ -235,7 +257,8 @@ class AsioExecutor::Impl {
   void Drive(Stop stop, TimePoint until, Duration spin, BeforeSleep before_sleep) {
     int turns = 0;  // since the last look at sockets and the clock
     TimePoint idle_since = kNever;
-    Duration budget{0};
+    std::optional<Duration> budget;  // for this look; chosen at its beginning
+    const bool yields = yields_.load();
     while (!stop()) {
       // What tasks have to say before what others say: they may wait for it.
       bool busy = false;
@@ -248,11 +271,19 @@ class AsioExecutor::Impl {
       busy |= PollAll();
       ++turns;
       if (busy && idle_since != kNever) {
+        spin_budget_.Succeeded(spin, std::chrono::steady_clock::now() - idle_since);
         idle_since = kNever;
-        spin_budget_.Succeeded();
       }
-      if (busy ? turns < kBusyTurnsPerLook : spin > Duration(0) && !pollers_.empty() && turns < kIdleTurnsPerLook) {
-        if (!busy) {
+      if (busy) {
+        budget.reset();
+      } else if (!budget) {
+        budget = spin > Duration(0) && !pollers_.empty() ? spin_budget_.Next(spin) : Duration(0);
+      }
+      const bool spins = !busy && *budget > Duration(0);
+      if (busy ? turns < kBusyTurnsPerLook : spins && turns < (yields ? kYieldsPerLook : kIdleTurnsPerLook)) {
+        if (!busy && yields) {
+          std::this_thread::yield();
+        } else if (!busy) {
           Relax();
         }
         continue;
@@ -265,7 +296,7 @@ class AsioExecutor::Impl {
         }
         continue;
       }
-      if (spin > Duration(0) && !pollers_.empty()) {
+      if (spins) {
         if (Look()) {
           idle_since = kNever;
           continue;
@@ -276,9 +307,8 @@ class AsioExecutor::Impl {
         }
         if (idle_since == kNever) {
           idle_since = now;
-          budget = spin_budget_.Next(spin);
         }
-        if (now - idle_since < budget) {
+        if (now - idle_since < *budget) {
           continue;
         }
       }
@@ -294,9 +324,10 @@ class AsioExecutor::Impl {
       bed_->sleeping.store(false);
       const TimePoint now = std::chrono::steady_clock::now();
       if (idle_since != kNever) {
-        spin_budget_.Failed(spin, now - idle_since - budget);
+        spin_budget_.Failed(spin, now - idle_since - *budget);
         idle_since = kNever;
       }
+      budget.reset();
       if (now >= until) {
         return;
       }
@@ -451,6 +482,9 @@ asio::io_context& AsioExecutor::io() { return impl_->bed_->io; }
 
 void AsioExecutor::AddPoller(Poller* poller) { impl_->AddPoller(poller); }
 void AsioExecutor::RemovePoller(Poller* poller) { impl_->RemovePoller(poller); }
-void AsioExecutor::SetSpin(Duration spin) { impl_->spin_.store(spin); }
+void AsioExecutor::SetSpin(Duration spin, bool yields) {
+  impl_->yields_.store(yields);
+  impl_->spin_.store(spin);
+}
 
 }  // namespace cylon

@@ -44,8 +44,9 @@ class CYLON_EXPORT AsioExecutor : public Executor {
   void AddPoller(Poller* poller);
   void RemovePoller(Poller* poller);
   /// A waiting thread with nothing to do looks at the pollers for so long before it sleeps (0, as at the start: not at
-  /// all). From any thread.
-  void SetSpin(Duration spin);
+  /// all). `yields`: and lets other threads have the core between two looks, for where there are more that wait than
+  /// cores. From any thread.
+  void SetSpin(Duration spin, bool yields);
 
  private:
   class Impl;

@@ -42,8 +42,8 @@ class Mailbox : public Poller {
       return false;
     }
     seen = value;
-    if (on_value) {
-      on_value();
+    if (const auto heard = on_value) {  // a copy, as it may be set anew in there
+      heard();
     }
     return true;
   }
@@ -60,14 +60,14 @@ class Mailbox : public Poller {
   std::function<void()> on_value;
 };
 
-void PassValues(Duration spin) {
+void PassValues(Duration spin, bool yields = false) {
   constexpr int kRounds = 2000;
   AsioExecutor here("here");
   AsioExecutor there("there");
   Mailbox in(here);
   Mailbox out(there);
   for (auto* box : {&in, &out}) {
-    box->executor.SetSpin(spin);
+    box->executor.SetSpin(spin, yields);
     ASSERT_TRUE(Do(box->executor, [&] { box->executor.AddPoller(box); }).ok());
   }
   // Each end waits for the other's number, and answers it.
@@ -105,6 +105,8 @@ void PassValues(Duration spin) {
 TEST(AsioExecutorTest, PollersAreHeardWithoutSpinning) { PassValues(Duration(0)); }
 TEST(AsioExecutorTest, PollersAreHeardWithShortSpins) { PassValues(std::chrono::microseconds(2)); }
 TEST(AsioExecutorTest, PollersAreHeardWithLongSpins) { PassValues(std::chrono::microseconds(50)); }
+
+TEST(AsioExecutorTest, PollersAreHeardWithSpinsThatYield) { PassValues(std::chrono::microseconds(20), true); }
 
 TEST(AsioExecutorTest, PollersAreHeardWhileNobodyWaits) {
   AsioExecutor executor("background");
@@ -187,8 +189,7 @@ TEST(AsioExecutorTest, AWaitEndsAtItsDeadlineWhilePollersAreBusy) {
   AsioExecutor executor("busy");
   Busy busy;
   ASSERT_TRUE(Do(executor, [&] { executor.AddPoller(&busy); }).ok());
-  const auto status =
-      executor.Wait(arrow::Future<>::Make(), executor.Now() + std::chrono::milliseconds(20));
+  const auto status = executor.Wait(arrow::Future<>::Make(), executor.Now() + std::chrono::milliseconds(20));
   EXPECT_FALSE(status.ok());
   ASSERT_TRUE(Do(executor, [&] { executor.RemovePoller(&busy); }).ok());
 }

@@ -25,7 +25,7 @@ constexpr auto kPoints = std::to_array<FailpointRow>({
     {"net.dial", "a TCP connection is made"},
     {"net.read", "bytes are read from a socket"},
     {"net.write", "bytes are written to a socket"},
-    {"store.request", "the store is asked for something"},
+    {"store.request", "a store's server is asked for something"},
     {"collective.begin", "a collective operation begins"},
     {"exchange.send", "a chunk is sent to another rank"},
     {"exchange.receive", "a chunk of another rank is taken"},

@@ -135,7 +135,7 @@ constexpr auto kSettings = std::to_array<Setting>({
      Kind::kBytes,
      &Options::shm_ring_bytes},
     {{"spin_us", "CYLON_SPIN", "-1", "microseconds",
-      "how long a wait looks at shared memory before it sleeps; -1: 50, or 0 where ranks outnumber cores"},
+      "how long a wait looks at shared memory before it sleeps; -1: 50, or 20 where ranks outnumber cores"},
      Kind::kInteger,
      &Options::spin_us,
      -1},

@@ -46,12 +46,12 @@ TEST_F(HostileStoreTest, AProblemThatIsNoneIsRefused) {
 }
 
 TEST_F(HostileStoreTest, ATableOfAnotherSizeIsRefused) {
-  Put("job/e/table", R"({"cards":[{"host":"h","process":1,"address":"a","nonce":"x"}]})");
+  Put("job/e/table", R"({"cards":[{"host":"h","process":1,"address":"a","watch":"","nonce":"x"}]})");
   ExpectProtocolError(Join(1), "the table in the store has 1 ranks, expected the 2");
 }
 
 TEST_F(HostileStoreTest, TextsWhereNumbersBelongAreNoNumbers) {
-  Put("job/e/here/1", R"({"host":"h","process":1,"address":"a","nonce":5,"size":"2","drawn":"no"})");
+  Put("job/e/here/1", R"({"host":"h","process":1,"address":"a","watch":"","nonce":5,"size":"2","drawn":"no"})");
   EXPECT_THAT(Join(0).message(), HasSubstr("was started for 0 ranks, this one for 2"));
 }
 

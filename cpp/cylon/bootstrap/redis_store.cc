@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cylon/base/error.h"
+#include "cylon/base/failpoint.h"
 #include "cylon/bootstrap/kept_values.h"
 #include "cylon/bootstrap/key_values.h"
 #include "cylon/bootstrap/redis_errors.h"
@@ -69,6 +70,7 @@ RedisRequest AddRequest(const std::string& key, int64_t amount, Duration time_to
 
 /// Sends `request`; its last reply, where none is an error.
 Co<RespValue> Ask(ClientPtr client, RedisRequest request) {
+  CYLON_CO_RETURN_NOT_OK(CYLON_FAILPOINT_STATUS("store.request"));
   const auto commands = request.commands;
   auto sending = RedisClient::Send(client, std::move(request));
   CYLON_CO_ASSIGN_OR_RETURN(RedisReplies replies, co_await sending);
@@ -275,11 +277,14 @@ class RedisStore : public Store {
   arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value,
                                          Duration time_to_live) override {
     auto set = Spawn(executor_, SetIfAbsentNow(state_->client, key, value, time_to_live));
-    set.AddCallback([keep = Keeping(key, time_to_live), value](const arrow::Result<std::string>& stands) {
-      if (stands.ok() && *stands == value) {
-        keep(value, /*counts=*/false);
-      }
-    });
+    set.AddCallback(
+        [keep = Keeping(key, time_to_live), memory = memory_, key, value](const arrow::Result<std::string>& stands) {
+          if (stands.ok() && *stands == value) {
+            keep(value, /*counts=*/false);
+          } else if (stands.ok()) {
+            memory->values.Erase(key);  // another's
+          }
+        });
     return set;
   }
   arrow::Future<std::string> TryGet(const std::string& key) override {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cylon/base/error.h"
+#include "cylon/base/failpoint.h"
 
 namespace cylon {
 
@@ -107,6 +108,9 @@ Co<void> StoreClient::Open(std::shared_ptr<StoreClient> self, TimePoint deadline
 void StoreClient::Ask(StoreOp op, const std::string& key, const std::string& value, Duration time_to_live,
                       std::shared_ptr<Wait> wait, TimePoint deadline) {
   auto status = closed_ ? StoreClosed() : CheckKeyAndValue(key, value);
+  if (status.ok()) {
+    status = CYLON_FAILPOINT_STATUS("store.request");
+  }
   const bool writes = IsWrite(op);
   if (status.ok() && writes && op != StoreOp::kDelete) {
     status = CheckTimeToLive(key, time_to_live);

@@ -224,6 +224,11 @@ struct Core {
         Answer(*session, id, values.SetIfAbsent(now, key, rest, time_to_live));
         break;
       case StoreOp::kGet:
+        if (session->waits.contains(id)) {
+          // It would be watched for, and never be let go.
+          return ProtocolError(session->stream->peer_name() + " waits for two keys under the number " +
+                               std::to_string(id));
+        }
         Wait(session, id, key);
         break;
       case StoreOp::kTryGet:
@@ -304,9 +309,13 @@ struct Core {
           // Answering may end a session, and that touches what is just being walked: in a task of its own.
           core.executor.Post([weak, id, set] {
             auto waiting = weak.lock();
-            if (waiting && waiting->waits.erase(id) > 0) {
-              Answer(*waiting, id, set);
+            if (!waiting || waiting->waits.erase(id) == 0) {
+              return;
             }
+            if (waiting->outbox->bytes() > kMaxUnread) {
+              return waiting->stream->Close();
+            }
+            Answer(*waiting, id, set);
           });
         });
     session->waits.emplace(id, watch);

@@ -161,25 +161,22 @@ class Runtime {
     if (!parts_.store || !parts_.network) {
       return arrow::Status::Invalid(
           "there is no store in which the ranks that are left could meet; start the job by cylon run, or with "
-          "CYLON_STORE "
-          "set");
+          "CYLON_STORE set");
     }
     auto world_group = endpoint_->world_group();
     if (world_group->Check().ok()) {
       // A failure that was told may still be settled.
-      ARROW_RETURN_NOT_OK(parts_.executor->RunTask([this, world_group] {
-        return world_group->doubtful()
-                   ? arrow::Status::OK()
-                   : arrow::Status::Invalid(
-                         "no rank of this world has failed, so that there is nothing to rejoin; go on "
-                         "with the context that there is");
+      ARROW_RETURN_NOT_OK(parts_.executor->RunTask([world_group] {
+        return world_group->doubtful() ? arrow::Status::OK()
+                                       : arrow::Status::Invalid(
+                                             "no rank of this world has failed, so that there is nothing to rejoin; go "
+                                             "on with this context");
       }));
       ARROW_RETURN_NOT_OK(parts_.executor->Wait(world_group->revoked()));
     }
     auto gathered = GatherInStore(options);
     Parts next =
-        TakeApart(arrow::Status::Invalid("the context was closed when its ranks rejoined; go on with the new "
-                                         "one"));
+        TakeApart(arrow::Status::Invalid("the context was closed when its ranks rejoined; go on with the new one"));
     ARROW_RETURN_NOT_OK(gathered.status());
     std::tie(next.world, next.seat) = *std::move(gathered);
     ARROW_ASSIGN_OR_RAISE(next.transport, next.seat->Join(next.world));

@@ -207,7 +207,7 @@ arrow::Status GroupCommunicator::Wait(const arrow::Future<>& future, const Await
   look();
   while (true) {
     const auto until = executor().Now() + std::max<Duration>(std::min(limit - stalled_, limit / kLooks), kShortestLook);
-    const auto status = executor().Wait(future, until);
+    auto status = executor().Wait(future, until);
     look();
     if (future.is_finished() || !IsError(status, ErrorKind::kDeadline)) {
       return status;

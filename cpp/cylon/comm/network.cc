@@ -43,12 +43,15 @@ class MeshSeat final : public Seat {
   std::string address() const override { return address_; }
   std::string watch_address() const override { return watch_address_; }
   std::unique_ptr<Watch> MakeWatch(const World& world) override {
-    wire_->Join(world, settings_.secret);
+    wire_->Join(world, settings_.security);
     wire_.reset();
     return std::move(watch_);
   }
   arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
     ARROW_RETURN_NOT_OK(CheckPaths(options_, world));
+    settings_.equal_options = "world_size=" + std::to_string(world.size()) +
+                              ";piece_bytes=" + std::to_string(options_.piece_bytes) +
+                              ";eager_bytes=" + std::to_string(options_.eager_bytes);
     auto made = std::make_shared<std::unique_ptr<Transport>>();
     ARROW_RETURN_NOT_OK(executor_.RunTask([made, listener = listener_, world, settings = settings_] {
       *made = listener->Join(world, settings);
@@ -126,8 +129,10 @@ class InprocSeat final : public Seat {
 Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret) {
   options.secret.clear();  // kept once, in the settings
   MeshSettings settings;
-  settings.secret = std::move(secret);
+  settings.security.secret = std::move(secret);
+  settings.security.plain_text = options.plain_text;
   settings.connect_deadline = FromSeconds(options.connect_deadline_s);
+  settings.peer_timeout = FromSeconds(options.peer_timeout_s);
   return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
     auto seat = std::make_unique<MeshSeat>(executor, options, settings);
     ARROW_RETURN_NOT_OK(seat->Listen(ranks));

@@ -227,7 +227,7 @@ class RejoinOverTcpTest : public ::testing::Test {
  protected:
   RejoinOverTcpTest() : executor_("store") {
     secret_ = *RandomBytes(32);
-    server_ = *StoreServer::Start(executor_, HostPort{"127.0.0.1", 0}, secret_);
+    server_ = *StoreServer::Start(executor_, HostPort{"127.0.0.1", 0}, Security{.secret = secret_});
   }
 
   Options OptionsOf(Rank rank, int size) const {

@@ -146,7 +146,8 @@ class MeshConformanceWorld : public ThreadedConformanceWorld {
   std::unique_ptr<Transport> MakeTransport(Rank rank) override {
     auto world = world_;
     world.rank = rank;
-    return listeners_[static_cast<size_t>(rank)]->Join(std::move(world), {"a secret", kConformancePatience});
+    return listeners_[static_cast<size_t>(rank)]->Join(
+        std::move(world), MeshSettings{.security = {"a secret"}, .connect_deadline = kConformancePatience});
   }
 
  private:

@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "cylon/net/mesh/testing/byte_world.h"
 #include "cylon/net/redis/testing/redis_world.h"
 
 namespace cylon::testing {
@@ -284,7 +285,7 @@ TEST_P(TransportTest, ARefusedMessageDropsTheLink) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, TransportTest,
-                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject(), ByteSubject()),
                          [](const auto& subject) { return subject.param.name; });
 INSTANTIATE_TEST_SUITE_P(Redis, TransportTest, ::testing::ValuesIn(RedisSubjects()),
                          [](const auto& subject) { return subject.param.name; });

@@ -13,13 +13,14 @@ namespace cylon::internal {
 
 namespace {
 
-/// Pieces of one peer in the transport: one on the wire, one behind it so that the wire does not fall idle. What
-/// overtakes waits for these at most.
-constexpr int kPiecesInTransport = 2;
+/// Pieces of one peer in the transport, which has done with one when the peer has it: one on the wire, one behind it,
+/// and two whose acknowledgements are on their way back, so that the wire does not fall idle. Other channels' messages
+/// wait for these at most; control waits for less, as a transport lets it overtake what has not left.
+constexpr int kPiecesInTransport = 4;
 
 /// Up to here an eager message is copied and its future finished at once: a copy of 1 KiB takes 0.05 us, and to hear
 /// from the transport that it is gone takes ten times that, three futures and a second trip through every queue.
-constexpr int64_t kCopiedBytes = 1 << 10;
+constexpr int64_t kCopiedSmallBytes = 1 << 10;
 
 /// The segments' bytes in memory of their own.
 Buffers Copy(const Buffers& segments, int64_t bytes) {
@@ -152,7 +153,7 @@ bool LaneSender::TakeWindow(Rank to, const Sizes& sizes) {
 /// A message that is sent at once, and its future: finished, unless `to` has just gone.
 std::optional<arrow::Future<>> LaneSender::TrySmall(Rank to, Message* message) {
   const int64_t bytes = message->payload_bytes();
-  if (bytes > kCopiedBytes || message->channel.kind == ChannelKind::kControl) {
+  if (bytes > kCopiedSmallBytes || message->channel.kind == ChannelKind::kControl) {
     return std::nullopt;
   }
   const auto found = peers_[to].outlets.find(message->channel);

@@ -2,6 +2,7 @@
 #include <random>
 
 #include "cylon/net/lanes_conformance.h"
+#include "cylon/net/mesh/testing/byte_world.h"
 #include "cylon/net/redis/testing/redis_world.h"
 
 namespace cylon::testing {
@@ -203,7 +204,7 @@ TEST_P(LanesLoadTest, EverythingArrivesUnderRandomLoad) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, LanesLoadTest,
-                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject(), ByteSubject()),
                          [](const auto& subject) { return subject.param.name; });
 INSTANTIATE_TEST_SUITE_P(Redis, LanesLoadTest, ::testing::ValuesIn(RedisSubjects()),
                          [](const auto& subject) { return subject.param.name; });

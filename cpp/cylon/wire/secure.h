@@ -13,11 +13,11 @@ namespace cylon {
 
 /// What secures the connections of a rank. Files are PEM.
 struct CYLON_EXPORT Security {
-  std::string secret;           ///< the job's: every end proves that it knows it
-  bool plain_text = false;      ///< off loopback too, nothing is encrypted: the same at both ends
-  std::string tls_ca;           ///< with any of these three, TLS goes by certificates, else by the secret
-  std::string tls_certificate;  ///< (see TlsOptions)
-  std::string tls_key;
+  std::string secret = {};           ///< the job's: every end proves that it knows it
+  bool plain_text = false;           ///< off loopback too, nothing is encrypted: the same at both ends
+  std::string tls_ca = {};           ///< with any of these three, TLS goes by certificates, else by the secret
+  std::string tls_certificate = {};  ///< (see TlsOptions)
+  std::string tls_key = {};
 };
 
 /// A connection that is being opened, for whoever may have to end that: a listener with too many of them, a rank that

@@ -9,11 +9,11 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::string kSecret(32, 's');
+const std::string kJobSecret(32, 's');
 
-Identity Self(Rank rank) { return {"job", "epoch", rank, "mesh"}; }
+Identity RankOfJob(Rank rank) { return {"job", "epoch", rank, "mesh"}; }
 
-Security Keyed(bool plain_text = false) { return {kSecret, plain_text, "", "", ""}; }
+Security Keyed(bool plain_text = false) { return {kJobSecret, plain_text, "", "", ""}; }
 
 /// A stream between two machines, as far as it says; and what went over it.
 class FarStream : public Stream {
@@ -50,9 +50,9 @@ class SecureTest : public ::testing::Test {
   }
   void Run(const Security& dialler, const Security& listener) {
     auto listening =
-        Spawn(pair.executor, OpenAsListener(std::move(pair.far), pair.executor, listener, Self(5), kNever));
-    auto dialling =
-        Spawn(pair.executor, OpenAsDialler(std::move(pair.near), pair.executor, dialler, Self(3), "localhost", kNever));
+        Spawn(pair.executor, OpenAsListener(std::move(pair.far), pair.executor, listener, RankOfJob(5), kNever));
+    auto dialling = Spawn(
+        pair.executor, OpenAsDialler(std::move(pair.near), pair.executor, dialler, RankOfJob(3), "localhost", kNever));
     ASSERT_TRUE(pair.executor.Wait(arrow::Future<>(dialling), pair.executor.Now() + kPatience).ok());
     pair.Do([&] { dialled = dialling.MoveResult(); });
     ASSERT_TRUE(pair.executor.Wait(arrow::Future<>(listening), pair.executor.Now() + kPatience).ok());
@@ -74,7 +74,7 @@ class SecureTest : public ::testing::Test {
   /// Raw bytes from the dialling side; what the listener says to that, and what comes back.
   arrow::Status Raw(const std::string& bytes, std::string* back, const Security& listener = Keyed()) {
     auto listening =
-        Spawn(pair.executor, OpenAsListener(std::move(pair.far), pair.executor, listener, Self(5), kNever));
+        Spawn(pair.executor, OpenAsListener(std::move(pair.far), pair.executor, listener, RankOfJob(5), kNever));
     auto writing = pair.Start([&] { return pair.near->Write({Bytes(bytes)}); });
     EXPECT_TRUE(pair.Await(writing).ok());
     std::string buffer(4096, ' ');
@@ -124,9 +124,9 @@ TEST_F(SecureTest, PlainTextAtOneEndNamesTheOptionAtBoth) {
     auto far = std::make_unique<FarStream>(std::move(fresh.far), &answered);
     auto near = std::make_unique<FarStream>(std::move(fresh.near), &written);
     auto listening =
-        Spawn(fresh.executor, OpenAsListener(std::move(far), fresh.executor, Keyed(!at_dialler), Self(5), kNever));
-    auto dialling = Spawn(fresh.executor,
-                          OpenAsDialler(std::move(near), fresh.executor, Keyed(at_dialler), Self(3), "there", kNever));
+        Spawn(fresh.executor, OpenAsListener(std::move(far), fresh.executor, Keyed(!at_dialler), RankOfJob(5), kNever));
+    auto dialling = Spawn(fresh.executor, OpenAsDialler(std::move(near), fresh.executor, Keyed(at_dialler),
+                                                        RankOfJob(3), "there", kNever));
     for (const auto& done : {arrow::Future<>(dialling), arrow::Future<>(listening)}) {
       ASSERT_TRUE(fresh.executor.Wait(done, fresh.executor.Now() + kPatience).ok());
       EXPECT_TRUE(done.status().IsInvalid()) << done.status();
@@ -149,9 +149,9 @@ TEST_F(SecureTest, AWrongSecretIsRefusedOverTlsToo) {
 
 TEST_F(SecureTest, OptionsThatDifferAreToldOverTlsToo) {
   GoFar();
-  auto own = Self(3);
+  auto own = RankOfJob(3);
   own.options = "piece_bytes=1";
-  auto others = Self(5);
+  auto others = RankOfJob(5);
   others.options = "piece_bytes=2";
   auto listening = Spawn(pair.executor, OpenAsListener(std::move(pair.far), pair.executor, Keyed(), others, kNever));
   auto dialling =
@@ -198,7 +198,7 @@ TEST_F(SecureTest, TlsGarbageIsRefused) {
 }
 
 TEST_F(SecureTest, SilenceEndsAtTheDeadline) {
-  auto listening = Spawn(pair.executor, OpenAsListener(std::move(pair.far), pair.executor, Keyed(), Self(5),
+  auto listening = Spawn(pair.executor, OpenAsListener(std::move(pair.far), pair.executor, Keyed(), RankOfJob(5),
                                                        pair.executor.Now() + std::chrono::milliseconds(50)));
   ASSERT_TRUE(pair.executor.Wait(arrow::Future<>(listening), pair.executor.Now() + kPatience).ok());
   EXPECT_TRUE(IsError(listening.status(), ErrorKind::kDeadline)) << listening.status();
@@ -213,7 +213,7 @@ TEST_F(SecureTest, WhoeverKeepsTheOpeningEndsIt) {
     }
     auto opening = std::make_shared<Opening>();
     auto listening =
-        Spawn(fresh.executor, OpenAsListener(std::move(far), fresh.executor, Keyed(), Self(5), kNever, opening));
+        Spawn(fresh.executor, OpenAsListener(std::move(far), fresh.executor, Keyed(), RankOfJob(5), kNever, opening));
     if (tls) {
       ByteWriter preamble;  // the listener waits inside TLS
       preamble.Raw("CYLN");

@@ -1,9 +1,9 @@
 /// Connections whose other side has not proven itself yet: a bounded number at once.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <list>
-
-#include "cylon/wire/stream.h"
 
 namespace cylon {
 
@@ -13,27 +13,28 @@ inline constexpr size_t kStrangersAtOnce = 64;
 /// And for so long.
 inline constexpr auto kStrangerPatience = std::chrono::seconds(5);
 
-/// Streams in their handshake, which belong to somebody else. Call from tasks.
+/// Connections in their handshake, which belong to somebody else: streams, or openings of them. Call from tasks.
+template <typename Connection>
 class Strangers {
  public:
   explicit Strangers(size_t most) : most_(most) {}
 
   /// Where there are as many as there may be, the oldest gives way and is closed: it has had its chance.
-  void Add(Stream* stream) {
+  void Add(Connection* stream) {
     while (!streams_.empty() && streams_.size() >= most_) {
-      Stream* oldest = streams_.front();
+      Connection* oldest = streams_.front();
       streams_.pop_front();  // before it closes, as that may end in Remove
       oldest->Close();
     }
     streams_.push_back(stream);
   }
   /// `stream` has proven itself, or is about to go. One that is not there is fine.
-  void Remove(Stream* stream) { streams_.remove(stream); }
+  void Remove(Connection* stream) { streams_.remove(stream); }
   size_t size() const { return streams_.size(); }
 
  private:
   size_t most_;
-  std::list<Stream*> streams_;  // oldest first
+  std::list<Connection*> streams_;  // oldest first
 };
 
 }  // namespace cylon

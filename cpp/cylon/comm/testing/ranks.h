@@ -59,7 +59,7 @@ inline std::string WorldName(const ::testing::TestParamInfo<WorldParameter>& inf
 }
 
 /// A test's setting from the environment, as a number. (The library itself reads none.)
-inline uint64_t TestSetting(const char* name, uint64_t otherwise) {
+inline uint64_t TestNumber(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);
   uint64_t value = otherwise;
   if (text != nullptr) {
@@ -70,7 +70,7 @@ inline uint64_t TestSetting(const char* name, uint64_t otherwise) {
 }
 
 /// True for `make test-long`.
-inline bool LongTests() { return TestSetting("CYLON_TEST_LONG", 0) != 0; }
+inline bool LongTests() { return TestNumber("CYLON_TEST_LONG", 0) != 0; }
 
 inline ThreadWorld MakeThreadWorld(const WorldParameter& parameter, uint64_t seed = 1) {
   ThreadWorld world;
@@ -91,7 +91,7 @@ inline void ExpectAllOk(const std::vector<arrow::Status>& statuses) {
 /// or over the one in CYLON_SIM_SEED. The first failing seed ends the test with the line that replays it.
 inline void ForEachSeed(uint64_t count, uint64_t long_count, const std::function<std::string(uint64_t)>& check) {
   const bool single = std::getenv("CYLON_SIM_SEED") != nullptr;
-  const uint64_t first = TestSetting("CYLON_SIM_SEED", 1);
+  const uint64_t first = TestNumber("CYLON_SIM_SEED", 1);
   const uint64_t last = single ? first : (LongTests() ? long_count : count);
   const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
   for (uint64_t seed = first; seed <= last; ++seed) {

@@ -31,9 +31,9 @@ arrow::Status TcpWire::Listen(const std::string& bind_host) {
   return arrow::Status::OK();
 }
 
-void TcpWire::Join(World world, std::string secret) {
+void TcpWire::Join(World world, Security security) {
   world_ = std::move(world);
-  secret_ = std::move(secret);
+  security_ = std::move(security);
 }
 
 void TcpWire::Start(WatchWireSink* sink) {
@@ -61,17 +61,18 @@ Co<void> TcpWire::Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream>
   if (self->closed_) {
     co_return arrow::Status::OK();
   }
-  self->strangers_.Add(stream.get());
-  self->greeting_.insert(stream.get());
-  auto handshake = HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->secret_,
-                                       self->executor_.Now() + kStrangerPatience);
-  auto proven = co_await handshake;
-  self->strangers_.Remove(stream.get());
-  self->greeting_.erase(stream.get());
-  CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, std::move(proven));  // a stranger: dropped, nobody is told
-  const Rank rank = identity.rank;
+  const auto opening = std::make_shared<Opening>();
+  self->strangers_.Add(opening.get());
+  self->opening_.insert(opening.get());
+  auto open = OpenAsListener(std::move(stream), self->executor_, self->security_, self->Self(),
+                             self->executor_.Now() + kStrangerPatience, opening);
+  auto opened = co_await open;
+  self->strangers_.Remove(opening.get());
+  self->opening_.erase(opening.get());
+  CYLON_CO_RETURN_NOT_OK(opened.status());  // a stranger: dropped, nobody is told
+  const Rank rank = opened->peer.rank;
   if (!self->closed_ && rank >= 0 && rank < self->world_.size() && rank != self->world_.rank) {
-    self->Adopt(rank, std::move(stream));
+    self->Adopt(rank, std::move(opened->stream));
   }
   co_return arrow::Status::OK();
 }
@@ -95,27 +96,30 @@ Co<void> TcpWire::DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint d
     self->FailDial(peer, IsNobodyListening(connected.status()) ? DialEnd::kRefused : DialEnd::kUnreachable);
     co_return connected.status();
   }
-  auto stream = std::move(*connected);
   if (self->closed_) {
     co_return arrow::Status::OK();
   }
-  self->greeting_.insert(stream.get());
-  auto handshake = HandshakeAsDialler(stream.get(), self->executor_, self->Self(), self->secret_, deadline);
-  auto proven = co_await handshake;
-  self->greeting_.erase(stream.get());
-  if (!proven.ok() || proven->rank != peer) {
+  const auto opening = std::make_shared<Opening>();
+  self->opening_.insert(opening.get());
+  Identity who = self->Self();
+  who.wanted = peer;
+  auto open = OpenAsDialler(std::move(*connected), self->executor_, self->security_, std::move(who), address->host,
+                            deadline, opening);
+  auto opened = co_await open;
+  self->opening_.erase(opening.get());
+  if (!opened.ok()) {
+    const arrow::Status why = opened.status();
     // Whoever has the port now knows nothing of this job: its rank is gone, as if nobody listened.
-    const bool stranger = proven.ok() || proven.status().IsInvalid() ||
-                          IsError(proven.status(), ErrorKind::kAuthentication) ||
-                          IsError(proven.status(), ErrorKind::kProtocol);
-    self->FailDial(peer, IsError(proven.status(), ErrorKind::kDeadline) ? DialEnd::kUnanswered
-                         : stranger                                     ? DialEnd::kRefused
-                                                                        : DialEnd::kBroken);
-    co_return proven.status();
+    const bool stranger =
+        why.IsInvalid() || IsError(why, ErrorKind::kAuthentication) || IsError(why, ErrorKind::kProtocol);
+    self->FailDial(peer, IsError(why, ErrorKind::kDeadline) ? DialEnd::kUnanswered
+                         : stranger                         ? DialEnd::kRefused
+                                                            : DialEnd::kBroken);
+    co_return why;
   }
   self->dialling_.erase(peer);
   if (!self->closed_) {
-    self->Adopt(peer, std::move(stream));
+    self->Adopt(peer, std::move(opened->stream));
   }
   co_return arrow::Status::OK();
 }
@@ -235,9 +239,9 @@ void TcpWire::Close() {
   listener_->Close();
   early_.clear();
   stopped_.MarkFinished();
-  for (Stream* stream : std::set<Stream*>(greeting_)) {
-    if (greeting_.contains(stream)) {  // closing one may end another
-      stream->Close();
+  for (Opening* opening : std::set<Opening*>(opening_)) {
+    if (opening_.contains(opening)) {  // closing one may end another
+      opening->Close();
     }
   }
   for (const auto& [peer, links] : std::exchange(links_, {})) {

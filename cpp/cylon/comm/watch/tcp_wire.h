@@ -12,7 +12,7 @@
 #include "cylon/base/asio_executor.h"
 #include "cylon/bootstrap/membership.h"
 #include "cylon/comm/watch/wire.h"
-#include "cylon/wire/handshake.h"
+#include "cylon/wire/secure.h"
 #include "cylon/wire/strangers.h"
 
 namespace cylon::internal {
@@ -27,7 +27,7 @@ class TcpWire final : public WatchWire, public std::enable_shared_from_this<TcpW
   arrow::Status Listen(const std::string& bind_host);
   std::string address() const { return listener_->address().ToString(); }
   /// Before Start. World::cards have the addresses of all watches.
-  void Join(World world, std::string secret);
+  void Join(World world, Security security);
 
   void Start(WatchWireSink* sink) override;
   void Dial(Rank peer, Duration patience) override;
@@ -61,12 +61,12 @@ class TcpWire final : public WatchWire, public std::enable_shared_from_this<TcpW
   std::unique_ptr<Listener> listener_;
   std::vector<std::unique_ptr<Stream>> early_;  // before Start
   World world_;
-  std::string secret_;
+  Security security_;
   WatchWireSink* sink_ = nullptr;
   std::map<Rank, std::vector<LinkPtr>> links_;  // oldest first; no empty ones
   std::set<Rank> dialling_;
-  std::set<Stream*> greeting_;  // in their handshake: closed by Close, so that nobody stays suspended in one
-  Strangers strangers_;
+  std::set<Opening*> opening_;    // closed by Close, so that nobody stays suspended in one
+  Strangers<Opening> strangers_;  // those of them that the listener accepted
   arrow::Future<> stopped_ = arrow::Future<>::Make();
   bool closed_ = false;
 };

@@ -1,8 +1,10 @@
-// One authenticated connection between two ranks.
+// The frames between two ranks: keeping, acknowledging and resuming. (Reading them: link_read.cc.)
 #include "cylon/net/mesh/link.h"
 
 #include <algorithm>
 #include <cstring>
+
+#include "cylon/net/mesh/link_limits.h"
 
 namespace cylon::internal {
 
@@ -13,217 +15,313 @@ constexpr size_t kReadAhead = 64 << 10;
 /// Queued frames that leave in one system call, at most: past this a call costs no more than it saves.
 constexpr size_t kFramesAtOnce = 64;
 constexpr int64_t kBytesAtOnce = 256 << 10;
+/// Instead of a message's id: nobody waits for it.
+constexpr uint64_t kNoMessage = UINT64_MAX;
 
-}  // namespace
-
-Link::Link(std::unique_ptr<Stream> stream, Executor& executor, LinkOwner* owner, Rank peer, uint32_t epoch)
-    : stream_(std::move(stream)), executor_(executor), owner_(owner), peer_(peer), epoch_(epoch), buffer_(kReadAhead) {}
-
-void Link::Start() { Detach(executor_, ReadLoop(shared_from_this())); }
-
-void Link::Queue(uint64_t id, Message message) {
-  queue_.push_back({id, false, std::move(message)});
-  if (!writing_ && !ended_) {
-    writing_ = true;
-    Detach(executor_, WriteLoop(shared_from_this()));
+void PutNumber(std::vector<uint8_t>* out, uint64_t value) {
+  for (int shift = 0; shift < 64; shift += 8) {
+    out->push_back(static_cast<uint8_t>(value >> shift));
   }
 }
 
+}  // namespace
+
+/// Frames that leave together, and what holds their memory meanwhile, whatever the other end acknowledges.
+struct Link::Batch {
+  struct Run {
+    size_t begin;
+    size_t end;
+    std::shared_ptr<std::vector<uint8_t>> from;
+  };
+  /// Either a run of bytes or a segment, in the order in which they leave.
+  struct Part {
+    Run run;
+    std::shared_ptr<arrow::Buffer> segment;
+  };
+  Bytes bytes = std::make_shared<std::vector<uint8_t>>();
+  std::vector<Part> parts;
+  std::vector<uint64_t> free_when_gone;  // ids of messages that were copied
+  size_t frames = 0;
+  int64_t size = 0;
+
+  /// The bytes of one frame that has none but these; those of neighbours leave as one part.
+  void AddRun(const Bytes& from, size_t begin, size_t end) {
+    size += static_cast<int64_t>(end - begin);
+    if (!parts.empty() && parts.back().run.from == from && parts.back().run.end == begin) {
+      parts.back().run.end = end;
+    } else {
+      parts.push_back({{begin, end, from}, nullptr});
+    }
+  }
+  void AddSegments(const Buffers& segments) {
+    for (const auto& segment : segments) {
+      if (segment->size() > 0) {
+        parts.push_back({{}, segment});
+        size += segment->size();
+      }
+    }
+  }
+  std::vector<std::span<const uint8_t>> Spans() const {
+    std::vector<std::span<const uint8_t>> spans;
+    spans.reserve(parts.size());
+    for (const auto& part : parts) {
+      if (part.segment != nullptr) {
+        spans.emplace_back(part.segment->data(), static_cast<size_t>(part.segment->size()));
+      } else {
+        spans.emplace_back(part.run.from->data() + part.run.begin, part.run.end - part.run.begin);
+      }
+    }
+    return spans;
+  }
+};
+
+Link::Connection::Connection(std::unique_ptr<Stream> from) : stream(std::move(from)), buffer(kReadAhead) {}
+
+Link::Link(Executor& executor, LinkOwner* owner, Rank peer, uint32_t epoch)
+    : executor_(executor), owner_(owner), peer_(peer), epoch_(epoch), heard_(executor.Now()) {}
+
+void Link::Start() {
+  started_ = true;
+  if (connection_ != nullptr && !connection_->reading) {
+    connection_->reading = true;
+    internal::Detach(executor_, ReadLoop(shared_from_this(), connection_));
+  }
+}
+
+void Link::Queue(uint64_t id, Message message) {
+  auto& queue = message.channel.kind == ChannelKind::kControl ? control_ : queue_;
+  queue.push_back({id, kMessage, std::move(message)});
+  Kick();
+}
+
 void Link::QueueGoodbye() {
-  queue_.push_back({0, true, {}});
-  if (!writing_ && !ended_) {
-    writing_ = true;
-    Detach(executor_, WriteLoop(shared_from_this()));
+  if (!said_goodbye_ && !ended_) {
+    said_goodbye_ = true;
+    queue_.push_back({kNoMessage, kGoodbye, {}});
+    Kick();
+  }
+}
+
+void Link::Ping() {
+  ping_due_ = true;
+  Kick();
+}
+
+arrow::Status Link::Attach(std::unique_ptr<Stream> stream, uint64_t peer_received) {
+  const uint64_t forgotten = kept_.empty() ? sent_ : kept_.front().sequence - 1;
+  if (peer_received < forgotten || peer_received > sent_) {
+    return ProtocolError("rank " + std::to_string(peer_) + " says that it has received frame " +
+                             std::to_string(peer_received) + " of the link; it has acknowledged frame " +
+                             std::to_string(forgotten) + ", and frame " + std::to_string(sent_) +
+                             " was the last one sent; check that all ranks run the same version of Cylon",
+                         peer_);
+  }
+  connection_ = std::make_shared<Connection>(std::move(stream));
+  heard_ = executor_.Now();
+  written_here_ = kept_.size();
+  ping_due_ = pong_due_ = false;
+  told_ = received_;  // in the opening of this connection
+  untold_bytes_ = 0;
+  awaited_ = tell_ = false;
+  const auto self = shared_from_this();  // who is told that a message has arrived may let go of this
+  ARROW_RETURN_NOT_OK(TakeAcknowledgement(peer_received));
+  written_here_ = 0;
+  if (started_) {
+    Start();
+  }
+  Kick();
+  EndIfDone();
+  return arrow::Status::OK();
+}
+
+void Link::Detach() {
+  if (auto old = std::exchange(connection_, nullptr)) {
+    old->stream->Close();  // its loops see that it is no longer the connection
+    EndTurn(old->turn);
+  }
+}
+
+void Link::EndTurn(arrow::Future<>& turn) {
+  if (turn.is_valid() && !turn.is_finished()) {
+    turn.MarkFinished();
+  }
+}
+
+void Link::Break(const arrow::Status& cause) {
+  if (connection_ == nullptr || ended_) {
+    return;
+  }
+  const auto self = shared_from_this();
+  Detach();
+  if (heard_goodbye_ || (said_goodbye_ && queue_.empty() && kept_.empty())) {
+    // Nothing more was to come, and what has not arrived there is not wanted.
+    return End(arrow::Status::OK());
+  }
+  if (owner_ != nullptr) {
+    owner_->Broke(peer_, cause);
   }
 }
 
 void Link::Close() {
-  stream_->Close();
-  End(arrow::Status::Cancelled("this rank closed the connection"));
+  owner_ = nullptr;
+  End(arrow::Status::Cancelled("this rank closed the link"));
 }
 
 void Link::End(const arrow::Status& cause) {
   if (ended_) {
     return;
   }
+  const auto self = shared_from_this();
   ended_ = true;
-  stream_->Close();
-  queue_.clear();  // the mesh fails what was queued for a peer that is gone
-  if (owner_ != nullptr) {
-    std::exchange(owner_, nullptr)->Ended(peer_, cause);
+  Detach();
+  control_.clear();  // the mesh fails what was queued for a peer that is gone
+  queue_.clear();
+  kept_.clear();
+  landing_.reset();
+  if (auto* owner = std::exchange(owner_, nullptr)) {
+    owner->Ended(peer_, cause);
   }
 }
 
-void Link::AddParts(const Queued& queued, std::vector<std::vector<uint8_t>>* prefixes,
-                    std::vector<std::span<const uint8_t>>* parts) {
-  const auto& message = queued.message;
+/// Both have said all they had to say, and know it of each other.
+void Link::EndIfDone() {
+  if (heard_goodbye_ && connection_ != nullptr && !connection_->writing && !HasWork() && kept_.empty() &&
+      told_ == received_) {
+    End(arrow::Status::OK());
+  }
+}
+
+// --- Writing ---
+
+bool Link::HasWork() const {
+  return written_here_ < kept_.size() || !control_.empty() || !queue_.empty() || ping_due_ || pong_due_ ||
+         (tell_ && told_ != received_);
+}
+
+void Link::Kick() {
+  if (connection_ != nullptr && !connection_->writing && !ended_ && HasWork()) {
+    connection_->writing = true;
+    internal::Detach(executor_, WriteLoop(shared_from_this(), connection_));
+  }
+}
+
+FrameHeader Link::MakeHeader(FrameType type, uint64_t sequence) {
   FrameHeader header;
-  header.type = queued.goodbye ? kGoodbye : kMessage;
-  header.sequence = ++sent_;
+  header.type = type;
+  header.sequence = sequence;
   header.acknowledged = received_;
-  header.payload_bytes = static_cast<uint64_t>(message.payload_bytes());
   header.epoch = epoch_;
+  told_ = received_;
+  untold_bytes_ = 0;
+  awaited_ = tell_ = false;
+  return header;
+}
+
+void Link::AppendBare(Batch* batch, FrameType type) {
+  const auto encoded = EncodeFrameHeader(MakeHeader(type, 0));
+  const size_t begin = batch->bytes->size();
+  batch->bytes->insert(batch->bytes->end(), encoded.begin(), encoded.end());
+  batch->AddRun(batch->bytes, begin, batch->bytes->size());
+  ++batch->frames;
+}
+
+void Link::Append(Batch* batch, Queued queued) {
+  const auto& message = queued.message;
+  const int64_t payload = message.payload_bytes();
+  FrameHeader header = MakeHeader(queued.type, ++sent_);
+  header.payload_bytes = static_cast<uint64_t>(payload);
   header.communicator = message.channel.communicator;
   header.segments = static_cast<uint32_t>(message.segments.size());
   header.inline_bytes = static_cast<uint16_t>(message.header.size());
   header.kind = static_cast<uint16_t>(message.channel.kind);
   header.channel_sequence = message.channel.sequence;
+  auto& bytes = *batch->bytes;
+  const size_t begin = bytes.size();
   const auto encoded = EncodeFrameHeader(header);
-  std::vector<uint8_t> prefix(encoded.begin(), encoded.end());
-  prefix.insert(prefix.end(), message.header.data(), message.header.data() + message.header.size());
+  bytes.insert(bytes.end(), encoded.begin(), encoded.end());
+  bytes.insert(bytes.end(), message.header.data(), message.header.data() + message.header.size());
   for (const auto& segment : message.segments) {
-    const auto size = static_cast<uint64_t>(segment->size());
-    for (int shift = 0; shift < 64; shift += 8) {
-      prefix.push_back(static_cast<uint8_t>(size >> shift));
-    }
+    PutNumber(&bytes, static_cast<uint64_t>(segment->size()));
   }
-  prefixes->push_back(std::move(prefix));
-  parts->emplace_back(prefixes->back());
-  for (const auto& segment : message.segments) {
-    if (segment->size() > 0) {
-      parts->emplace_back(segment->data(), static_cast<size_t>(segment->size()));
+  const bool copied = payload <= kCopiedBytes;
+  if (copied) {
+    for (const auto& segment : message.segments) {
+      bytes.insert(bytes.end(), segment->data(), segment->data() + segment->size());
     }
+    batch->free_when_gone.push_back(queued.id);
+  }
+  kept_.push_back(
+      {queued.id, sent_, batch->bytes, begin, bytes.size(), copied ? Buffers{} : std::move(queued.message.segments)});
+}
+
+/// Takes what leaves next: what has to be sent again, then control, then the rest; signs of life and acknowledgements
+/// that no message carried come last.
+void Link::Fill(Batch* batch) {
+  while (batch->frames < kFramesAtOnce && batch->size < kBytesAtOnce) {
+    if (written_here_ == kept_.size()) {
+      auto& queue = control_.empty() ? queue_ : control_;
+      if (queue.empty()) {
+        break;
+      }
+      auto next = std::move(queue.front());
+      queue.pop_front();
+      Append(batch, std::move(next));
+    }
+    const auto& frame = kept_[written_here_++];
+    batch->AddRun(frame.bytes, frame.begin, frame.end);
+    batch->AddSegments(frame.segments);
+    ++batch->frames;
+  }
+  if (std::exchange(ping_due_, false)) {
+    AppendBare(batch, kPing);
+  }
+  if (std::exchange(pong_due_, false)) {
+    AppendBare(batch, kPong);
+  }
+  if (tell_ && told_ != received_) {
+    AppendBare(batch, kAcknowledge);
   }
 }
 
-Co<void> Link::WriteLoop(std::shared_ptr<Link> self) {
-  while (!self->queue_.empty() && !self->ended_) {
-    std::vector<Queued> leaving;
-    std::vector<std::vector<uint8_t>> prefixes;
-    std::vector<std::span<const uint8_t>> parts;
-    prefixes.reserve(kFramesAtOnce);
-    int64_t bytes = 0;
-    while (!self->queue_.empty() && leaving.size() < kFramesAtOnce && bytes < kBytesAtOnce) {
-      leaving.push_back(std::move(self->queue_.front()));
-      self->queue_.pop_front();
-      bytes += leaving.back().message.payload_bytes();
-      self->AddParts(leaving.back(), &prefixes, &parts);
-    }
-    auto written = self->stream_->Write(std::move(parts));
-    auto status = co_await written;
-    for (const auto& queued : leaving) {
-      if (!queued.goodbye && self->owner_ != nullptr) {
-        self->owner_->Left(self->peer_, queued.id, status);
+Co<void> Link::WriteLoop(std::shared_ptr<Link> self, std::shared_ptr<Connection> connection) {
+  while (self->connection_ == connection && self->HasWork()) {
+    Batch batch;
+    self->Fill(&batch);
+    auto written = connection->stream->Write(batch.Spans());
+    const auto status = co_await written;
+    for (const uint64_t id : batch.free_when_gone) {  // gone or not: what is sent again is the copy
+      if (self->owner_ != nullptr) {
+        self->owner_->Sent(self->peer_, id);
       }
     }
-    if (!status.ok()) {
-      self->End(status);
-      break;
+    if (self->connection_ == connection && !status.ok()) {
+      self->Break(status);
     }
   }
-  self->writing_ = false;
-  if (self->heard_goodbye_ && self->queue_.empty()) {
-    self->End(arrow::Status::OK());
+  connection->writing = false;
+  if (self->connection_ == connection) {
+    self->EndIfDone();
   }
   co_return arrow::Status::OK();
 }
 
-Co<void> Link::ReadLoop(std::shared_ptr<Link> self) {
-  auto frames = self->ReadFrames();
-  auto status = co_await frames;
-  if (!status.ok()) {
-    self->End(self->heard_goodbye_ ? arrow::Status::OK() : status);
-  } else if (self->idle()) {
-    self->End(arrow::Status::OK());
+/// Forgets what the peer has received.
+arrow::Status Link::TakeAcknowledgement(uint64_t acknowledged) {
+  const uint64_t first = sent_ - kept_.size() + 1;
+  if (acknowledged >= first + written_here_) {
+    return ProtocolError("rank " + std::to_string(peer_) + " acknowledged frame " + std::to_string(acknowledged) +
+                             ", which was not sent to it; check that all ranks run the same version of Cylon",
+                         peer_);
   }
-  co_return arrow::Status::OK();
-}
-
-/// Returns OK after a goodbye, else why no more frames can be read.
-Co<void> Link::ReadFrames() {
-  while (true) {
-    std::array<uint8_t, kFrameHeaderBytes> bytes;
-    auto read = Read(bytes);
-    CYLON_CO_RETURN_NOT_OK(co_await read);
-    CYLON_CO_ASSIGN_OR_RETURN(const FrameHeader header, DecodeFrameHeader(bytes, INT64_MAX, peer_));
-    if (header.sequence != received_ + 1) {
-      co_return ProtocolError("rank " + std::to_string(peer_) + " sent frame " + std::to_string(header.sequence) +
-                                  " after frame " + std::to_string(received_),
-                              peer_);
-    }
-    if (header.epoch != epoch_) {
-      co_return ProtocolError("rank " + std::to_string(peer_) + " sent a frame of another run (epoch " +
-                                  std::to_string(header.epoch) + ", not " + std::to_string(epoch_) + ")",
-                              peer_);
-    }
-    received_ = header.sequence;
-    if (header.type == kGoodbye) {
-      heard_goodbye_ = true;
-      co_return arrow::Status::OK();
-    }
-    if (header.type != kMessage) {
-      co_return ProtocolError(
-          "rank " + std::to_string(peer_) + " sent a frame of the unknown type " + std::to_string(header.type), peer_);
-    }
-    auto message = ReadMessage(header);
-    CYLON_CO_RETURN_NOT_OK(co_await message);
-  }
-}
-
-Co<void> Link::ReadMessage(FrameHeader header) {
-  std::array<uint8_t, kMaxInlineBytes> inline_bytes;
-  const std::span<uint8_t> inline_part(inline_bytes.data(), header.inline_bytes);
-  auto read_inline = Read(inline_part);
-  CYLON_CO_RETURN_NOT_OK(co_await read_inline);
-  std::vector<uint8_t> encoded(size_t{header.segments} * 8);
-  auto read_sizes = Read(encoded);
-  CYLON_CO_RETURN_NOT_OK(co_await read_sizes);
-  Sizes sizes(header.segments);
-  uint64_t total = 0;
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    uint64_t size = 0;
-    for (int byte = 7; byte >= 0; --byte) {
-      size = size << 8 | encoded[i * 8 + static_cast<size_t>(byte)];
-    }
-    if (size > header.payload_bytes - total) {
-      co_return ProtocolError("rank " + std::to_string(peer_) + " sent segments larger than their frame", peer_);
-    }
-    total += size;
-    sizes[i] = static_cast<int64_t>(size);
-  }
-  if (total != header.payload_bytes) {
-    co_return ProtocolError("rank " + std::to_string(peer_) + " sent segments of " + std::to_string(total) +
-                                " bytes in a frame of " + std::to_string(header.payload_bytes),
-                            peer_);
-  }
-  Message message;
-  message.channel = {header.epoch, header.communicator, static_cast<ChannelKind>(header.kind), header.channel_sequence};
-  message.header = InlineBytes(inline_part);
-  if (owner_ == nullptr) {
-    co_return arrow::Status::Cancelled("this rank is closing");
-  }
-  CYLON_CO_ASSIGN_OR_RETURN(message.segments, owner_->AllocateFor(peer_, message.channel, message.header, sizes));
-  for (const auto& segment : message.segments) {
-    auto read = Read({segment->mutable_data(), static_cast<size_t>(segment->size())});
-    CYLON_CO_RETURN_NOT_OK(co_await read);
-  }
-  if (owner_ != nullptr) {
-    owner_->Arrived(peer_, std::move(message));
-  }
-  co_return arrow::Status::OK();
-}
-
-Co<void> Link::Read(std::span<uint8_t> into) {
-  while (!into.empty()) {
-    if (begin_ < end_) {
-      const size_t ready = std::min(into.size(), end_ - begin_);
-      std::memcpy(into.data(), buffer_.data() + begin_, ready);
-      begin_ += ready;
-      into = into.subspan(ready);
-    } else if (into.size() >= kReadAhead) {
-      auto read = stream_->Read(into);
-      co_return co_await read;
-    } else {
-      auto read = stream_->ReadSome(buffer_);
-      CYLON_CO_ASSIGN_OR_RETURN(const int64_t got, co_await read);
-      if (got == 0) {
-        co_return arrow::Status::IOError("connection closed");
-      }
-      begin_ = 0;
-      end_ = static_cast<size_t>(got);
+  while (!kept_.empty() && kept_.front().sequence <= acknowledged) {
+    const uint64_t id = kept_.front().id;
+    kept_.pop_front();
+    --written_here_;
+    if (owner_ != nullptr) {
+      owner_->Sent(peer_, id);
     }
   }
-  co_return arrow::Status::OK();
+  return arrow::Status::OK();
 }
 
 }  // namespace cylon::internal

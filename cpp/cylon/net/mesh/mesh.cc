@@ -1,23 +1,33 @@
-// The ranks of a world over links.
+// The ranks of a world over links: from start to close, and what counts as a loss. (Connections: mesh_dial.cc.)
 #include "cylon/net/mesh/mesh.h"
 
 #include <algorithm>
-#include <array>
-#include <sstream>
+#include <random>
 
 namespace cylon::internal {
 
 namespace {
 
-constexpr uint8_t kTaken = 1;
-constexpr uint8_t kRefused = 0;
-/// Before a connection that was closed in its handshake is dialled again.
-constexpr Duration kFirstRetry = std::chrono::milliseconds(10);
-constexpr Duration kLongestRetry = std::chrono::milliseconds(250);
+/// Ticks in a peer's timeout: a loss by silence is told this part of it late at most.
+constexpr int kTicks = 20;
+/// A sign of life is asked for at every fifth tick, a quarter of the timeout: two may be lost before half of it is
+/// over, which is when a connection is given up.
+constexpr int kTicksOfPing = 5;
+constexpr Duration kShortestTick = std::chrono::milliseconds(5);
+
+uint64_t NewIncarnation() {
+  std::random_device random;
+  return (uint64_t{random()} << 32 | random()) | 1;
+}
 
 }  // namespace
 
 size_t MostStrangers(int world_size) { return std::max<size_t>(kStrangersAtOnce, 2 * static_cast<size_t>(world_size)); }
+
+std::string InSeconds(Duration duration) {
+  const auto tenths = std::chrono::duration_cast<std::chrono::milliseconds>(duration).count() / 100;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
 
 uint32_t EpochTag(const std::string& epoch) {
   uint32_t tag = 0;
@@ -34,12 +44,25 @@ Mesh::Mesh(Executor& executor, const std::vector<std::unique_ptr<Path>>& paths, 
       world_(std::move(world)),
       settings_(std::move(settings)),
       epoch_(EpochTag(world_.epoch)),
+      incarnation_(NewIncarnation()),
+      interval_(std::max<Duration>(settings_.peer_timeout / kTicks, kShortestTick)),
       peers_(static_cast<size_t>(world_.size())),
       strangers_(MostStrangers(world_.size())) {}
 
 std::string Mesh::Name(Rank rank) const {
   return "rank " + std::to_string(rank) + " (" + world_.cards[static_cast<size_t>(rank)].host + ", " +
          world_.cards[static_cast<size_t>(rank)].address + ")";
+}
+
+Link& Mesh::LinkOf(Rank rank) {
+  auto& peer = PeerOf(rank);
+  if (peer.link == nullptr) {
+    peer.link = std::make_shared<Link>(executor_, this, rank, epoch_);
+    if (sink_ != nullptr) {
+      peer.link->Start();
+    }
+  }
+  return *peer.link;
 }
 
 arrow::Future<> Mesh::Start(Sink* sink) {
@@ -54,6 +77,8 @@ arrow::Future<> Mesh::Start(Sink* sink) {
     started_.MarkFinished();
     return started_;
   }
+  ticked_ = executor_.Now();
+  Tick();
   // In a world of two, rank 0's connection is the ring.
   if (size > 2 || world_.rank == 0) {
     Dial((world_.rank + 1) % size);
@@ -61,9 +86,10 @@ arrow::Future<> Mesh::Start(Sink* sink) {
   const Rank previous = (world_.rank + size - 1) % size;
   executor_.PostAt(executor_.Now() + settings_.connect_deadline, [weak = weak_from_this(), previous] {
     auto self = weak.lock();
-    if (self && self->peers_[static_cast<size_t>(previous)].link == nullptr && !self->closing_) {
-      self->Lose(previous, DeadlineError(self->Name(previous) + " did not connect in time; is it reachable, and does "
-                                                                "its machine keep up?",
+    if (self && !self->PeerOf(previous).met && !self->closing_) {
+      const std::string hint = self->refused_.empty() ? "" : ". The last connection that was refused here: ";
+      self->Lose(previous, DeadlineError(self->Name(previous) + " did not connect in time; is it reachable, and does " +
+                                             "its machine keep up?" + hint + self->refused_,
                                          previous));
     }
   });
@@ -78,8 +104,8 @@ void Mesh::CheckStarted() {
   const int size = world_.size();
   for (const Rank neighbour : {(world_.rank + 1) % size, (world_.rank + size - 1) % size}) {
     // A neighbour that was there and has left since is a loss, which the sink was told, and no failed start.
-    const auto& peer = peers_[static_cast<size_t>(neighbour)];
-    if (peer.link == nullptr) {
+    const auto& peer = PeerOf(neighbour);
+    if (!peer.met) {
       if (peer.lost) {
         started_.MarkFinished(peer.cause);
       }
@@ -90,7 +116,7 @@ void Mesh::CheckStarted() {
 }
 
 arrow::Future<> Mesh::Send(Rank to, Message message) {
-  auto& peer = peers_[static_cast<size_t>(to)];
+  auto& peer = PeerOf(to);
   if (peer.lost || closing_) {
     return arrow::Future<>::MakeFinished(
         peer.lost
@@ -98,221 +124,21 @@ arrow::Future<> Mesh::Send(Rank to, Message message) {
             : arrow::Status::Cancelled("this rank is closing"));
   }
   auto sent = sends_.Add(to);
-  if (peer.link != nullptr) {
-    peer.link->Queue(sent.id, std::move(message));
-  } else {
-    peer.waiting.push_back({sent.id, std::move(message)});
-    Dial(to);
-  }
+  LinkOf(to).Queue(sent.id, std::move(message));
+  Dial(to);
   return sent.done;
-}
-
-void Mesh::Dial(Rank rank) {
-  auto& peer = peers_[static_cast<size_t>(rank)];
-  if (!peer.dialling && !peer.welcoming) {
-    peer.dialling = true;
-    Detach(executor_, DialPeer(shared_from_this(), rank));
-  }
-}
-
-Co<void> Mesh::DialPeer(std::shared_ptr<Mesh> self, Rank rank) {
-  std::unique_ptr<Stream> stream;
-  auto dial = self->TryDial(rank, &stream);
-  auto taken = co_await dial;
-  auto& peer = self->peers_[static_cast<size_t>(rank)];
-  peer.dialling = false;
-  if (self->closing_ || peer.lost || peer.link != nullptr) {
-    // Meanwhile the other side's connection was taken, or nobody wants one any more.
-    co_return arrow::Status::OK();
-  }
-  if (!taken.ok()) {
-    self->Lose(rank,
-               taken.status().WithMessage("cannot connect to ", self->Name(rank), ": ", taken.status().message()));
-  } else if (*taken) {
-    self->Adopt(rank, std::move(stream));
-  } else {
-    // Refused: the lower rank's own connection is on its way. Should it never come, that is a loss too.
-    self->executor_.PostAt(self->executor_.Now() + self->settings_.connect_deadline, [weak = self->weak_from_this(),
-                                                                                      rank] {
-      auto mesh = weak.lock();
-      if (mesh && mesh->peers_[static_cast<size_t>(rank)].link == nullptr && !mesh->closing_) {
-        mesh->Lose(rank, DeadlineError(mesh->Name(rank) + " refused a connection and did not make one itself", rank));
-      }
-    });
-  }
-  co_return arrow::Status::OK();
-}
-
-/// A peer whose port strangers crowd closes connections before they are proven: those are dialled again. One that is
-/// gone refuses the next, which ends this.
-Co<bool> Mesh::TryDial(Rank rank, std::unique_ptr<Stream>* stream) {
-  const TimePoint deadline = executor_.Now() + settings_.connect_deadline;
-  Duration pause = kFirstRetry;
-  while (true) {
-    auto dialling = DialOnce(rank, deadline, stream);
-    auto taken = co_await dialling;
-    if (taken.ok() || !IsEndOfStream(taken.status()) || closing_ || executor_.Now() + pause >= deadline) {
-      co_return taken;
-    }
-    auto resting = arrow::Future<>::Make();
-    auto wake = [resting]() mutable {
-      if (!resting.is_finished()) {
-        resting.MarkFinished();
-      }
-    };
-    executor_.PostAt(executor_.Now() + pause, wake);
-    aborted_.AddCallback([wake](const arrow::Status&) mutable { wake(); });
-    CYLON_CO_RETURN_NOT_OK(co_await resting);
-    if (closing_) {
-      co_return taken;
-    }
-    pause = std::min(2 * pause, kLongestRetry);
-  }
-}
-
-Co<bool> Mesh::DialOnce(Rank rank, TimePoint deadline, std::unique_ptr<Stream>* stream) {
-  auto connect = Connect(rank, deadline, stream);
-  CYLON_CO_ASSIGN_OR_RETURN(Path* const path, co_await connect);
-  auto ask = Greeting(stream->get(), AskFor(rank, stream->get(), deadline));
-  CYLON_CO_ASSIGN_OR_RETURN(const bool taken, co_await ask);
-  if (taken) {
-    auto settle = path->Settle(std::move(*stream), /*dialler=*/true, deadline);
-    CYLON_CO_ASSIGN_OR_RETURN(*stream, co_await settle);
-  }
-  co_return taken;
-}
-
-/// By the first of the rank's addresses that can be had from here. NobodyListens where that is so of all.
-Co<Path*> Mesh::Connect(Rank rank, TimePoint deadline, std::unique_ptr<Stream>* stream) {
-  const std::string& addresses = world_.cards[static_cast<size_t>(rank)].address;
-  std::string failures;
-  bool nobody = true;
-  std::istringstream words(addresses);
-  for (std::string address; words >> address;) {
-    const auto path =
-        std::find_if(paths_.begin(), paths_.end(), [&](const auto& way) { return way->Reaches(address); });
-    if (path == paths_.end()) {
-      continue;
-    }
-    auto dial = (*path)->Dial(address, deadline, aborted_);
-    auto dialled = co_await dial;
-    if (dialled.ok()) {
-      *stream = std::move(*dialled);
-      co_return path->get();
-    }
-    failures += (failures.empty() ? "" : "; ") + dialled.status().message();
-    nobody = nobody && IsNobodyListening(dialled.status());
-  }
-  if (failures.empty()) {
-    std::string ways;
-    for (const auto& path : paths_) {
-      ways += (ways.empty() ? "" : ", ") + path->name();
-    }
-    co_return arrow::Status::Invalid("none of its addresses ('", addresses,
-                                     "') can be reached over what this rank has (", ways,
-                                     "); give all ranks the same CYLON_TRANSPORT");
-  }
-  co_return nobody ? NobodyListens(failures) : arrow::Status::IOError(failures);
-}
-
-Co<bool> Mesh::AskFor(Rank rank, Stream* stream, TimePoint deadline) {
-  auto handshake = HandshakeAsDialler(stream, executor_, Self(), settings_.secret, deadline);
-  CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, co_await handshake);
-  if (identity.rank != rank) {
-    co_return ProtocolError("the process there is rank " + std::to_string(identity.rank), rank);
-  }
-  std::array<uint8_t, 1> verdict{};
-  auto read = stream->Read(verdict);
-  CYLON_CO_RETURN_NOT_OK(co_await read);
-  co_return verdict[0] == kTaken;
-}
-
-/// Runs a handshake whose stream Abort closes, so that nobody is left suspended in it.
-template <typename T>
-Co<T> Mesh::Greeting(Stream* stream, Co<T> handshake) {
-  greeting_.insert(stream);
-  auto outcome = co_await handshake;
-  greeting_.erase(stream);
-  co_return outcome;
-}
-
-void Mesh::Accept(Path* path, std::unique_ptr<Stream> stream) {
-  if (!closing_) {
-    Detach(executor_, Welcome(shared_from_this(), path, std::move(stream)));
-  }
-}
-
-Co<void> Mesh::Welcome(std::shared_ptr<Mesh> self, Path* path, std::unique_ptr<Stream> stream) {
-  if (self->closing_) {
-    co_return arrow::Status::Cancelled("this rank is closing");  // since it was accepted
-  }
-  self->strangers_.Add(stream.get());
-  auto handshake = self->Greeting(
-      stream.get(), HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->settings_.secret,
-                                        self->executor_.Now() + self->settings_.connect_deadline));
-  auto proven = co_await handshake;
-  self->strangers_.Remove(stream.get());
-  CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, std::move(proven));  // a stranger: dropped, nobody is told
-  const Rank rank = identity.rank;
-  if (self->closing_ || rank < 0 || rank >= self->world_.size() || rank == self->world_.rank) {
-    co_return arrow::Status::Invalid("a connection that nobody wants");
-  }
-  auto& peer = self->peers_[static_cast<size_t>(rank)];
-  const bool refuse =
-      peer.lost || peer.link != nullptr || peer.welcoming || (peer.dialling && self->world_.rank < rank);
-  const std::array<uint8_t, 1> verdict{refuse ? kRefused : kTaken};
-  std::vector<std::span<const uint8_t>> parts{std::span<const uint8_t>(verdict)};
-  if (refuse) {
-    auto write = stream->Write(std::move(parts));
-    co_return co_await write;
-  }
-  // Taken is a promise: until it is kept nothing else may become the connection, or each side would keep another one.
-  peer.welcoming = true;
-  auto write = stream->Write(std::move(parts));
-  auto status = co_await write;
-  if (status.ok()) {
-    auto settle =
-        path->Settle(std::move(stream), /*dialler=*/false, self->executor_.Now() + self->settings_.connect_deadline);
-    auto settled = co_await settle;
-    status = settled.status();
-    stream = settled.ok() ? std::move(*settled) : nullptr;
-  }
-  peer.welcoming = false;
-  if (self->closing_ || peer.lost || peer.link != nullptr) {
-    co_return arrow::Status::OK();
-  }
-  if (status.ok()) {
-    self->Adopt(rank, std::move(stream));
-  } else if (!peer.waiting.empty()) {
-    self->Dial(rank);
-  }
-  co_return arrow::Status::OK();
-}
-
-void Mesh::Adopt(Rank rank, std::unique_ptr<Stream> stream) {
-  auto& peer = peers_[static_cast<size_t>(rank)];
-  peer.link = std::make_shared<Link>(std::move(stream), executor_, this, rank, epoch_);
-  if (sink_ != nullptr) {
-    peer.link->Start();  // else by Start: there is nobody yet to take what it reads
-  }
-  for (auto& waiting : peer.waiting) {
-    peer.link->Queue(waiting.id, std::move(waiting.message));
-  }
-  peer.waiting.clear();
-  CheckStarted();
 }
 
 void Mesh::Lose(Rank rank, const arrow::Status& cause) {
   const auto self = shared_from_this();  // who is told may drop the transport
-  auto& peer = peers_[static_cast<size_t>(rank)];
+  auto& peer = PeerOf(rank);
   if (peer.lost) {
     return;
   }
   peer.lost = true;
   peer.cause = cause;
-  peer.waiting.clear();
+  StopDialling(peer);
   if (peer.link != nullptr) {
-    peer.link->Disown();
     peer.link->Close();
   }
   sends_.FailPeer(rank,
@@ -328,7 +154,7 @@ void Mesh::Lose(Rank rank, const arrow::Status& cause) {
 arrow::Result<Buffers> Mesh::AllocateFor(Rank peer, const ChannelId& channel, const InlineBytes& header,
                                          const Sizes& sizes) {
   if (closing_) {
-    // Nobody wants it, but it has to be read: closing with unread bytes would reset what the peer has not read yet.
+    // Nobody wants it, but it has to be read: what comes behind it is wanted.
     Buffers scratch;
     for (const int64_t size : sizes) {
       ARROW_ASSIGN_OR_RAISE(auto buffer, arrow::AllocateBuffer(size));
@@ -345,26 +171,88 @@ void Mesh::Arrived(Rank peer, Message message) {
   }
 }
 
-void Mesh::Left(Rank, uint64_t id, const arrow::Status& status) { sends_.Finish(id, status); }
+void Mesh::Sent(Rank, uint64_t id) { sends_.Finish(id, arrow::Status::OK()); }
+
+void Mesh::Broke(Rank rank, const arrow::Status& cause) {
+  auto& peer = PeerOf(rank);
+  peer.broke = cause.message();
+  peer.limit = executor_.Now() + settings_.peer_timeout;
+  peer.pause = Duration{};
+  Wake(peer);
+  Dial(rank);
+}
 
 void Mesh::Ended(Rank peer, const arrow::Status& cause) {
   Lose(peer, cause.ok() ? cause : cause.WithMessage(cause.message(), " (", Name(peer), ")"));
 }
+
+// --- Silence ---
+
+/// A clock of one's own that comes late (this process was stopped, or starved) says nothing of the others: what it
+/// seems to have seen meanwhile is forgotten.
+void Mesh::CheckClock() {
+  const TimePoint now = executor_.Now();
+  if (now - ticked_ <= 3 * interval_) {
+    return;
+  }
+  ticked_ = now;
+  for (auto& peer : peers_) {
+    if (peer.link != nullptr && !peer.lost) {
+      peer.link->ForgetSilence();
+      if (peer.met && !peer.link->connected()) {
+        peer.limit = now + settings_.peer_timeout;
+      }
+    }
+  }
+}
+
+void Mesh::Tick() {
+  if (aborted_) {
+    return;
+  }
+  CheckClock();
+  const TimePoint now = executor_.Now();
+  ticked_ = now;
+  const bool ping = ++ticks_ % kTicksOfPing == 0;
+  const auto self = shared_from_this();
+  for (Rank rank = 0; rank < world_.size(); ++rank) {
+    auto& peer = PeerOf(rank);
+    if (peer.lost || peer.link == nullptr || !peer.link->connected()) {
+      continue;
+    }
+    const Duration silence = now - peer.link->heard();
+    if (silence >= settings_.peer_timeout / 2) {
+      peer.link->Break(arrow::Status::IOError("nothing came over it for ", InSeconds(silence)));
+      peer.limit -= silence;  // the peer has been silent for so long already
+    } else if (ping) {
+      peer.link->Ping();
+    }
+  }
+  executor_.PostAt(now + interval_, [weak = weak_from_this()] {
+    if (auto mesh = weak.lock()) {
+      mesh->Tick();
+    }
+  });
+}
+
+// --- The end ---
 
 arrow::Future<> Mesh::Close() {
   if (closing_) {
     return closed_;
   }
   closing_ = true;
-  for (auto& peer : peers_) {
-    if (peer.link != nullptr && !peer.lost) {
-      peer.link->QueueGoodbye();
-    }
-    peer.waiting.clear();
-  }
-  // What waited for a connection will have none.
   for (Rank rank = 0; rank < world_.size(); ++rank) {
-    if (peers_[static_cast<size_t>(rank)].link == nullptr) {
+    auto& peer = PeerOf(rank);
+    if (peer.lost || peer.link == nullptr) {
+      continue;
+    }
+    if (peer.met || peer.settling != nullptr) {
+      peer.link->QueueGoodbye();
+    } else {
+      // What waited for a connection will have none.
+      StopDialling(peer);
+      peer.link->Close();
       sends_.FailPeer(rank, arrow::Status::Cancelled("this rank is closing"));
     }
   }
@@ -373,9 +261,8 @@ arrow::Future<> Mesh::Close() {
 }
 
 void Mesh::CheckClosed() {
-  // A peer closes its end when it has read the goodbye; closing ours before would reset what it has not read yet.
   for (const auto& peer : peers_) {
-    if (peer.link != nullptr && !peer.lost) {
+    if (peer.link != nullptr && !peer.lost && (peer.met || peer.settling != nullptr)) {
       return;
     }
   }
@@ -386,30 +273,24 @@ void Mesh::CheckClosed() {
 
 void Mesh::Abort() {
   const auto self = shared_from_this();
-  closing_ = true;
-  if (!aborted_.is_finished()) {
-    aborted_.MarkFinished();
-  }
-  for (Stream* stream : std::set<Stream*>(greeting_)) {
-    if (greeting_.contains(stream)) {  // closing one may end another
-      stream->Close();
-    }
+  closing_ = aborted_ = true;
+  for (const auto& guest : std::set(guests_)) {
+    guest->Abandon();
   }
   for (auto& peer : peers_) {
+    peer.lost = true;
+    StopDialling(peer);
     if (peer.link != nullptr) {
-      peer.link->Disown();
       peer.link->Close();
       peer.link.reset();
     }
-    peer.waiting.clear();
-    peer.lost = true;
   }
   sends_.FailAll(arrow::Status::Cancelled("this rank has given up its connections"));
-  if (!started_.is_finished()) {
-    started_.MarkFinished(arrow::Status::Cancelled("this rank has given up its connections"));
-  }
-  if (!closed_.is_finished()) {
-    closed_.MarkFinished();
+  for (auto* future : {&started_, &closed_}) {
+    if (!future->is_finished()) {
+      future->MarkFinished(future == &started_ ? arrow::Status::Cancelled("this rank has given up its connections")
+                                               : arrow::Status::OK());
+    }
   }
 }
 

@@ -61,10 +61,11 @@ class JoinedTransport : public Transport {
   arrow::Future<> Start(Sink* sink) override { return mesh_->Start(sink); }
   arrow::Future<> Send(Rank to, Message message) override { return mesh_->Send(to, std::move(message)); }
   arrow::Future<> Flush() override { return mesh_->Flush(); }
-  // Who dials from now on is refused, and need not try again.
+  // The door stays open until everybody has heard the goodbye: a connection that ends before that is made again.
   arrow::Future<> Close() override {
-    door_->Close();
-    return mesh_->Close();
+    auto closed = mesh_->Close();
+    closed.AddCallback([door = door_](const arrow::Status&) { door->Close(); });
+    return closed;
   }
   void Abort() override {
     door_->Close();

@@ -10,13 +10,16 @@
 #include "cylon/bootstrap/membership.h"
 #include "cylon/net/mesh/path.h"
 #include "cylon/net/transport.h"
+#include "cylon/wire/secure.h"
 
 namespace cylon {
 
 /// How ranks connect.
 struct MeshSettings {
-  std::string secret;                                    ///< the job's
+  Security security = {};
   Duration connect_deadline = std::chrono::seconds(10);  ///< of a first connection, with its handshake
+  Duration peer_timeout = std::chrono::seconds(10);      ///< silence after which the way to a peer counts as lost
+  std::string equal_options = {};  ///< "piece_bytes=1048576;…": what has to be the same at both ends (see Identity)
 };
 
 /// Made in two steps, as the address has to be told before the world is known. All calls in tasks of the executor.
@@ -29,8 +32,9 @@ class CYLON_EXPORT MeshTransport {
   virtual ~MeshTransport();
   /// For the rank's AddressCard: the addresses of all paths, separated by blanks.
   virtual std::string address() const = 0;
-  /// The transport for `world`; connections that came before are kept. When two ranks dial each other at once, the
-  /// connection dialled by the lower rank is kept.
+  /// The transport for `world`; connections that came before are kept. Connections that end are made again, and nothing
+  /// is lost or doubled. OnPeerLost: NobodyListens (wire/stream.h) where the peer's process is gone for certain; else
+  /// the way to it cannot be restored, and it may be alive.
   virtual std::unique_ptr<Transport> Join(World world, MeshSettings settings) = 0;
 };
 

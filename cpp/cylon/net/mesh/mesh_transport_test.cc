@@ -3,12 +3,14 @@
 
 #include <array>
 #include <map>
+#include <thread>
 
 #include "cylon/base/asio_executor.h"
+#include "cylon/net/mesh/claim.h"
 #include "cylon/net/tcp/tcp_path.h"
 #include "cylon/wire/bytes.h"
 #include "cylon/wire/frame.h"
-#include "cylon/wire/handshake.h"
+#include "cylon/wire/secure.h"
 #include "cylon/wire/strangers.h"
 #include "cylon/wire/testing.h"
 
@@ -63,7 +65,8 @@ class MeshTest : public ::testing::Test {
   void Join(size_t rank, Duration deadline = std::chrono::seconds(30), const std::string& secret = kSecret) {
     auto own = world;
     own.rank = static_cast<Rank>(rank);
-    transports[rank] = listeners[rank]->Join(own, {secret, deadline});
+    transports[rank] = listeners[rank]->Join(
+        own, MeshSettings{.security = {secret}, .connect_deadline = deadline, .peer_timeout = peer_timeout});
   }
   void Start() {
     std::vector<arrow::Future<>> started;
@@ -113,6 +116,19 @@ class MeshTest : public ::testing::Test {
       }
     }
   }
+  /// The rank that has dialled `*stream`, opened as rank `self`. The stream is given back.
+  Rank BeDialled(std::unique_ptr<Stream>* stream, Rank self) {
+    auto opening = Spawn(executor, OpenAsListener(std::move(*stream), executor, {kSecret},
+                                                  {world.job, world.epoch, self, "mesh"}, kNever));
+    EXPECT_TRUE(executor.Wait(arrow::Future<>(opening), executor.Now() + kPatience).ok());
+    EXPECT_TRUE(opening.status().ok()) << opening.status();
+    if (!opening.status().ok()) {
+      return -1;
+    }
+    auto opened = opening.MoveResult();
+    *stream = std::move(opened->stream);
+    return opened->peer.rank;
+  }
   static Message Small() {
     Message message;
     message.channel = {1, 0, ChannelKind::kExchange, 1};
@@ -120,6 +136,7 @@ class MeshTest : public ::testing::Test {
   }
 
   AsioExecutor executor{"test"};
+  Duration peer_timeout = std::chrono::seconds(10);
   World world;
   std::vector<std::unique_ptr<MeshTransport>> listeners;
   std::vector<Counter> sinks;
@@ -154,6 +171,7 @@ TEST_F(MeshTest, ARankThatGivesUpIsNamedAndSendsToItFailAtOnce) {
   EXPECT_TRUE(executor.Await(sinks[0].any_lost).ok());
   ASSERT_EQ(sinks[0].lost.count(1), 1U);
   EXPECT_THAT(sinks[0].lost.at(1).message(), HasSubstr("rank 1"));
+  EXPECT_TRUE(IsNobodyListening(sinks[0].lost.at(1))) << sinks[0].lost.at(1);
   Do([&] {
     auto sent = transports[0]->Send(1, Small());
     ASSERT_TRUE(sent.is_finished());
@@ -295,10 +313,7 @@ TEST_F(MeshTest, AConnectionThatIsTurnedAwayIsMadeAgain) {
     started = transports[0]->Start(&sinks[0]);
   });
   ASSERT_TRUE(executor.Await(third, executor.Now() + kPatience).ok());
-  const auto dialler = executor.Await(Spawn(
-      executor, HandshakeAsListener(came[2].get(), executor, {world.job, world.epoch, 1, "mesh"}, kSecret, kNever)));
-  ASSERT_TRUE(dialler.ok()) << dialler.status();
-  EXPECT_EQ(dialler->rank, 0);
+  EXPECT_EQ(BeDialled(&came[2], 1), 0);
   Do([&] {
     EXPECT_TRUE(sinks[0].lost.empty());
     came.clear();
@@ -306,14 +321,74 @@ TEST_F(MeshTest, AConnectionThatIsTurnedAwayIsMadeAgain) {
   });
 }
 
-/// Handshakes as `rank` on a connection that the test dialled, and waits to be taken.
-Co<void> BeTaken(Stream* stream, Executor* executor, Identity self) {
-  auto handshake = HandshakeAsDialler(stream, *executor, std::move(self), kSecret, kNever);
-  CYLON_CO_RETURN_NOT_OK((co_await handshake).status());
-  std::array<uint8_t, 1> verdict{};
-  auto read = stream->Read(verdict);
-  CYLON_CO_RETURN_NOT_OK(co_await read);
-  co_return verdict[0] == 1 ? arrow::Status::OK() : arrow::Status::Invalid("refused");
+/// Opens a connection that the test dialled as rank `self`, and claims the link.
+Co<OpenedStream> BeTaken(std::unique_ptr<Stream> stream, Executor* executor, Identity self,
+                         internal::LinkClaim own = {77, 0, 0, 1, 0}) {
+  auto open = OpenAsDialler(std::move(stream), *executor, {kSecret}, std::move(self), "localhost", kNever);
+  CYLON_CO_ASSIGN_OR_RETURN(OpenedStream opened, co_await open);
+  auto claim = internal::ClaimLink(opened.stream.get(), *executor, own, kNever);
+  CYLON_CO_ASSIGN_OR_RETURN(const auto answer, co_await claim);
+  if (answer.outcome != internal::LinkAnswer::kTaken) {
+    co_return arrow::Status::Invalid(static_cast<int>(answer.outcome), " ", answer.reason);
+  }
+  co_return opened;
+}
+
+TEST_F(MeshTest, ClaimsThatCannotBeAreRefusedWithAReason) {
+  Open(2);
+  arrow::Future<> started;
+  Do([&] {
+    Join(1);
+    started = transports[1]->Start(&sinks[1]);
+  });
+  const auto claim = [&](Rank rank, internal::LinkClaim own) {
+    auto taking = Spawn(executor, BeTaken(Connect(1), &executor, {world.job, world.epoch, rank, "mesh"}, own));
+    EXPECT_TRUE(executor.Wait(arrow::Future<>(taking), executor.Now() + kPatience).ok());
+    return taking;
+  };
+  auto first = claim(0, {77, 0, 0, 2, 0});
+  ASSERT_TRUE(first.status().ok()) << first.status();
+  EXPECT_THAT(claim(9, {77, 0, 0, 1, 0}).status().message(), HasSubstr("rank 9 is none of the 2 ranks"));
+  EXPECT_THAT(claim(1, {77, 0, 0, 1, 0}).status().message(),
+              HasSubstr("this is rank 1 already; was it started twice?"));
+  EXPECT_THAT(claim(0, {78, 0, 0, 9, 0}).status().message(),
+              HasSubstr("another process was rank 0 on this link before"));
+  EXPECT_THAT(claim(0, {77, 5, 1, 9, 0}).status().message(),
+              HasSubstr("another process was rank 1 on this link before"));
+  // One that was overtaken on its way finds the link busy; the one that was taken stays.
+  EXPECT_THAT(claim(0, {77, 0, 0, 1, 0}).status().message(), HasSubstr("2 "));
+  Do([&] { EXPECT_TRUE(sinks[1].lost.empty()); });
+  // A later one takes its place, and has to know what was sent.
+  auto later = claim(0, {77, 0, 1, 3, 0});
+  EXPECT_TRUE(later.status().ok()) << later.status();
+  auto impossible = claim(0, {77, 0, 1, 4, 1000});
+  ASSERT_TRUE(executor.Await(sinks[1].any_lost, executor.Now() + kPatience).ok());
+  Do([&] {
+    EXPECT_TRUE(IsError(sinks[1].lost.at(0), ErrorKind::kProtocol)) << sinks[1].lost.at(0);
+    EXPECT_THAT(sinks[1].lost.at(0).message(), HasSubstr("says that it has received frame 1000"));
+    for (auto* taken : {&first, &later, &impossible}) {
+      if (taken->status().ok()) {
+        taken->MoveResult()->stream.reset();
+      }
+    }
+  });
+}
+
+TEST_F(MeshTest, AnOwnClockThatComesLateAccusesNobody) {
+  peer_timeout = std::chrono::milliseconds(400);
+  Open(2);
+  Start();
+  // As when this process was stopped: nothing could be heard meanwhile.
+  Do([&] { std::this_thread::sleep_for(peer_timeout * 2); });
+  arrow::Future<> sent;
+  Do([&] { sent = transports[0]->Send(1, Small()); });
+  EXPECT_TRUE(executor.Await(sent, executor.Now() + kPatience).ok());
+  EXPECT_TRUE(executor.Await(sinks[1].first, executor.Now() + kPatience).ok());
+  Do([&] {
+    for (const auto& sink : sinks) {
+      EXPECT_TRUE(sink.lost.empty());
+    }
+  });
 }
 
 struct BadFrame {
@@ -347,6 +422,17 @@ std::vector<BadFrame> BadFrames() {
   header.type = 77;
   frames.push_back({"type", Encoded(header), "unknown type 77"});
   header = GoodHeader();
+  header.type = 4;
+  frames.push_back({"ping", Encoded(header), "numbered a frame of the type 4"});
+  header = GoodHeader();
+  header.type = 2;
+  header.segments = 1;
+  header.payload_bytes = uint64_t{1} << 40;
+  frames.push_back({"goodbye", Encoded(header), "type 2 with 1099511627776 bytes, which has none"});
+  header = GoodHeader();
+  header.acknowledged = 5;
+  frames.push_back({"acknowledged", Encoded(header), "acknowledged frame 5, which was not sent to it"});
+  header = GoodHeader();
   header.payload_bytes = 10;
   header.segments = 1;
   ByteWriter length;
@@ -368,9 +454,11 @@ TEST_F(MeshTest, AMalformedFrameOfAProvenPeerIsAProtocolErrorThatNamesIt) {
       started = transports[1]->Start(&sinks[1]);
     });
     auto stream = Connect(1);
-    const auto taken =
-        executor.Await(Spawn(executor, BeTaken(stream.get(), &executor, {world.job, world.epoch, 0, "mesh"})));
-    ASSERT_TRUE(taken.ok()) << taken;
+    auto taking = Spawn(executor, BeTaken(std::move(stream), &executor, {world.job, world.epoch, 0, "mesh"}));
+    ASSERT_TRUE(executor.Wait(arrow::Future<>(taking), executor.Now() + kPatience).ok());
+    ASSERT_TRUE(taking.status().ok()) << taking.status();
+    auto opened = taking.MoveResult();
+    stream = std::move(opened->stream);
     ASSERT_TRUE(executor.Await(started, executor.Now() + kPatience).ok());
     arrow::Future<> written;
     Do([&] { written = stream->Write({Bytes(bad.bytes)}); });
@@ -429,10 +517,7 @@ TEST_F(MeshTest, RanksThatAreNoNeighboursConnectAtTheFirstMessage) {
 
   Do([&] { static_cast<void>(transports[0]->Send(2, Small())); });
   ASSERT_TRUE(executor.Await(second, executor.Now() + kPatience).ok());
-  const auto dialler = executor.Await(Spawn(
-      executor, HandshakeAsListener(came[1].get(), executor, {world.job, world.epoch, 2, "mesh"}, kSecret, kNever)));
-  ASSERT_TRUE(dialler.ok()) << dialler.status();
-  EXPECT_EQ(dialler->rank, 0);
+  EXPECT_EQ(BeDialled(&came[1], 2), 0);
   Do([&] {
     own.reset();
     came.clear();

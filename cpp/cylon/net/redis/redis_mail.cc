@@ -41,8 +41,9 @@ std::string Direction(const World& world, Rank from, Rank to) {
 
 /// "3.17" as 3 and 17.
 bool ParseEntryName(std::string_view name, Rank* from, uint64_t* number) {
-  const char* end = name.data() + name.size();
-  const auto [dot, bad_rank] = std::from_chars(name.data(), end, *from);
+  const char* begin = name.data();
+  const char* end = begin + name.size();
+  const auto [dot, bad_rank] = std::from_chars(begin, end, *from);
   if (bad_rank != std::errc() || dot == end || *dot != '.') {
     return false;
   }
@@ -202,6 +203,12 @@ void RedisMail::Relink() {
           return;
         }
         self->relinking_ = false;
+        if (IsError(link.status(), ErrorKind::kDeadline)) {
+          return self->Fail(arrow::Status::IOError("the Redis server at ", self->server(), " is gone (",
+                                                   self->writer_->trouble(), "), and did not come back within ",
+                                                   InMilliseconds(self->timeout_),
+                                                   " ms; start the job again once it runs"));
+        }
         if (!link.ok()) {
           return self->Fail(link.status());
         }

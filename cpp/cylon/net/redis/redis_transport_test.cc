@@ -240,7 +240,7 @@ TEST_F(RedisTransportTest, ARestartOfTheServerLosesNothing) {
   ASSERT_TRUE(zero.Start().ok());
   // Some lie in the server when it goes, unread.
   for (int i = 0; i < 10; ++i) {
-    zero.SendAlone(1, 1000 * i);
+    zero.SendAlone(1, int64_t{1000} * i);
   }
   world.server.Restart();
   ASSERT_TRUE(one.Start().ok());
@@ -252,7 +252,7 @@ TEST_F(RedisTransportTest, ARestartOfTheServerLosesNothing) {
     }
     world.server.Restart();
     EXPECT_TRUE(one.Receive(10 + 100 * (round + 1)).ok());
-    EXPECT_TRUE(zero.Receive(100 * (round + 1)).ok());
+    EXPECT_TRUE(zero.Receive(int64_t{100} * (round + 1)).ok());
   }
   EXPECT_TRUE(zero.Close().ok());
   EXPECT_TRUE(one.Close().ok());
@@ -277,8 +277,8 @@ TEST_F(RedisTransportTest, LostConnectionsLoseAndRepeatNothing) {
     }
     proxy.Cut();  // with whatever is under way
   }
-  EXPECT_TRUE(one.Receive(kMessages * 10).ok());
-  EXPECT_TRUE(zero.Receive(kMessages * 10).ok());
+  EXPECT_TRUE(one.Receive(int64_t{kMessages} * 10).ok());
+  EXPECT_TRUE(zero.Receive(int64_t{kMessages} * 10).ok());
   EXPECT_TRUE(zero.Close().ok());
   EXPECT_TRUE(one.Close().ok());
 }

@@ -63,7 +63,8 @@ class ShmMeshTest : public ::testing::Test {
       for (Rank rank = 0; rank < world.size(); ++rank) {
         auto own = world;
         own.rank = rank;
-        transports.push_back(listeners[static_cast<size_t>(rank)]->Join(own, {"a secret", kPatience}));
+        transports.push_back(
+            listeners[static_cast<size_t>(rank)]->Join(own, {.security = {"a secret"}, .connect_deadline = kPatience}));
       }
       for (size_t rank = 0; rank < transports.size(); ++rank) {
         started.push_back(transports[rank]->Start(&sinks[rank]));
@@ -164,7 +165,8 @@ TEST_F(ShmMeshTest, OtherJobsAreRefused) {
     for (Rank rank = 0; rank < 2; ++rank) {
       auto own = world;
       own.rank = rank;
-      transports.push_back(listeners[static_cast<size_t>(rank)]->Join(own, {rank == 0 ? "one" : "another", kPatience}));
+      transports.push_back(listeners[static_cast<size_t>(rank)]->Join(
+          own, {.security = {rank == 0 ? "one" : "another"}, .connect_deadline = kPatience}));
     }
     std::ignore = transports[1]->Start(&sinks[1]);
     started = transports[0]->Start(&sinks[0]);

@@ -414,36 +414,45 @@ TEST(ShmPathTest, RefusesPositionsThatCannotBe) {
 
 // Ends that die.
 
-/// A process that dials `address`, settles, writes a few bytes, and waits for its end.
-[[noreturn]] void BeAPeer(int from_parent) {
+/// The program of the process that is killed: dials the address on its standard input, settles, writes a few bytes, and
+/// waits for its end. Not run by itself.
+TEST(ShmPeerTest, DISABLED_WritesAndWaitsToBeKilled) {
   std::array<char, 256> address{};
-  const ssize_t size = ::read(from_parent, address.data(), address.size());
-  if (size <= 0) {
-    ::_exit(1);
-  }
+  const ssize_t size = ::read(STDIN_FILENO, address.data(), address.size());
+  ASSERT_GT(size, 0);
   AsioExecutor executor("peer");
   std::unique_ptr<Path> path;
-  const auto listening = executor.RunTask([&]() -> arrow::Status {
-    ARROW_ASSIGN_OR_RAISE(path, ListenShm(executor, {kRing, Duration(0)}));
-    return arrow::Status::OK();
-  });
+  ASSERT_TRUE(executor
+                  .RunTask([&]() -> arrow::Status {
+                    ARROW_ASSIGN_OR_RAISE(path, ListenShm(executor, {kRing, Duration(0)}));
+                    return arrow::Status::OK();
+                  })
+                  .ok());
   const auto deadline = executor.Now() + kPatience;
   auto dialled = Spawn(executor, path->Dial(std::string(address.data(), static_cast<size_t>(size)), deadline, {}));
-  if (!listening.ok() || !executor.Wait(arrow::Future<>(dialled), deadline).ok() || !dialled.status().ok()) {
-    ::_exit(2);
+  ASSERT_TRUE(executor.Wait(arrow::Future<>(dialled), deadline).ok());
+  auto settled = Spawn(executor, path->Settle(dialled.MoveResult().ValueOrDie(), true, deadline));
+  ASSERT_TRUE(executor.Wait(arrow::Future<>(settled), deadline).ok());
+  auto stream = settled.MoveResult().ValueOrDie();
+  ASSERT_TRUE(executor
+                  .RunTask([&] {
+                    std::ignore = stream->Write({Bytes("alive")});
+                    return arrow::Status::OK();
+                  })
+                  .ok());
+  std::ignore = executor.Wait(arrow::Future<>::Make(), deadline);
+}
+
+/// Starts that program with `standard_input`.
+pid_t StartPeer(int standard_input) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(standard_input, STDIN_FILENO);
+    ::execl("/proc/self/exe", "peer", "--gtest_also_run_disabled_tests", "--gtest_filter=ShmPeerTest.*",
+            "--gtest_brief=1", static_cast<char*>(nullptr));
+    ::_exit(127);
   }
-  auto settled = Spawn(executor, path->Settle(dialled.MoveResult().ValueUnsafe(), true, deadline));
-  if (!executor.Wait(arrow::Future<>(settled), deadline).ok() || !settled.status().ok()) {
-    ::_exit(3);
-  }
-  auto stream = settled.MoveResult().ValueUnsafe();
-  arrow::Future<> written;
-  (void)executor.RunTask([&] {
-    written = stream->Write({Bytes("alive")});
-    return arrow::Status::OK();
-  });
-  ::pause();
-  ::_exit(4);
+  return child;
 }
 
 TEST(ShmPathTest, SeesAKilledPeerAtOnceAndKeepsNothingOfIt) {
@@ -452,12 +461,8 @@ TEST(ShmPathTest, SeesAKilledPeerAtOnceAndKeepsNothingOfIt) {
   for (int round = 0; round < kRounds; ++round) {
     std::array<int, 2> ends{};
     ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
-    const pid_t child = ::fork();  // before this process has threads
+    const pid_t child = StartPeer(ends[0]);
     ASSERT_GE(child, 0);
-    if (child == 0) {
-      ::close(ends[1]);
-      BeAPeer(ends[0]);
-    }
     ::close(ends[0]);
     {
       Host host;
@@ -513,7 +518,9 @@ TEST(ShmOptionsTest, FitTheHost) {
   EXPECT_EQ(FitShmOptions(0, -1, 1000, 2).ring_bytes, 64 << 10);
   EXPECT_EQ(FitShmOptions(8192, -1, 64, 2).ring_bytes, 8192);
   EXPECT_EQ(FitShmOptions(0, -1, 2, 2).spin, std::chrono::microseconds(50));
-  EXPECT_EQ(FitShmOptions(0, -1, 3, 2).spin, Duration(0));
+  EXPECT_FALSE(FitShmOptions(0, -1, 2, 2).yields);
+  EXPECT_EQ(FitShmOptions(0, -1, 3, 2).spin, std::chrono::microseconds(20));
+  EXPECT_TRUE(FitShmOptions(0, -1, 3, 2).yields);
   EXPECT_EQ(FitShmOptions(0, 7, 3, 2).spin, std::chrono::microseconds(7));
 }
 
