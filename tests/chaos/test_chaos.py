@@ -19,7 +19,7 @@ TRANSPORTS = "tcp,shm"
 def test_no_job_hangs_answers_wrongly_or_names_the_wrong_rank(
     faults: str, runs: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    count = 15 * runs if LONG else runs
+    count = 20 * runs if LONG else runs  # a thousand cases in all
     transports = TRANSPORTS
     if faults == "blackhole":
         transports = "tcp"  # what is on one host is not cut off
