@@ -16,18 +16,21 @@ namespace cylon {
 /// The settings, as plain values. Zero or empty means: chosen at start-up, as the table says.
 struct Options {
   // Where this rank belongs. Set by `cylon run`; recognised from mpirun, Slurm and torchrun too.
-  std::string job;          ///< job id; ranks of one job meet under it
-  int rank = -1;            ///< -1: drawn from the store
-  int world_size = 0;       ///< 0: one process
-  int local_rank = -1;      ///< position among the ranks of this host
-  int local_size = 1;       ///< ranks on this host; cores and memory are divided by it
-  std::string epoch;        ///< set by a launcher to tell runs of one job apart; empty: agreed in the store
-  std::string store;        ///< "host:port", "redis://user:password@host:port", "file:///shared/directory"
-  std::string secret;       ///< the job's secret, 64 hexadecimal digits
-  std::string secret_file;  ///< or a file with mode 0600 that holds it
-  std::string bind_host;    ///< address to listen on; loopback unless told otherwise
-  std::string transport;    ///< "" or "auto": the best way that each pair has; "tcp"
-  bool plain_text = false;  ///< off loopback too, connections are not encrypted
+  std::string job;              ///< job id; ranks of one job meet under it
+  int rank = -1;                ///< -1: drawn from the store
+  int world_size = 0;           ///< 0: one process
+  int local_rank = -1;          ///< position among the ranks of this host
+  int local_size = 1;           ///< ranks on this host; cores and memory are divided by it
+  std::string epoch;            ///< set by a launcher to tell runs of one job apart; empty: agreed in the store
+  std::string store;            ///< "host:port", "redis://user:password@host:port", "file:///shared/directory"
+  std::string secret;           ///< the job's secret, 64 hexadecimal digits
+  std::string secret_file;      ///< or a file with mode 0600 that holds it
+  std::string bind_host;        ///< address to listen on; loopback unless told otherwise
+  std::string transport;        ///< "" or "auto": the best way that each pair has; "tcp"
+  bool plain_text = false;      ///< off loopback too, connections are not encrypted
+  std::string tls_ca;           ///< who signs the ranks' certificates; with any of these, TLS goes by certificates
+  std::string tls_certificate;  ///< own certificate chain
+  std::string tls_key;          ///< and its key
 
   // How long things may take, in seconds.
   double join_deadline_s = 60;     ///< until every rank of the job has come

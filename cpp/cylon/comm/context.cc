@@ -220,8 +220,7 @@ arrow::Result<std::shared_ptr<Context>> ConnectMesh(Parts parts, const Options& 
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
   MeshSettings settings;
-  settings.security.secret = std::move(secret);
-  settings.security.plain_text = options.plain_text;
+  settings.security = SecurityOf(options, std::move(secret));
   settings.connect_deadline = Seconds(options.connect_deadline_s);
   settings.peer_timeout = Seconds(options.peer_timeout_s);
   settings.equal_options = "world_size=" + std::to_string(parts.world.size()) +
