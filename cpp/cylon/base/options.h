@@ -30,6 +30,9 @@ struct Options {
   std::string transport;    ///< "" or "auto": the best way that each pair has; "tcp", "shm"; "redis": through a server
   std::string redis;        ///< of transport "redis": the server; empty: the store's
   bool plain_text = false;  ///< off loopback too, connections are not encrypted
+  std::string tls_ca;       ///< who signs the ranks' certificates; with any of these, TLS goes by certificates
+  std::string tls_certificate;  ///< own certificate chain
+  std::string tls_key;          ///< and its key
 
   // How long things may take, in seconds.
   double join_deadline_s = 60;     ///< until every rank of the job has come

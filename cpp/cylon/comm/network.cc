@@ -129,8 +129,7 @@ class InprocSeat final : public Seat {
 Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret) {
   options.secret.clear();  // kept once, in the settings
   MeshSettings settings;
-  settings.security.secret = std::move(secret);
-  settings.security.plain_text = options.plain_text;
+  settings.security = SecurityOf(options, std::move(secret));
   settings.connect_deadline = FromSeconds(options.connect_deadline_s);
   settings.peer_timeout = FromSeconds(options.peer_timeout_s);
   return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {

@@ -112,6 +112,10 @@ Co<void> GreetAsDialler(Stream* stream, Executor* executor, Mode mode, TimePoint
 
 }  // namespace
 
+Security SecurityOf(const Options& options, std::string secret) {
+  return {std::move(secret), options.plain_text, options.tls_ca, options.tls_certificate, options.tls_key};
+}
+
 void Opening::Close() {
   closed_ = true;
   if (stream_ != nullptr) {

@@ -6,6 +6,7 @@
 
 #include "cylon/base/co.h"
 #include "cylon/base/export.h"
+#include "cylon/base/options.h"
 #include "cylon/wire/handshake.h"
 #include "cylon/wire/stream.h"
 
@@ -19,6 +20,9 @@ struct CYLON_EXPORT Security {
   std::string tls_certificate = {};  ///< (see TlsOptions)
   std::string tls_key = {};
 };
+
+/// What `options` say, with the job's secret as bytes.
+CYLON_EXPORT Security SecurityOf(const Options& options, std::string secret);
 
 /// A connection that is being opened, for whoever may have to end that: a listener with too many of them, a rank that
 /// gives up. All calls in tasks.
