@@ -20,7 +20,7 @@ constexpr int kPiecesInTransport = 4;
 
 /// Up to here an eager message is copied and its future finished at once: a copy of 1 KiB takes 0.05 us, and to hear
 /// from the transport that it is gone takes ten times that, three futures and a second trip through every queue.
-constexpr int64_t kCopiedBytes = 1 << 10;
+constexpr int64_t kSmallMessageBytes = 1 << 10;
 
 /// The segments' bytes in memory of their own.
 Buffers Copy(const Buffers& segments, int64_t bytes) {
@@ -153,7 +153,7 @@ bool LaneSender::TakeWindow(Rank to, const Sizes& sizes) {
 /// A message that is sent at once, and its future: finished, unless `to` has just gone.
 std::optional<arrow::Future<>> LaneSender::TrySmall(Rank to, Message* message) {
   const int64_t bytes = message->payload_bytes();
-  if (bytes > kCopiedBytes || message->channel.kind == ChannelKind::kControl) {
+  if (bytes > kSmallMessageBytes || message->channel.kind == ChannelKind::kControl) {
     return std::nullopt;
   }
   const auto found = peers_[to].outlets.find(message->channel);
