@@ -18,9 +18,8 @@ arrow::Status Run(const std::string& listen, const std::string& secret_file) {
     options.secret.clear();
     options.secret_file = secret_file;
   }
-  cylon::Security security;
-  ARROW_ASSIGN_OR_RAISE(security.secret, cylon::ReadSecret(options));
-  security.plain_text = options.plain_text;
+  ARROW_ASSIGN_OR_RAISE(auto secret, cylon::ReadSecret(options));
+  auto security = cylon::SecurityOf(options, std::move(secret));
   ARROW_ASSIGN_OR_RAISE(const cylon::HostPort address, cylon::HostPort::Parse(listen));
   cylon::AsioExecutor executor("rendezvous");
   auto ended = arrow::Future<>::Make();

@@ -54,10 +54,8 @@ arrow::Result<std::unique_ptr<Store>> OpenStore(const Options& options, Executor
     return address.status().WithMessage("CYLON_STORE is wrong: ", address.status().message(),
                                         ", redis://host:port or file:///a/shared/directory");
   }
-  Security security;
-  ARROW_ASSIGN_OR_RAISE(security.secret, ReadSecret(options));
-  security.plain_text = options.plain_text;
-  return OpenTcpStore(*address, security, *real, deadline);
+  ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
+  return OpenTcpStore(*address, SecurityOf(options, std::move(secret)), *real, deadline);
 }
 
 }  // namespace cylon

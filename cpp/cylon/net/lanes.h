@@ -57,8 +57,8 @@ struct LanesOptions {
 /// has room, and parked there until its channel is opened; the window opens again as messages are delivered. Larger
 /// ones (and eager ones that find the window full) are *announced* with their sizes; the receiver answers with a
 /// *grant* once the channel is open, admitted and the memory reserved; then *pieces* follow, interleaved with those of
-/// other channels, at most four of a peer in the transport at once so that control overtakes. So an early or a fast rank
-/// cannot fill a slow one's memory. A message for a closed channel is *discarded*: its sender's future finishes.
+/// other channels, at most four of a peer in the transport at once so that control overtakes. So an early or a fast
+/// rank cannot fill a slow one's memory. A message for a closed channel is *discarded*: its sender's future finishes.
 class CYLON_EXPORT Lanes {
  public:
   /// `rank` and `world_size` as in the transport. Messages to the own rank are delivered without the transport, in a

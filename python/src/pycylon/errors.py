@@ -55,7 +55,7 @@ class LinkLostError(CylonError):
 
 
 class IsolatedError(CylonError):
-    """This rank reaches no other one. The environment cannot be used any more."""
+    """No other rank is reached from here. The environment cannot be used any more."""
 
 
 class CollectiveMismatchError(CylonError, ValueError):
