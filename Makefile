@@ -5,7 +5,7 @@ RANKS ?= 4
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long bench bench-peers lint format clean
+.PHONY: help setup build demo test test-long bench bench-peers bench-comm lint format clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf 'make %-11s %s\n' "$$name" "$$what"; done
@@ -25,6 +25,9 @@ bench: build ## time join, sort and group-by against the raw network (ARGS="--he
 bench-peers: build ## time pycylon against pandas, polars, duckdb, datafusion and pyarrow (ARGS="--help" for the choices)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	.venv/bin/python benchmarks/bench_peers.py $(ARGS)
+
+bench-comm: build ## time communication against plain sockets and memory copies (ARGS="--quick" for a minute)
+	.venv/bin/python benchmarks/bench_comm.py $(ARGS)
 
 lint: ## check layers, formats, types and common mistakes
 	@scripts/setup.sh lint && scripts/lint.sh $(ARGS)

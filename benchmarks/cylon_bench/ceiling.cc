@@ -80,7 +80,7 @@ arrow::Result<Ceiling> MeasureCeiling(Context& context, int64_t bytes, int pairs
     };
     return Exchange(context, "benchmark", partitions.front().batch->schema(), source, target).status();
   };
-  const auto raw = [&] { return sockets->AllToAll(); };
+  const auto raw = [&] { return sockets->AllToAll(bytes); };
   // One of each first, unmeasured, so that the memory of both was touched before.
   ARROW_RETURN_NOT_OK(Time(context, raw).status());
   ARROW_RETURN_NOT_OK(Time(context, exchange).status());

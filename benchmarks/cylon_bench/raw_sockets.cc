@@ -2,7 +2,6 @@
 #include "raw_sockets.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -92,8 +91,7 @@ arrow::Status RawSockets::ConnectAll(Context& context) {
   }
   for (const int socket : sockets_) {
     const int on = 1;
-    if (socket >= 0 && (::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
-                        ::fcntl(socket, F_SETFL, O_NONBLOCK) != 0)) {
+    if (socket >= 0 && ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0) {
       return Failed("setting up a socket");
     }
   }
@@ -102,7 +100,6 @@ arrow::Status RawSockets::ConnectAll(Context& context) {
 
 arrow::Result<std::unique_ptr<RawSockets>> RawSockets::Connect(Context& context, int64_t bytes) {
   auto sockets = std::make_unique<RawSockets>();
-  sockets->bytes_ = bytes;
   ARROW_RETURN_NOT_OK(sockets->ConnectAll(context));
   sockets->outgoing_.assign(bytes, 1);  // written, so touched
   sockets->incoming_.resize(context.world_size());
@@ -114,20 +111,58 @@ arrow::Result<std::unique_ptr<RawSockets>> RawSockets::Connect(Context& context,
   return sockets;
 }
 
-arrow::Status RawSockets::AllToAll() {
+arrow::Status RawSockets::Send(int peer, const void* data, int64_t bytes) {
+  const auto* from = static_cast<const uint8_t*>(data);
+  while (bytes > 0) {
+    const auto put = ::send(sockets_[peer], from, bytes, MSG_NOSIGNAL);
+    if (put < 0) {
+      return Failed("sending");
+    }
+    from += put;
+    bytes -= put;
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Status RawSockets::Receive(int peer, void* data, int64_t bytes) {
+  auto* to = static_cast<uint8_t*>(data);
+  while (bytes > 0) {
+    const auto got = ::recv(sockets_[peer], to, bytes, 0);
+    if (got <= 0) {
+      return Failed("receiving");
+    }
+    to += got;
+    bytes -= got;
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Status RawSockets::AllToAll(int64_t bytes) {
   struct Progress {
     int64_t sent = 0;
     int64_t received = 0;
   };
   std::vector<Progress> progress(sockets_.size());
+  const auto send_some = [&](size_t peer) {
+    auto& sent = progress[peer].sent;
+    const auto put = ::send(sockets_[peer], outgoing_.data() + sent, bytes - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    sent += std::max<int64_t>(put, 0);
+    return put >= 0 || errno == EAGAIN;
+  };
+  // Most often there is room for what goes out first, and asking for it would cost a system call.
+  for (size_t peer = 0; peer < sockets_.size(); ++peer) {
+    if (sockets_[peer] >= 0 && !send_some(peer)) {
+      return Failed("sending");
+    }
+  }
   std::vector<pollfd> polled;
   std::vector<size_t> peers;
   while (true) {
     polled.clear();
     peers.clear();
     for (size_t peer = 0; peer < sockets_.size(); ++peer) {
-      const auto events = static_cast<int16_t>((progress[peer].sent < bytes_ ? POLLOUT : 0) |
-                                               (progress[peer].received < bytes_ ? POLLIN : 0));
+      const auto events = static_cast<int16_t>((progress[peer].sent < bytes ? POLLOUT : 0) |
+                                               (progress[peer].received < bytes ? POLLIN : 0));
       if (sockets_[peer] >= 0 && events != 0) {
         polled.push_back({sockets_[peer], events, 0});
         peers.push_back(peer);
@@ -141,20 +176,15 @@ arrow::Status RawSockets::AllToAll() {
     }
     for (size_t i = 0; i < polled.size(); ++i) {
       auto& [sent, received] = progress[peers[i]];
-      const int socket = polled[i].fd;
-      if ((polled[i].revents & (POLLIN | POLLHUP | POLLERR)) != 0 && received < bytes_) {
-        const auto got = ::recv(socket, incoming_[peers[i]].data() + received, bytes_ - received, 0);
+      if ((polled[i].revents & (POLLIN | POLLHUP | POLLERR)) != 0 && received < bytes) {
+        const auto got = ::recv(polled[i].fd, incoming_[peers[i]].data() + received, bytes - received, MSG_DONTWAIT);
         if (got == 0 || (got < 0 && errno != EAGAIN)) {
           return Failed("receiving");
         }
         received += std::max<int64_t>(got, 0);
       }
-      if ((polled[i].revents & POLLOUT) != 0 && sent < bytes_) {
-        const auto put = ::send(socket, outgoing_.data() + sent, bytes_ - sent, MSG_NOSIGNAL);
-        if (put < 0 && errno != EAGAIN) {
-          return Failed("sending");
-        }
-        sent += std::max<int64_t>(put, 0);
+      if ((polled[i].revents & POLLOUT) != 0 && sent < bytes && !send_some(peers[i])) {
+        return Failed("sending");
       }
     }
   }

@@ -13,21 +13,26 @@ namespace cylon::bench {
 /// A loopback connection to every other rank, and buffers that were touched before.
 class RawSockets {
  public:
-  /// Connects all ranks to each other on 127.0.0.1; `bytes` go from each rank to each other one. Collective.
+  /// Connects all ranks to each other on 127.0.0.1; at most `bytes` go from each rank to each other one. Collective.
   static arrow::Result<std::unique_ptr<RawSockets>> Connect(Context& context, int64_t bytes);
   RawSockets() = default;  // Connect makes one of use
   ~RawSockets();
   RawSockets(const RawSockets&) = delete;
   RawSockets& operator=(const RawSockets&) = delete;
 
-  /// Sends to all and receives from all at once, in one thread. Returns when this rank has done both.
-  arrow::Status AllToAll();
+  /// Sends `bytes` to all and receives as many from all at once, in one thread. Returns when this rank has done both.
+  arrow::Status AllToAll(int64_t bytes);
+  /// One way: returns when the kernel has taken all, or when all has come.
+  arrow::Status Send(int peer, const void* data, int64_t bytes);
+  arrow::Status Receive(int peer, void* data, int64_t bytes);
+  /// What AllToAll received from `peer`, and what it sends.
+  std::vector<uint8_t>& incoming(int peer) { return incoming_[peer]; }
+  std::vector<uint8_t>& outgoing() { return outgoing_; }
 
  private:
   arrow::Status ConnectAll(Context& context);
   arrow::Status Listen(int* port);
 
-  int64_t bytes_ = 0;
   int listener_ = -1;
   std::vector<int> sockets_;                    // by rank; -1: this one
   std::vector<uint8_t> outgoing_;               // the same bytes to everyone: sending only reads them

@@ -26,7 +26,7 @@ struct Options {
   std::string secret;       ///< the job's secret, 64 hexadecimal digits
   std::string secret_file;  ///< or a file with mode 0600 that holds it
   std::string bind_host;    ///< address to listen on; loopback unless told otherwise
-  std::string transport;    ///< "tcp", "inproc"
+  std::string transport;    ///< "" or "auto": the best way that each pair has; "tcp", "shm"
   bool plain_text = false;  ///< off loopback too, connections are not encrypted
 
   // How long things may take, in seconds.
@@ -34,6 +34,7 @@ struct Options {
   double connect_deadline_s = 10;  ///< one connection with its handshake
   double close_deadline_s = 5;     ///< saying goodbye
   double peer_timeout_s = 10;      ///< silence after which a rank or a link counts as lost
+  double slow_warning_s = 30;      ///< a wait of so long is logged with what the awaited ranks do; 0: never
   double progress_deadline_s = 0;  ///< an operation in which nothing moves; 0: none
   double deadline_s = 0;           ///< the whole, from joining on; 0: none
 
@@ -48,11 +49,14 @@ struct Options {
   int64_t morsel_rows = 1 << 20;   ///< rows that a kernel works on at a time
   int64_t piece_bytes = 1 << 20;   ///< a large message travels in pieces of this size
   int64_t eager_bytes = 64 << 10;  ///< what a peer may send before it is granted more
+  int64_t shm_ring_bytes = 0;      ///< memory for each way of a pair of one host; 0: by the ranks there
+  int spin_us = -1;                ///< how long a wait looks at shared memory before it sleeps; -1: by ranks and cores
 
   // What it says.
   std::string trace_directory;  ///< "": no trace
   std::string log_level = "warning";
-  bool progress = true;  ///< progress lines on a terminal
+  bool progress = true;       ///< progress lines on a terminal
+  bool stall_reports = true;  ///< SIGUSR1 makes a rank print what it waits for
 };
 
 /// One row of the table.

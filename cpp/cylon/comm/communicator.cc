@@ -47,7 +47,7 @@ arrow::Status Communicator::WaitOrGiveUp(const arrow::Future<>& future) {
   if (future.is_finished()) {
     return arrow::Status::OK();
   }
-  auto status = executor().Wait(future);
+  auto status = Wait(future, nullptr);
   if (!status.ok()) {
     GiveUp("interrupted");
   }

@@ -7,6 +7,7 @@
 #include <arrow/util/future.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <source_location>
 #include <span>
@@ -61,6 +62,13 @@ class CYLON_EXPORT Communicator {
   virtual const std::string& host(Rank rank) const = 0;
   /// OK, or why the communicator is revoked. Not collective.
   virtual arrow::Status Check() const = 0;
+
+  /// Whom a wait is for, by rank of the communicator.
+  using AwaitedRanks = std::function<std::vector<Rank>()>;
+  /// Waits until `future` is finished, and returns OK whatever its own status is; or why the wait itself ended: the
+  /// interrupt hook's status. For state machines outside this room, whose waits the communicator cannot see through:
+  /// `awaited` is asked whom a message shall name. Not collective.
+  virtual arrow::Status Wait(const arrow::Future<>& future, const AwaitedRanks& awaited) = 0;
 
   /// Waits for `future` through the executor. Where the wait itself ends (the interrupt hook said so), this rank gives
   /// up, as by GiveUp, and the wait's status is returned. Not collective. The blocking forms below wait like this; so

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "cylon/comm/paths.h"
 #include "cylon/comm/runtime.h"
 #include "cylon/comm/watch/tcp_wire.h"
 #include "cylon/net/inproc/inproc.h"
@@ -42,8 +43,14 @@ class Runtime {
     auto lanes = std::make_unique<Lanes>(parts_.world.rank, parts_.world.size(), std::move(parts_.transport),
                                          *parts_.executor, parts_.resources->memory(), lanes_options);
     endpoint_ = std::make_shared<Endpoint>(parts_.world, *parts_.executor, std::move(lanes), parts_.store.get(),
-                                           parts_.launcher, std::move(parts_.watch), Seconds(options.peer_timeout_s));
+                                           parts_.launcher,
+                                           WatchSetup{std::move(parts_.watch), Seconds(options.peer_timeout_s),
+                                                      Seconds(options.slow_warning_s), &parts_.resources->log()});
     liveness_->process = ::getpid();
+    if (parts_.own_executor) {
+      liveness_->report = RankReport::Enter(endpoint_, *parts_.executor, parts_.world.rank, parts_.world.size());
+      endpoint_->SetReport(liveness_->report);
+    }
   }
 
   ~Runtime() { Stop(arrow::Status::Cancelled("the context was destroyed while this was under way")); }
@@ -119,6 +126,9 @@ class Runtime {
     if (liveness_->closed.exchange(true)) {
       return;
     }
+    if (liveness_->report) {
+      liveness_->report->Leave();
+    }
     // What was begun has to be ended now, whatever the hook says: tasks refer to what goes next.
     parts_.executor->SetInterruptHook(nullptr);
     auto stop = [this, why] {
@@ -190,15 +200,19 @@ arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadl
   return std::make_shared<RankContext>(std::move(runtime), std::move(communicator), /*whole=*/true);
 }
 
-arrow::Result<std::shared_ptr<Context>> ConnectTcp(Parts parts, const Options& options, std::string secret) {
+arrow::Result<std::shared_ptr<Context>> ConnectMesh(Parts parts, const Options& options, std::string secret) {
   auto& executor = *parts.own_executor;
   parts.executor = &executor;
   const auto deadline = executor.Now() + Seconds(options.join_deadline_s);
-  const std::string bind = options.bind_host.empty() ? "127.0.0.1" : options.bind_host;
-  ARROW_ASSIGN_OR_RAISE(parts.listener, TcpTransport::Listen(executor, bind, options.world_size));
+  auto listen = [&]() -> arrow::Status {
+    ARROW_ASSIGN_OR_RAISE(auto paths, MakePaths(executor, options));
+    parts.listener = MeshTransport::Listen(executor, std::move(paths), options.world_size);
+    return arrow::Status::OK();
+  };
+  ARROW_RETURN_NOT_OK(executor.RunTask(listen));
   auto watching = std::make_unique<AsioExecutor>("cylon-watch");
   auto wire = std::make_shared<TcpWire>(*watching, options.world_size);
-  ARROW_RETURN_NOT_OK(wire->Listen(bind));
+  ARROW_RETURN_NOT_OK(wire->Listen(options.bind_host.empty() ? "127.0.0.1" : options.bind_host));
   auto& watch_executor = *watching;
   parts.watch = std::make_unique<Watch>(std::move(watching), watch_executor, wire);
   JoinRequest request;
@@ -218,8 +232,12 @@ arrow::Result<std::shared_ptr<Context>> ConnectTcp(Parts parts, const Options& o
     return world.status() & executor.Wait(arrow::Future<>(join), executor.Now() + kAbandonedJoin);
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
-  wire->Join(parts.world, secret);
-  parts.transport = parts.listener->Join(parts.world, std::move(secret), Seconds(options.connect_deadline_s));
+  ARROW_RETURN_NOT_OK(CheckPaths(options, parts.world));
+  wire->Join(parts.world, Security{.secret = secret, .plain_text = options.plain_text});
+  MeshSettings settings;
+  settings.secret = std::move(secret);
+  settings.connect_deadline = Seconds(options.connect_deadline_s);
+  parts.transport = parts.listener->Join(parts.world, std::move(settings));
   Options settled = options;
   settled.rank = parts.world.rank;
   settled.secret.clear();  // done with; what is not kept cannot be shown
@@ -260,10 +278,6 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
     return arrow::Status::Invalid("a store is named (", ReadableStore(options.store), ") but world_size is ",
                                   options.world_size, "; expected the number of ranks; set CYLON_WORLD_SIZE");
   }
-  if (!options.transport.empty() && options.transport != "tcp") {
-    return arrow::Status::Invalid("transport is '", options.transport,
-                                  "'; ranks that are processes are connected by 'tcp'; unset CYLON_TRANSPORT");
-  }
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
   if (secret.empty()) {
     return AuthenticationError(
@@ -271,13 +285,16 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
         "0600 that holds 64 hexadecimal digits (openssl rand -hex 32), the same at every rank");
   }
   internal::Parts parts;
+  if (options.stall_reports) {
+    ARROW_ASSIGN_OR_RAISE(parts.reports, internal::HoldStallReports());
+  }
   parts.own_executor = std::make_unique<AsioExecutor>("cylon");
   auto& executor = *parts.own_executor;
   executor.SetInterruptHook(std::move(interrupt));
   const auto deadline = executor.Now() + internal::Seconds(options.join_deadline_s);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
   parts.launcher = !options.epoch.empty();
-  return internal::ConnectTcp(std::move(parts), options, std::move(secret));
+  return internal::ConnectMesh(std::move(parts), options, std::move(secret));
 }
 
 }  // namespace cylon

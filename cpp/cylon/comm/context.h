@@ -45,7 +45,7 @@ class CYLON_EXPORT Context {
 
 /// A world of ranks that are threads of this process: for tests, and for programs that want ranks without processes.
 struct ThreadWorld {
-  enum class Kind { kSim, kInproc, kTcp };
+  enum class Kind { kSim, kInproc, kTcp, kShm };
   Kind kind = Kind::kInproc;
   int ranks = 1;
   uint64_t seed = 0;       ///< kSim: decides everything that is left open

@@ -203,15 +203,8 @@ void Group::Conclude(Verdict verdict) {
   }
   timers_.clear();
   // Every call that fails now names this rank's first unfinished operation.
-  std::string operation = this->operation();
   uint64_t sequence = 0;
-  for (const auto& [number, candidate] : operations_) {
-    if (!candidate->ended()) {
-      operation = candidate->text();
-      sequence = number;
-      break;
-    }
-  }
+  const std::string operation = FirstUnfinished(&sequence);
   const auto status = StatusOf(verdict, operation, sequence);
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -281,6 +274,40 @@ void Group::OnLocalFailure(const arrow::Status& status) {
   finding.rank = endpoint_->rank();
   finding.text = EncodeStatus(status);
   Report(finding);
+}
+
+std::string Group::FirstUnfinished(uint64_t* sequence) const {
+  for (const auto& [number, candidate] : operations_) {
+    if (!candidate->ended()) {
+      *sequence = number;
+      return candidate->text();
+    }
+  }
+  *sequence = 0;
+  return operation();
+}
+
+std::set<Rank> Group::Awaited() const {
+  std::set<Rank> ranks;
+  for (const auto& [number, each] : operations_) {
+    each->AddAwaited(&ranks);
+  }
+  for (const auto& [tag, mailbox] : mailboxes_) {
+    mailbox->AddAwaited(&ranks);
+  }
+  if (sender_) {
+    sender_->AddAwaited(&ranks);
+  }
+  return ranks;
+}
+
+void Group::AddInFlight(std::map<Rank, int>* messages) const {
+  for (const auto& [number, each] : operations_) {
+    each->AddInFlight(messages);
+  }
+  if (sender_) {
+    sender_->AddInFlight(messages);
+  }
 }
 
 void Group::End(const Finding& finding) { Conclude(Verdict{arrow::Status::OK(), finding, /*agreed=*/true}); }

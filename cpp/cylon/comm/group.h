@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,12 @@ class Group : public std::enable_shared_from_this<Group> {
   void OnBrokenProtocol(Rank from, const std::string& what);
   void OnLocalFailure(const arrow::Status& status);
 
+  /// This rank's first unfinished call, "" where there is none: that of the operator, else.
+  std::string FirstUnfinished(uint64_t* sequence) const;
+  /// Ranks of the group from which something is awaited, or to which something is on its way.
+  std::set<Rank> Awaited() const;
+  /// Adds the messages that are under way, by destination in the world.
+  void AddInFlight(std::map<Rank, int>* messages) const;
   /// Revoked at once by what this rank finds alone.
   void End(const Finding& finding);
   /// Ends everything with `why`, which is not a failure of the others: the context is closed.

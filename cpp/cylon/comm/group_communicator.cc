@@ -172,6 +172,11 @@ arrow::Status GroupCommunicator::Check() const {
   return group_->Check();
 }
 
+arrow::Status GroupCommunicator::Wait(const arrow::Future<>& future, const AwaitedRanks& awaited) {
+  const RankReport::Wait reported(liveness_->report.get(), *group_, awaited);
+  return executor().Wait(future);
+}
+
 void GroupCommunicator::GiveUp(const std::string& cause) {
   if (liveness_->Check().ok()) {
     endpoint_->executor().Post([endpoint = endpoint_, cause] { endpoint->GiveUp(cause); });
@@ -180,7 +185,11 @@ void GroupCommunicator::GiveUp(const std::string& cause) {
 
 OperationPtr GroupCommunicator::NewOperation(Call call) {
   call.within = group_->operation();
-  return std::make_shared<Operation>(group_, group_->Channel(ChannelKind::kCollective, ++next_collective_),
+  ++next_collective_;
+  if (liveness_->report) {
+    liveness_->report->OnCall(call, next_collective_);
+  }
+  return std::make_shared<Operation>(group_, group_->Channel(ChannelKind::kCollective, next_collective_),
                                      std::move(call));
 }
 

@@ -10,6 +10,7 @@
 #include "cylon/base/co.h"
 #include "cylon/comm/communicator.h"
 #include "cylon/comm/endpoint.h"
+#include "cylon/comm/report.h"
 
 namespace cylon::internal {
 
@@ -17,6 +18,7 @@ namespace cylon::internal {
 struct Liveness {
   std::atomic<bool> closed{false};
   pid_t process;
+  std::shared_ptr<RankReport> report;  ///< or none
   /// OK where calls may be made: the context is open, and this is the process that made it.
   arrow::Status Check() const;
   bool forked() const;
@@ -33,6 +35,7 @@ class GroupCommunicator final : public Communicator {
   Executor& executor() override { return endpoint_->executor(); }
   const std::string& host(Rank rank) const override { return endpoint_->host(group_->ToWorld(rank)); }
   arrow::Status Check() const override;
+  arrow::Status Wait(const arrow::Future<>& future, const AwaitedRanks& awaited) override;
   void GiveUp(const std::string& cause) override;
 
   arrow::Future<> BarrierAsync() override;

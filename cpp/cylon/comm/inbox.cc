@@ -15,8 +15,10 @@ namespace {
 constexpr auto kDepartureGrace = std::chrono::milliseconds(50);
 
 /// Calls in which every rank sends data to its right ring neighbour anyway.
-bool TellsRightNeighbour(const Call& call) {
+bool TellsRightNeighbour(const Call& call, int size) {
   switch (call.kind) {
+    case CallKind::kAllReduce:
+      return size == 2 && !call.invalid;  // elsewhere every second rank begins with its left neighbour
     case CallKind::kBarrier:
     case CallKind::kAllGather:
     case CallKind::kAllToAll:
@@ -67,7 +69,7 @@ arrow::Future<> Inbox::SendOn(const ChannelId& channel, Rank to, const InlineByt
   // it.
   auto out = arrow::Future<>::Make();
   const uint64_t id = next_send_++;
-  sends_.emplace(id, out);
+  sends_.emplace(id, std::pair(to, out));
   sent.AddCallback([weak = weak_from_this(), id, world_to](const arrow::Status& status) {
     auto self = weak.lock();
     if (!self || self->failure_) {
@@ -79,7 +81,7 @@ arrow::Future<> Inbox::SendOn(const ChannelId& channel, Rank to, const InlineByt
     }
     auto at = self->sends_.find(id);
     if (at != self->sends_.end()) {
-      auto finished = std::move(at->second);
+      auto finished = std::move(at->second.second);
       self->sends_.erase(at);
       finished.MarkFinished();
     }
@@ -101,7 +103,24 @@ void Inbox::Fail(const arrow::Status& status) {
     }
   }
   for (auto& [id, send] : sends) {
-    send.MarkFinished(status);
+    send.second.MarkFinished(status);
+  }
+}
+
+void Inbox::AddAwaited(std::set<Rank>* ranks) const {
+  for (const auto& [from, source] : sources_) {
+    if (!source.waiting.empty()) {
+      ranks->insert(from);
+    }
+  }
+  for (const auto& [id, send] : sends_) {
+    ranks->insert(send.first);
+  }
+}
+
+void Inbox::AddInFlight(std::map<Rank, int>* messages) const {
+  for (const auto& [id, send] : sends_) {
+    ++(*messages)[group_->ToWorld(send.first)];
   }
 }
 
@@ -156,7 +175,7 @@ int Operation::size() const { return keeps_->size(); }
 
 void Operation::Begin() {
   keeps_->endpoint().lanes().Open(channel(), this);
-  if (!TellsRightNeighbour(call_) && !failed()) {
+  if (!TellsRightNeighbour(call_, size()) && !failed()) {
     const Rank right = (rank() + 1) % size();
     // One that has left has made all its calls; whoever needs it finds out.
     if (!keeps_->endpoint().HasLeft(keeps_->ToWorld(right))) {
@@ -175,7 +194,10 @@ void Operation::End() {
 
 void Operation::Send(Rank to, Buffers segments) {
   const auto header = Encode(CallHeader{call_, sequence(), /*announcement=*/false});
-  sent_.push_back(SendOn(channel(), to, header, std::move(segments)));
+  auto sent = SendOn(channel(), to, header, std::move(segments));
+  if (!sent.is_finished() || !sent.status().ok()) {
+    sent_.push_back(std::move(sent));
+  }
 }
 
 arrow::Future<> Operation::Sent() {

@@ -4,10 +4,12 @@
 #include <arrow/util/future.h>
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include "cylon/comm/call.h"
 #include "cylon/net/lanes.h"
@@ -35,6 +37,11 @@ class Inbox : public Receiver, public std::enable_shared_from_this<Inbox> {
   void Fail(const arrow::Status& status);
   bool failed() const { return failure_.has_value(); }
 
+  /// Adds whose messages are awaited, and who has not taken what was sent.
+  void AddAwaited(std::set<Rank>* ranks) const;
+  /// Adds the messages that are under way, by destination in the world.
+  void AddInFlight(std::map<Rank, int>* messages) const;
+
   /// `from` said goodbye: nothing that has not arrived yet will come.
   void OnDeparture(Rank from);
 
@@ -49,14 +56,14 @@ class Inbox : public Receiver, public std::enable_shared_from_this<Inbox> {
 
  private:
   struct Source {
-    std::deque<Message> arrived;
-    std::deque<arrow::Future<Message>> waiting;
+    std::list<Message> arrived;  // lists: most channels have one message, and an empty deque has memory already
+    std::list<arrow::Future<Message>> waiting;
   };
 
   Group* group_;
   ChannelId channel_;
   std::map<Rank, Source> sources_;
-  std::map<uint64_t, arrow::Future<>> sends_;  // under way
+  std::map<uint64_t, std::pair<Rank, arrow::Future<>>> sends_;  // under way
   uint64_t next_send_ = 0;
   std::optional<arrow::Status> failure_;
 };

@@ -66,15 +66,17 @@ arrow::Result<std::shared_ptr<Context>> MakeInprocRank(const ThreadWorld& world,
   return internal::MakeContext(std::move(parts), kNever);
 }
 
-arrow::Result<std::shared_ptr<Context>> MakeTcpRank(const ThreadWorld& world,
-                                                    const std::shared_ptr<MemoryStoreData>& data,
-                                                    const std::string& secret, Rank rank) {
+arrow::Result<std::shared_ptr<Context>> MakeMeshRank(const ThreadWorld& world,
+                                                     const std::shared_ptr<MemoryStoreData>& data,
+                                                     const std::string& secret, Rank rank) {
   internal::Parts parts;
   parts.own_executor = std::make_unique<AsioExecutor>("cylon-" + std::to_string(rank));
   parts.store = OpenMemoryStore(data, *parts.own_executor);
   Options options = RankOptions(world, rank);
   options.epoch = "1";
-  return internal::ConnectTcp(std::move(parts), options, secret);
+  options.transport = world.kind == ThreadWorld::Kind::kShm ? "shm" : "tcp";
+  options.local_size = world.ranks;
+  return internal::ConnectMesh(std::move(parts), options, secret);
 }
 
 }  // namespace
@@ -104,8 +106,8 @@ std::vector<arrow::Status> RunRanks(const ThreadWorld& world, const Body& body) 
   std::vector<std::thread> threads;
   for (Rank rank = 0; rank < world.ranks; ++rank) {
     threads.emplace_back([&, rank] {
-      auto context = world.kind == ThreadWorld::Kind::kTcp ? MakeTcpRank(world, data, *secret, rank)
-                                                           : MakeInprocRank(world, hub, data, rank);
+      auto context = world.kind == ThreadWorld::Kind::kInproc ? MakeInprocRank(world, hub, data, rank)
+                                                              : MakeMeshRank(world, data, *secret, rank);
       results[static_cast<size_t>(rank)] = RunBody(world, std::move(context), body);
     });
   }

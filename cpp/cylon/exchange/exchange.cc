@@ -84,6 +84,7 @@ class Session {
   arrow::Status SendPending();
   void SendEnds(const arrow::Status& status);
   arrow::Status Drain();
+  arrow::Status Wait();
   arrow::Status Revoked() const;
   bool nothing_pending() const {
     return std::all_of(pending_.begin(), pending_.end(), [](const auto& queue) { return queue.empty(); });
@@ -206,7 +207,7 @@ arrow::Status Session::Stream() {
         return port_->failure();
       }
     }
-    revoked_ = port_->Wait();
+    revoked_ = Wait();
     if (!revoked_.ok()) {
       return revoked_;
     }
@@ -314,9 +315,22 @@ arrow::Status Session::Revoked() const {
 arrow::Status Session::Drain() {
   while (!port_->idle()) {
     ARROW_RETURN_NOT_OK(Revoked());
-    ARROW_RETURN_NOT_OK(port_->Wait());
+    ARROW_RETURN_NOT_OK(Wait());
   }
   return arrow::Status::OK();
+}
+
+// Until something has changed at the port.
+arrow::Status Session::Wait() {
+  return port_->Wait(communicator_, [this] {
+    std::vector<Rank> ranks;
+    for (Rank rank = 0; rank < size_; ++rank) {
+      if (rank != rank_ && (!in_[rank]->ended() || port_->in_flight(rank) > 0)) {
+        ranks.push_back(rank);
+      }
+    }
+    return ranks;
+  });
 }
 
 }  // namespace

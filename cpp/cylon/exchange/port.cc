@@ -66,7 +66,7 @@ void Port::Fail(const arrow::Status& status) {
   });
 }
 
-arrow::Status Port::Wait() {
+arrow::Status Port::Wait(Communicator& communicator, const Communicator::AwaitedRanks& awaited) {
   auto future = arrow::Future<>::Make();
   bool changed = false;
   {
@@ -80,7 +80,7 @@ arrow::Status Port::Wait() {
     return Look();
   }
   next_look_ = executor_.Now() + kLookPeriod;
-  auto status = executor_.Wait(future);
+  auto status = communicator.Wait(future, awaited);
   std::lock_guard<std::mutex> lock(mutex_);
   waiter_.reset();
   changed_ = false;

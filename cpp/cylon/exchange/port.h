@@ -41,8 +41,9 @@ class Port : public Receiver, public std::enable_shared_from_this<Port> {
   arrow::Status failure() const;
   /// Why the communicator is revoked.
   arrow::Status revoked() const;
-  /// Returns when anything above has changed since the last call; not OK: the wait was interrupted.
-  arrow::Status Wait();
+  /// Returns when anything above has changed since the last call; not OK: the wait was interrupted, or has lasted too
+  /// long (Communicator::Wait).
+  arrow::Status Wait(Communicator& communicator, const Communicator::AwaitedRanks& awaited);
   /// Now and then a wait that is over at once, for callers that have no need of one: waits are where Ctrl-C is heard.
   arrow::Status Look();
   /// Drops what is here and what still comes. Sends go on.

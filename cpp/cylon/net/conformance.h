@@ -17,8 +17,10 @@
 #include "cylon/base/co.h"
 #include "cylon/net/inproc/inproc.h"
 #include "cylon/net/lanes.h"
+#include "cylon/net/mesh/mesh_transport.h"
+#include "cylon/net/shm/shm_path.h"
 #include "cylon/net/sim/sim_world.h"
-#include "cylon/net/tcp/tcp_transport.h"
+#include "cylon/net/tcp/tcp_path.h"
 #include "cylon/net/transport.h"
 
 namespace cylon::testing {
@@ -111,14 +113,17 @@ class InprocConformanceWorld : public ThreadedConformanceWorld {
   InprocHub hub_;
 };
 
-/// A mesh over the loopback; every rank listens before the first one joins, so no store is needed.
-class TcpConformanceWorld : public ThreadedConformanceWorld {
+/// A mesh within this host; every rank listens before the first one joins, so no store is needed.
+class MeshConformanceWorld : public ThreadedConformanceWorld {
  public:
-  explicit TcpConformanceWorld(int ranks) : ThreadedConformanceWorld(ranks) {
+  using MakePath = std::function<arrow::Result<std::unique_ptr<Path>>(AsioExecutor&)>;
+  MeshConformanceWorld(int ranks, const MakePath& make_path) : ThreadedConformanceWorld(ranks) {
     for (Rank rank = 0; rank < ranks; ++rank) {
       // Only tasks touch what belongs to an executor, which may run its own thread by now.
       auto listening = executor(rank).RunTask([&] {
-        ARROW_ASSIGN_OR_RAISE(auto listener, TcpTransport::Listen(executor(rank), "127.0.0.1", ranks));
+        std::vector<std::unique_ptr<Path>> paths(1);
+        ARROW_ASSIGN_OR_RAISE(paths[0], make_path(executor(rank)));
+        auto listener = MeshTransport::Listen(executor(rank), std::move(paths), ranks);
         world_.cards.push_back({"localhost", 0, listener->address()});
         listeners_.push_back(std::move(listener));
         return arrow::Status::OK();
@@ -129,7 +134,7 @@ class TcpConformanceWorld : public ThreadedConformanceWorld {
     world_.epoch = "00000001";  // the epoch of TestChannel
   }
 
-  ~TcpConformanceWorld() override {
+  ~MeshConformanceWorld() override {
     for (Rank rank = 0; rank < size(); ++rank) {
       std::ignore = executor(rank).RunTask([&] {
         listeners_[static_cast<size_t>(rank)].reset();
@@ -141,12 +146,12 @@ class TcpConformanceWorld : public ThreadedConformanceWorld {
   std::unique_ptr<Transport> MakeTransport(Rank rank) override {
     auto world = world_;
     world.rank = rank;
-    return listeners_[static_cast<size_t>(rank)]->Join(std::move(world), "a secret", kConformancePatience);
+    return listeners_[static_cast<size_t>(rank)]->Join(std::move(world), {"a secret", kConformancePatience});
   }
 
  private:
   World world_;
-  std::vector<std::unique_ptr<TcpTransport>> listeners_;
+  std::vector<std::unique_ptr<MeshTransport>> listeners_;
 };
 
 inline Subject SimSubject() {
@@ -165,7 +170,18 @@ inline Subject InprocSubject() {
 }
 
 inline Subject TcpSubject() {
-  return RealSubject("tcp", [](int ranks, uint64_t) { return std::make_unique<TcpConformanceWorld>(ranks); });
+  return RealSubject("tcp", [](int ranks, uint64_t) {
+    return std::make_unique<MeshConformanceWorld>(
+        ranks, [](AsioExecutor& executor) { return MakeTcpPath(executor, "127.0.0.1"); });
+  });
+}
+
+/// Small rings, so that they wrap and are full often.
+inline Subject ShmSubject() {
+  return RealSubject("shm", [](int ranks, uint64_t) {
+    return std::make_unique<MeshConformanceWorld>(
+        ranks, [](AsioExecutor& executor) { return ListenShm(executor, {64 << 10, std::chrono::microseconds(20)}); });
+  });
 }
 
 /// `bytes` that depend on `seed`, whole words of a sequence and its beginning at the tail.

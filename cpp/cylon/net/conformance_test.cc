@@ -281,7 +281,8 @@ TEST_P(TransportTest, ARefusedMessageDropsTheLink) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, TransportTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, TransportTest,
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace

@@ -47,12 +47,26 @@ arrow::Result<Buffers> LaneReceiver::AllocateEager(Rank from, const ChannelId& c
 }
 
 void LaneReceiver::OnEager(Rank from, const ChannelId& channel, const InlineBytes& user_header, Buffers segments) {
+  Message message{channel, user_header, std::move(segments)};
+  const int64_t cost = EagerCost(SizesOf(message));
+  bytes_received_ += message.payload_bytes();
+  // Most find their channel open and nothing before them: those need no place in a queue.
+  auto found = inlets_.find(channel);
+  if (found != inlets_.end() && found->second->receiver != nullptr && !found->second->pumping &&
+      !found->second->inboxes.contains(from)) {
+    const auto inlet = found->second;
+    window_used_[from] -= cost;
+    sender_->Owe(from, cost);
+    inlet->pumping = true;
+    inlet->receiver->OnMessage(from, std::move(message));
+    inlet->pumping = false;
+    return;
+  }
   auto incoming = std::make_shared<Incoming>();
   incoming->from = from;
   incoming->state = Incoming::State::kWhole;
-  incoming->message = Message{channel, user_header, std::move(segments)};
-  incoming->eager_cost = EagerCost(SizesOf(incoming->message));
-  bytes_received_ += incoming->message.payload_bytes();
+  incoming->message = std::move(message);
+  incoming->eager_cost = cost;
   Arrive(incoming);
 }
 

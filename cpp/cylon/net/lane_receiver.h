@@ -4,8 +4,8 @@
 #include <arrow/memory_pool.h>
 #include <arrow/result.h>
 
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <set>
@@ -83,10 +83,10 @@ class LaneReceiver : public std::enable_shared_from_this<LaneReceiver> {
     int64_t landed = 0;
   };
   struct Inbox {
-    std::deque<std::shared_ptr<Incoming>> queue;  // in the sender's order
-    int announced = 0;                            // of them in kAnnounced
-    int unfinished = 0;                           // of them not whole
-    bool refused = false;                         // Admit said no; it is asked again after Retry
+    std::list<std::shared_ptr<Incoming>> queue;  // in the sender's order
+    int announced = 0;                           // of them in kAnnounced
+    int unfinished = 0;                          // of them not whole
+    bool refused = false;                        // Admit said no; it is asked again after Retry
   };
   struct Inlet {
     ChannelId channel;

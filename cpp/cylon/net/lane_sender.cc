@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -13,6 +14,34 @@ namespace {
 /// Pieces of one peer in the transport: one on the wire, one behind it so that the wire does not fall idle. What
 /// overtakes waits for these at most.
 constexpr int kPiecesInTransport = 2;
+
+/// Up to here an eager message is copied and its future finished at once: a copy of 1 KiB takes 0.05 us, and to hear
+/// from the transport that it is gone takes ten times that, three futures and a second trip through every queue.
+constexpr int64_t kCopiedBytes = 1 << 10;
+
+/// The segments' bytes in memory of their own.
+Buffers Copy(const Buffers& segments, int64_t bytes) {
+  if (segments.empty()) {
+    return {};
+  }
+  std::string all;
+  all.reserve(static_cast<size_t>(bytes));
+  for (const auto& segment : segments) {
+    all.append(std::string_view(*segment));
+  }
+  const std::shared_ptr<arrow::Buffer> whole = arrow::Buffer::FromString(std::move(all));
+  if (segments.size() == 1) {
+    return {whole};
+  }
+  Buffers copy;
+  copy.reserve(segments.size());
+  int64_t offset = 0;
+  for (const auto& segment : segments) {
+    copy.push_back(arrow::SliceBuffer(whole, offset, segment->size()));
+    offset += segment->size();
+  }
+  return copy;
+}
 
 arrow::Status Lost(Rank peer, const arrow::Status& cause) {
   return cause.ok() ? arrow::Status::IOError("rank ", peer, " is gone: it said goodbye") : cause;
@@ -70,6 +99,9 @@ arrow::Future<> LaneSender::Hand(Rank to, const ChannelId& channel, LaneFrame fr
 }
 
 arrow::Future<> LaneSender::Send(Rank to, Message message) {
+  if (auto small = TrySmall(to, &message)) {
+    return std::move(*small);
+  }
   auto sent = sends_.Add(to);
   if (message.channel.kind == ChannelKind::kControl) {
     LaneFrame frame{.type = LaneType::kControl, .segments = static_cast<uint32_t>(message.segments.size())};
@@ -103,7 +135,8 @@ arrow::Future<> LaneSender::Send(Rank to, Message message) {
   return sent.done;
 }
 
-bool LaneSender::TryEager(Rank to, uint64_t ticket, Message* message, const Sizes& sizes) {
+/// Takes the room in `to`'s window that an eager message of `sizes` needs, where there is.
+bool LaneSender::TakeWindow(Rank to, const Sizes& sizes) {
   auto& peer = peers_[to];
   const int64_t cost = EagerCost(sizes);
   if (cost > EagerLimit(options_) || cost > transport_->traits().largest_message ||
@@ -111,6 +144,29 @@ bool LaneSender::TryEager(Rank to, uint64_t ticket, Message* message, const Size
     return false;
   }
   peer.window_used += cost;
+  return true;
+}
+
+/// A message that is sent at once, and its future: finished, unless `to` has just gone.
+std::optional<arrow::Future<>> LaneSender::TrySmall(Rank to, Message* message) {
+  const int64_t bytes = message->payload_bytes();
+  if (bytes > kCopiedBytes || message->channel.kind == ChannelKind::kControl) {
+    return std::nullopt;
+  }
+  const auto found = peers_[to].outlets.find(message->channel);
+  const bool behind_others = found != peers_[to].outlets.end() && !found->second->waiting.empty();
+  if (behind_others || !TakeWindow(to, SizesOf(*message))) {
+    return std::nullopt;
+  }
+  LaneFrame frame{.type = LaneType::kEager, .segments = static_cast<uint32_t>(message->segments.size())};
+  auto gone = Hand(to, message->channel, frame, message->header, Copy(message->segments, bytes));
+  return gone.is_finished() && !gone.status().ok() ? gone : arrow::Future<>::MakeFinished();
+}
+
+bool LaneSender::TryEager(Rank to, uint64_t ticket, Message* message, const Sizes& sizes) {
+  if (!TakeWindow(to, sizes)) {
+    return false;
+  }
   LaneFrame frame{.type = LaneType::kEager, .segments = static_cast<uint32_t>(sizes.size())};
   auto gone = Hand(to, message->channel, frame, message->header, std::move(message->segments));
   gone.AddCallback([weak = weak_from_this(), ticket](const arrow::Status& status) {
@@ -332,6 +388,20 @@ void LaneSender::FinishIfGone(const std::shared_ptr<Outgoing>& outgoing) {
     outgoing->message.segments.clear();
     sends_.Finish(outgoing->ticket, arrow::Status::OK());
   }
+}
+
+arrow::Future<> LaneSender::Flush() {
+  auto done = arrow::Future<>::Make();
+  sends_.Flush().AddCallback([weak = weak_from_this(), done](const arrow::Status&) mutable {
+    auto self = weak.lock();
+    if (self == nullptr || !self->closed_.ok()) {
+      done.MarkFinished();
+      return;
+    }
+    // Copied messages are told of by the transport alone.
+    self->transport_->Flush().AddCallback([done](const arrow::Status&) mutable { done.MarkFinished(); });
+  });
+  return done;
 }
 
 void LaneSender::PeerLost(Rank peer, const arrow::Status& cause) {

@@ -5,6 +5,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -40,7 +41,8 @@ class LaneSender : public std::enable_shared_from_this<LaneSender> {
   void PeerLost(Rank peer, const arrow::Status& cause);
   /// Every send that is open and every later one fails with `status`.
   void Close(const arrow::Status& status);
-  arrow::Future<> Flush() { return sends_.Flush(); }
+  /// When all that was sent so far is gone, out of the transport too.
+  arrow::Future<> Flush();
 
   int64_t bytes_sent() const { return bytes_sent_; }
 
@@ -79,6 +81,8 @@ class LaneSender : public std::enable_shared_from_this<LaneSender> {
     std::deque<std::shared_ptr<Outlet>> turns;  // channels that have a piece to send
   };
 
+  bool TakeWindow(Rank to, const Sizes& sizes);
+  std::optional<arrow::Future<>> TrySmall(Rank to, Message* message);
   bool TryEager(Rank to, uint64_t ticket, Message* message, const Sizes& sizes);
   bool TryAnnounce(Rank to, Outlet& outlet, const std::shared_ptr<Outgoing>& outgoing);
   void Drain(Rank to, const std::shared_ptr<Outlet>& outlet);

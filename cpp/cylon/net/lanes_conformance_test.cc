@@ -253,7 +253,8 @@ TEST_P(LanesTest, WhatCannotTravelIsRefusedWithAReason) {
       {}, 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, LanesTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, LanesTest,
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 TEST(IntervalSetTest, ConsecutiveNumbersAreOneRange) {

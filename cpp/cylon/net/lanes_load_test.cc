@@ -201,7 +201,8 @@ TEST_P(LanesLoadTest, EverythingArrivesUnderRandomLoad) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, LanesLoadTest, ::testing::Values(SimSubject(), InprocSubject(), TcpSubject()),
+INSTANTIATE_TEST_SUITE_P(Transports, LanesLoadTest,
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <xxhash.h>
 
+#include <concepts>
+
 #include "cylon/wire/bytes.h"
 
 namespace cylon {
@@ -20,23 +22,28 @@ arrow::Status Refuse(Rank peer, const std::string& what) {
 }  // namespace
 
 std::array<uint8_t, kFrameHeaderBytes> EncodeFrameHeader(const FrameHeader& header) {
-  ByteWriter out;
-  out.Number(kFrameMagic);
-  out.Number(kFrameVersion);
-  out.Number(header.type);
-  out.Number(header.flags);
-  out.Number(header.sequence);
-  out.Number(header.acknowledged);
-  out.Number(header.payload_bytes);
-  out.Number(header.epoch);
-  out.Number(header.communicator);
-  out.Number(header.segments);
-  out.Number(header.inline_bytes);
-  out.Number(header.kind);
-  out.Number(header.channel_sequence);
-  out.Number(uint64_t{XXH3_64bits(out.bytes().data(), kChecksumAt)});
+  // Straight into place: this is done for each message, and a string that grows by bytes took 0.2 us.
   std::array<uint8_t, kFrameHeaderBytes> bytes;
-  std::memcpy(bytes.data(), out.bytes().data(), bytes.size());
+  size_t at = 0;
+  const auto put = [&](std::integral auto value) {
+    for (size_t i = 0; i < sizeof(value); ++i) {
+      bytes[at++] = static_cast<uint8_t>(static_cast<uint64_t>(value) >> (8 * i));
+    }
+  };
+  put(kFrameMagic);
+  put(kFrameVersion);
+  put(header.type);
+  put(header.flags);
+  put(header.sequence);
+  put(header.acknowledged);
+  put(header.payload_bytes);
+  put(header.epoch);
+  put(header.communicator);
+  put(header.segments);
+  put(header.inline_bytes);
+  put(header.kind);
+  put(header.channel_sequence);
+  put(uint64_t{XXH3_64bits(bytes.data(), kChecksumAt)});
   return bytes;
 }
 

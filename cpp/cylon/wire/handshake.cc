@@ -3,38 +3,38 @@
 //   dialler                                                listener
 //      | -- hello: version, role, identity, nonce ------------> |
 //      | <------------ verdict, hello: version, role, identity, nonce
-//      | -- HMAC-SHA256(secret, "dialler" + both hellos) -----> |
-//      | <------------ verdict, HMAC-SHA256(secret, "listener" + both hellos)
+//      | -- HMAC-SHA256(secret, "dialler" + binding + both hellos) -----> |
+//      | <------------ verdict, HMAC-SHA256(secret, "listener" + binding + both hellos)
 //
-// A message to the listener is a length (2 bytes) and its bytes; one to the dialler has a verdict (1 byte) before that,
-// and where the verdict is a refusal its bytes are the reason. The dialler proves itself first, so that a listener
-// tells strangers nothing that is keyed. Job, epoch and purpose are compared only after the proof.
+// The messages are those of a Conversation. Both hellos have all of an identity: the MAC covers role, both ranks, the
+// rank that is wanted, job, epoch, purpose and options; the binding (Stream::binding) ties it to the encrypted
+// connection that it runs over, so that nobody in between can pass it on. The dialler proves itself first: a listener
+// tells strangers nothing that is keyed. Identities are compared only after the proof.
 #include "cylon/wire/handshake.h"
 
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
 
-#include <array>
+#include <map>
 
 #include "cylon/base/random.h"
-#include "cylon/wire/strangers.h"
+#include "cylon/wire/bytes.h"
+#include "cylon/wire/conversation.h"
 
 namespace cylon {
 
 namespace {
 
+using internal::Conversation;
+using internal::kMaxConversationMessage;
+using internal::PutShortText;
+using internal::Verdict;
+
 constexpr std::string_view kMagic = "CYHS";
-constexpr uint16_t kVersion = 1;
 constexpr size_t kNonceBytes = 32;
 constexpr size_t kMacBytes = 32;
-/// Hellos and reasons are short: a stranger makes nobody hold more.
-constexpr size_t kMaxMessage = 4096;
-/// After a refusal: this long, and this much, is read, as closing over unread bytes would reset the reason away.
-constexpr auto kFarewell = std::chrono::seconds(1);
-constexpr size_t kFarewellBytes = 32 << 10;
 
 enum class Role : uint8_t { kDialler = 1, kListener = 2 };
-enum class Verdict : uint8_t { kAccepted = 0, kAuthentication = 1, kProtocol = 2, kInvalid = 3 };
 
 struct Hello {
   Identity identity;
@@ -42,29 +42,25 @@ struct Hello {
   std::string bytes;  // as sent
 };
 
-void PutText(std::string* out, std::string_view text) {
-  out->push_back(static_cast<char>(text.size() & 0xff));
-  out->push_back(static_cast<char>(text.size() >> 8));
-  out->append(text);
-}
-
 arrow::Result<Hello> MakeHello(Role role, const Identity& identity) {
-  if (identity.job.size() + identity.epoch.size() + identity.purpose.size() > kMaxMessage / 2) {
+  if (identity.job.size() + identity.epoch.size() + identity.purpose.size() + identity.options.size() >
+      kMaxConversationMessage / 2) {
     return arrow::Status::Invalid("a job id of ", identity.job.size(), " bytes is too long; use at most ",
-                                  kMaxMessage / 4);
+                                  kMaxConversationMessage / 4);
   }
   Hello hello{identity, "", std::string(kMagic)};
   ARROW_ASSIGN_OR_RAISE(hello.nonce, RandomBytes(kNonceBytes));
-  hello.bytes.push_back(static_cast<char>(kVersion & 0xff));
-  hello.bytes.push_back(static_cast<char>(kVersion >> 8));
+  hello.bytes.push_back(static_cast<char>(kHandshakeVersion & 0xff));
+  hello.bytes.push_back(static_cast<char>(kHandshakeVersion >> 8));
   hello.bytes.push_back(static_cast<char>(role));
-  const auto rank = static_cast<uint32_t>(identity.rank);
-  for (int shift = 0; shift < 32; shift += 8) {
-    hello.bytes.push_back(static_cast<char>(rank >> shift));
-  }
-  PutText(&hello.bytes, identity.job);
-  PutText(&hello.bytes, identity.epoch);
-  PutText(&hello.bytes, identity.purpose);
+  ByteWriter ranks;
+  ranks.Number(static_cast<int32_t>(identity.rank));
+  ranks.Number(static_cast<int32_t>(identity.wanted));
+  hello.bytes += ranks.bytes();
+  PutShortText(&hello.bytes, identity.job);
+  PutShortText(&hello.bytes, identity.epoch);
+  PutShortText(&hello.bytes, identity.purpose);
+  PutShortText(&hello.bytes, identity.options);
   hello.bytes += hello.nonce;
   return hello;
 }
@@ -116,24 +112,26 @@ arrow::Result<Hello> ParseHello(std::string bytes, Role expected, const std::str
   uint16_t version = 0;
   uint8_t role = 0;
   uint32_t rank = 0;
+  uint32_t wanted = 0;
   if (!reader.Take(kMagic.size(), &magic) || magic != kMagic) {
     return ProtocolError(peer + " does not speak Cylon's protocol; is it another program's port?");
   }
-  if (!reader.Number(&version) || version != kVersion) {
+  if (!reader.Number(&version) || version != kHandshakeVersion) {
     return ProtocolError(peer + " speaks version " + std::to_string(version) + " of the protocol, this side version " +
-                         std::to_string(kVersion) + "; install the same Cylon everywhere");
+                         std::to_string(kHandshakeVersion) + "; install the same Cylon everywhere");
   }
   Hello hello;
   std::string_view nonce;
-  if (!reader.Number(&role) || !reader.Number(&rank) || !reader.Text(&hello.identity.job) ||
+  if (!reader.Number(&role) || !reader.Number(&rank) || !reader.Number(&wanted) || !reader.Text(&hello.identity.job) ||
       !reader.Text(&hello.identity.epoch) || !reader.Text(&hello.identity.purpose) ||
-      !reader.Take(kNonceBytes, &nonce) || !reader.AtEnd()) {
+      !reader.Text(&hello.identity.options) || !reader.Take(kNonceBytes, &nonce) || !reader.AtEnd()) {
     return ProtocolError(peer + " sent a malformed greeting");
   }
   if (role != static_cast<uint8_t>(expected)) {
     return ProtocolError(peer + " greeted in the wrong role");
   }
   hello.identity.rank = static_cast<Rank>(rank);
+  hello.identity.wanted = static_cast<Rank>(wanted);
   hello.nonce = nonce;
   hello.bytes = std::move(bytes);
   return hello;
@@ -142,6 +140,36 @@ arrow::Result<Hello> ParseHello(std::string bytes, Role expected, const std::str
 arrow::Status CheckNonce(const Hello& own, const Hello& other, const std::string& peer) {
   if (CRYPTO_memcmp(own.nonce.data(), other.nonce.data(), kNonceBytes) == 0) {
     return ProtocolError(peer + " repeated this side's own nonce");
+  }
+  return arrow::Status::OK();
+}
+
+/// Options as they are written: "piece_bytes=1048576;eager_bytes=65536".
+std::map<std::string, std::string> ParseOptions(std::string_view text) {
+  std::map<std::string, std::string> options;
+  while (!text.empty()) {
+    const auto entry = text.substr(0, text.find(';'));
+    text.remove_prefix(std::min(text.size(), entry.size() + 1));
+    const auto name = entry.substr(0, entry.find('='));
+    options.emplace(name, entry.substr(std::min(entry.size(), name.size() + 1)));
+  }
+  return options;
+}
+
+arrow::Status CheckOptions(const Hello& own, const Hello& other, const std::string& peer) {
+  const auto mine = ParseOptions(own.identity.options);
+  auto theirs = ParseOptions(other.identity.options);
+  for (const auto& [name, value] : mine) {
+    const auto at = theirs.find(name);
+    if (at == theirs.end() || at->second != value) {
+      return arrow::Status::Invalid(peer, " has the option ", name, "=", at == theirs.end() ? "(none)" : at->second,
+                                    ", this side ", name, "=", value, "; it has to be the same at all ranks");
+    }
+    theirs.erase(at);
+  }
+  if (!theirs.empty()) {
+    return arrow::Status::Invalid(peer, " has the option ", theirs.begin()->first, "=", theirs.begin()->second,
+                                  ", this side ", theirs.begin()->first, "=(none); it has to be the same at all ranks");
   }
   return arrow::Status::OK();
 }
@@ -161,14 +189,24 @@ arrow::Status CheckIdentity(const Hello& own, const Hello& other, const std::str
                                   own.identity.epoch, "') of job '", own.identity.job,
                                   "'; processes of an earlier run may still be there");
   }
-  return arrow::Status::OK();
+  if (own.identity.wanted >= 0 && own.identity.wanted != other.identity.rank) {
+    return arrow::Status::Invalid(peer, " is rank ", other.identity.rank, ", not rank ", own.identity.wanted,
+                                  "; check the address");
+  }
+  if (other.identity.wanted >= 0 && other.identity.wanted != own.identity.rank) {
+    return arrow::Status::Invalid(peer, " wants rank ", other.identity.wanted, ", this is rank ", own.identity.rank,
+                                  "; check the address");
+  }
+  return CheckOptions(own, other, peer);
 }
 
-std::string Mac(const std::string& secret, std::string_view role, const Hello& dialler, const Hello& listener) {
+std::string Mac(const std::string& secret, std::string_view role, const std::string& binding, const Hello& dialler,
+                const Hello& listener) {
   std::string text(role);
   text.push_back('\0');
-  PutText(&text, dialler.bytes);
-  PutText(&text, listener.bytes);
+  PutShortText(&text, binding);
+  PutShortText(&text, dialler.bytes);
+  PutShortText(&text, listener.bytes);
   std::string mac(kMacBytes, '\0');
   unsigned int size = 0;
   HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
@@ -188,118 +226,8 @@ arrow::Status Stranger(const std::string& who) {
                              "CYLON_SECRET_FILE");
 }
 
-Verdict VerdictOf(const arrow::Status& status) {
-  return IsError(status, ErrorKind::kAuthentication) ? Verdict::kAuthentication
-         : status.IsInvalid()                        ? Verdict::kInvalid
-                                                     : Verdict::kProtocol;
-}
-
-arrow::Status StatusOf(Verdict verdict, const std::string& reason) {
-  switch (verdict) {
-    case Verdict::kAuthentication:
-      return AuthenticationError(reason);
-    case Verdict::kInvalid:
-      return arrow::Status::Invalid(reason);
-    default:
-      return ProtocolError(reason);
-  }
-}
-
-/// One handshake's side of the stream: length-framed messages, all within one deadline.
-class Conversation {
- public:
-  Conversation(Stream* stream, Executor& executor, TimePoint deadline) : stream_(stream), executor_(executor) {
-    timer_ = executor.PostAt(std::min(deadline, executor.Now() + kStrangerPatience), [this] {
-      late_ = true;
-      stream_->Close();
-    });
-  }
-  ~Conversation() { timer_->Cancel(); }
-  Conversation(const Conversation&) = delete;
-  Conversation& operator=(const Conversation&) = delete;
-
-  std::string peer() const { return stream_->peer_name(); }
-
-  Co<void> Send(std::optional<Verdict> verdict, std::string bytes) {
-    std::string message;
-    if (verdict) {
-      message.push_back(static_cast<char>(*verdict));
-    }
-    PutText(&message, std::string_view(bytes).substr(0, kMaxMessage));
-    std::vector<std::span<const uint8_t>> parts;
-    parts.emplace_back(reinterpret_cast<const uint8_t*>(message.data()), message.size());
-    auto write = stream_->Write(std::move(parts));
-    auto status = co_await write;
-    co_return Explain(std::move(status));
-  }
-
-  Co<std::string> Receive() {
-    std::array<uint8_t, 2> length;
-    auto read_length = stream_->Read(length);
-    auto status = co_await read_length;
-    CYLON_CO_RETURN_NOT_OK(Explain(std::move(status)));
-    const size_t size = static_cast<size_t>(length[0] | length[1] << 8);
-    if (size > kMaxMessage) {
-      co_return ProtocolError(peer() + " announced a greeting of " + std::to_string(size) + " bytes; at most " +
-                              std::to_string(kMaxMessage) + " are read from a stranger");
-    }
-    std::string bytes(size, '\0');
-    auto read = stream_->Read({reinterpret_cast<uint8_t*>(bytes.data()), size});
-    status = co_await read;
-    CYLON_CO_RETURN_NOT_OK(Explain(std::move(status)));
-    co_return bytes;
-  }
-
-  /// The listener's word: its bytes, or its refusal as an error.
-  Co<std::string> ReceiveVerdict() {
-    std::array<uint8_t, 1> verdict;
-    auto read = stream_->Read(verdict);
-    auto status = co_await read;
-    CYLON_CO_RETURN_NOT_OK(Explain(std::move(status)));
-    auto receive = Receive();
-    CYLON_CO_ASSIGN_OR_RETURN(std::string bytes, co_await receive);
-    if (verdict[0] != static_cast<uint8_t>(Verdict::kAccepted)) {
-      co_return StatusOf(static_cast<Verdict>(verdict[0]), peer() + " refused the connection: " + bytes);
-    }
-    co_return bytes;
-  }
-
-  /// Reads what a refused peer still sends, until it closes or the farewell is over.
-  Co<void> Drain() {
-    timer_->Cancel();
-    timer_ = executor_.PostAt(executor_.Now() + kFarewell, [this] { stream_->Close(); });
-    std::vector<uint8_t> buffer(kMaxMessage);
-    size_t total = 0;
-    while (total < kFarewellBytes) {
-      auto read = stream_->ReadSome(buffer);
-      auto got = co_await read;
-      if (!got.ok() || *got == 0) {
-        break;
-      }
-      total += static_cast<size_t>(*got);
-    }
-    co_return arrow::Status::OK();
-  }
-
- private:
-  arrow::Status Explain(arrow::Status status) const {
-    if (late_) {
-      return DeadlineError(peer() + " did not finish the handshake in time");
-    }
-    if (!status.ok()) {
-      return status.WithMessage(peer(), " ended the handshake: ", status.message());
-    }
-    return status;
-  }
-
-  Stream* stream_;
-  Executor& executor_;
-  bool late_ = false;
-  std::shared_ptr<Timer> timer_;
-};
-
 /// The listener's checks of the dialler; a status that is not OK is told to the dialler.
-Co<Identity> Judge(Conversation* talk, const Hello* own, const std::string* secret) {
+Co<Identity> Judge(Conversation* talk, const Hello* own, const std::string* secret, const std::string* binding) {
   auto receive = talk->Receive();
   CYLON_CO_ASSIGN_OR_RETURN(std::string bytes, co_await receive);
   CYLON_CO_ASSIGN_OR_RETURN(const Hello other, ParseHello(std::move(bytes), Role::kDialler, talk->peer()));
@@ -308,11 +236,11 @@ Co<Identity> Judge(Conversation* talk, const Hello* own, const std::string* secr
   CYLON_CO_RETURN_NOT_OK(co_await greet);
   auto receive_mac = talk->Receive();
   CYLON_CO_ASSIGN_OR_RETURN(const std::string mac, co_await receive_mac);
-  if (!SameMac(mac, Mac(*secret, "dialler", other, *own))) {
+  if (!SameMac(mac, Mac(*secret, "dialler", *binding, other, *own))) {
     co_return Stranger(talk->peer());
   }
   CYLON_CO_RETURN_NOT_OK(CheckIdentity(*own, other, talk->peer()));
-  auto prove = talk->Send(Verdict::kAccepted, Mac(*secret, "listener", other, *own));
+  auto prove = talk->Send(Verdict::kAccepted, Mac(*secret, "listener", *binding, other, *own));
   CYLON_CO_RETURN_NOT_OK(co_await prove);
   co_return other.identity;
 }
@@ -324,6 +252,7 @@ Co<Identity> HandshakeAsDialler(Stream* stream, Executor& executor, Identity sel
   if (secret.empty()) {
     co_return AuthenticationError("this rank has no secret; set CYLON_SECRET or CYLON_SECRET_FILE");
   }
+  const std::string binding = stream->binding();
   Conversation talk(stream, executor, deadline);
   CYLON_CO_ASSIGN_OR_RETURN(const Hello own, MakeHello(Role::kDialler, self));
   auto greet = talk.Send(std::nullopt, own.bytes);
@@ -332,11 +261,11 @@ Co<Identity> HandshakeAsDialler(Stream* stream, Executor& executor, Identity sel
   CYLON_CO_ASSIGN_OR_RETURN(std::string bytes, co_await receive);
   CYLON_CO_ASSIGN_OR_RETURN(const Hello other, ParseHello(std::move(bytes), Role::kListener, talk.peer()));
   CYLON_CO_RETURN_NOT_OK(CheckNonce(own, other, talk.peer()));
-  auto prove = talk.Send(std::nullopt, Mac(secret, "dialler", own, other));
+  auto prove = talk.Send(std::nullopt, Mac(secret, "dialler", binding, own, other));
   CYLON_CO_RETURN_NOT_OK(co_await prove);
   auto receive_mac = talk.ReceiveVerdict();
   CYLON_CO_ASSIGN_OR_RETURN(const std::string mac, co_await receive_mac);
-  if (!SameMac(mac, Mac(secret, "listener", own, other))) {
+  if (!SameMac(mac, Mac(secret, "listener", binding, own, other))) {
     co_return Stranger(talk.peer());
   }
   CYLON_CO_RETURN_NOT_OK(CheckIdentity(own, other, talk.peer()));
@@ -348,17 +277,15 @@ Co<Identity> HandshakeAsListener(Stream* stream, Executor& executor, Identity se
   if (secret.empty()) {
     co_return AuthenticationError("this side has no secret; set CYLON_SECRET or CYLON_SECRET_FILE");
   }
+  const std::string binding = stream->binding();
   Conversation talk(stream, executor, deadline);
   CYLON_CO_ASSIGN_OR_RETURN(const Hello own, MakeHello(Role::kListener, self));
-  auto judge = Judge(&talk, &own, &secret);
+  auto judge = Judge(&talk, &own, &secret, &binding);
   auto identity = co_await judge;
   if (!identity.ok() && (identity.status().IsInvalid() || GetErrorDetail(identity.status()) != nullptr)) {
-    auto refuse = talk.Send(VerdictOf(identity.status()), identity.status().message());
+    auto refuse = talk.Refuse(identity.status());
     auto told = co_await refuse;  // a stranger that does not listen changes nothing
     static_cast<void>(told);
-    auto drain = talk.Drain();
-    auto drained = co_await drain;
-    static_cast<void>(drained);
   }
   co_return identity;
 }

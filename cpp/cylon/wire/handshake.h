@@ -16,16 +16,21 @@ namespace cylon {
 struct Identity {
   std::string job;
   std::string epoch;
-  Rank rank = -1;       ///< -1: a client that has no rank yet (of a store)
-  std::string purpose;  ///< "mesh", "store": a connection for one cannot be used for the other
+  Rank rank = -1;            ///< -1: a client that has no rank yet (of a store)
+  std::string purpose;       ///< "mesh", "store": a connection for one cannot be used for the other
+  Rank wanted = -1;          ///< whom a dialler wants; -1: whoever is there
+  std::string options = {};  ///< what has to be equal at both: "piece_bytes=1048576;eager_bytes=65536"
 };
 
+/// Grows with each change of what is said on a connection: both ends speak the same.
+inline constexpr uint16_t kHandshakeVersion = 2;
+
 /// Protocol, per side: version, identity and a fresh 32-byte nonce; then HMAC-SHA256 with the secret over role, both
-/// nonces and both identities. Nothing beyond 64 KiB is read from a peer that has not proven itself, and 5 s is all it
-/// gets. AuthenticationError for a wrong secret ("...does not know the job's secret"), ProtocolError for garbage or
-/// another version, Invalid for another job or epoch: each names the peer. Job, epoch and purpose
-/// are compared, and a mismatch told, only after the proof. The accepting side tells its reason, then reads for up to
-/// 1 s until the dialler closes, so that the reason arrives; it returns its own error after that.
+/// nonces, both identities and what binds it to an encrypted stream. Nothing beyond 64 KiB is read from a peer that has
+/// not proven itself, and 5 s is all it gets. AuthenticationError for a wrong secret ("...does not know the job's
+/// secret"), ProtocolError for garbage or another version, Invalid for another job, epoch, rank or option: each names
+/// the peer. These are compared, and a mismatch told, only after the proof. The accepting side tells its reason, then
+/// reads for up to 1 s until the dialler closes, so that the reason arrives; it returns its own error after that.
 CYLON_EXPORT Co<Identity> HandshakeAsDialler(Stream* stream, Executor& executor, Identity self, std::string secret,
                                              TimePoint deadline);
 CYLON_EXPORT Co<Identity> HandshakeAsListener(Stream* stream, Executor& executor, Identity self, std::string secret,

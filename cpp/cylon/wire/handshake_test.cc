@@ -52,13 +52,14 @@ class HandshakeTest : public ::testing::Test {
     return out.Take();
   }
   /// A hello of rank 3, as a dialler (1) or a listener (2) sends it.
-  static std::string Hello(uint8_t role, const std::string& nonce, uint16_t version = 1) {
+  static std::string Hello(uint8_t role, const std::string& nonce, uint16_t version = kHandshakeVersion) {
     ByteWriter out;
     out.Raw("CYHS");
     out.Number(version);
     out.Number(role);
     out.Number(uint32_t{3});
-    for (const char* text : {"job", "epoch", "mesh"}) {
+    out.Number(int32_t{-1});
+    for (const char* text : {"job", "epoch", "mesh", ""}) {
       out.Raw(Framed(text));
     }
     out.Raw(nonce);
@@ -114,6 +115,44 @@ TEST_F(HandshakeTest, AnotherEpochIsRefused) {
   }
 }
 
+TEST_F(HandshakeTest, WhoIsNotWhoWasWantedIsRefusedAtBoth) {
+  auto dialler = Self(3);
+  dialler.wanted = 4;
+  Run(dialler, kSecret, Self(5), kSecret);
+  EXPECT_TRUE(listened.status().IsInvalid()) << listened.status();
+  EXPECT_THAT(listened.status().message(), HasSubstr("wants rank 4, this is rank 5"));
+  EXPECT_TRUE(dialled.status().IsInvalid()) << dialled.status();
+  EXPECT_THAT(dialled.status().message(), HasSubstr("wants rank 4, this is rank 5"));
+}
+
+TEST_F(HandshakeTest, OptionsThatDifferAreToldWithBothValues) {
+  struct Case {
+    std::string dialler;
+    std::string listener;
+    std::string told;
+  };
+  for (const auto& one : {Case{"a=1;b=2", "a=1;b=3", "has the option b=2, this side b=3"},
+                          Case{"a=1", "a=1;b=3", "has the option b=(none), this side b=3"},
+                          Case{"a=1;b=2", "a=1", "has the option b=2, this side b=(none)"}}) {
+    StreamPair fresh;
+    auto dialler = Self(3);
+    dialler.options = one.dialler;
+    auto listener = Self(5);
+    listener.options = one.listener;
+    auto listening =
+        Spawn(fresh.executor, HandshakeAsListener(fresh.far.get(), fresh.executor, listener, kSecret, kNever));
+    auto dialling =
+        Spawn(fresh.executor, HandshakeAsDialler(fresh.near.get(), fresh.executor, dialler, kSecret, kNever));
+    const auto told = fresh.Await(dialling).status();
+    fresh.Do([&] { fresh.near->Close(); });
+    const auto refused = fresh.Await(listening).status();
+    for (const auto& status : {told, refused}) {
+      EXPECT_TRUE(status.IsInvalid()) << status;
+      EXPECT_THAT(status.message(), HasSubstr(one.told));
+    }
+  }
+}
+
 TEST_F(HandshakeTest, AnotherPurposeIsRefused) {
   auto other = Self(3);
   other.purpose = "store";
@@ -137,7 +176,7 @@ TEST_F(HandshakeTest, AnotherProtocolIsRefused) {
 TEST_F(HandshakeTest, AnotherVersionIsTold) {
   const auto status = Raw(Hello(1, std::string(32, 'n'), 9), true);
   EXPECT_TRUE(IsError(status, ErrorKind::kProtocol)) << status;
-  EXPECT_THAT(status.message(), HasSubstr("speaks version 9 of the protocol, this side version 1"));
+  EXPECT_THAT(status.message(), HasSubstr("speaks version 9 of the protocol, this side version 2"));
 }
 
 TEST_F(HandshakeTest, ATruncatedHelloIsAClosedConnection) {
@@ -205,7 +244,7 @@ TEST_F(HandshakeTest, TheReasonArrivesThoughTheRefusedPeerSentMore) {
     }
     heard += buffer.substr(0, static_cast<size_t>(*got));
   }
-  EXPECT_THAT(heard, HasSubstr("speaks version 9 of the protocol, this side version 1"));
+  EXPECT_THAT(heard, HasSubstr("speaks version 9 of the protocol, this side version 2"));
 }
 
 /// Sends back what comes, each message behind the byte that says "accepted"; the first one may be another hello.
@@ -243,6 +282,40 @@ TEST_F(HandshakeTest, AProofSentBackDoesNotProve) {
   EXPECT_TRUE(IsError(status, ErrorKind::kAuthentication)) << status;
   pair.Do([&] { pair.near->Close(); });
   EXPECT_TRUE(pair.executor.Wait(reflecting).ok());
+}
+
+TEST_F(HandshakeTest, AHandshakeThatIsReplayedIsRefused) {
+  // Everything that an honest dialler said once, said again: the listener's nonce is another one.
+  std::string said;
+  {
+    StreamPair honest;
+    auto listening =
+        Spawn(honest.executor, HandshakeAsListener(honest.far.get(), honest.executor, Self(5), kSecret, kNever));
+    // The dialler speaks to the test, which passes on what it hears in both directions.
+    StreamPair middle;
+    auto dialling =
+        Spawn(middle.executor, HandshakeAsDialler(middle.near.get(), middle.executor, Self(3), kSecret, kNever));
+    std::string buffer(8192, '\0');
+    for (int message = 0; message < 2; ++message) {
+      auto heard = middle.Start([&] { return middle.far->ReadSome(Bytes(buffer)); });
+      auto got = middle.Await(heard);
+      ASSERT_TRUE(got.ok());
+      const std::string passed = buffer.substr(0, static_cast<size_t>(*got));
+      said += passed;
+      auto writing = honest.Start([&] { return honest.near->Write({Bytes(std::string_view(passed))}); });
+      ASSERT_TRUE(honest.Await(writing).ok());
+      auto answer = honest.Start([&] { return honest.near->ReadSome(Bytes(buffer)); });
+      got = honest.Await(answer);
+      ASSERT_TRUE(got.ok());
+      const std::string back = buffer.substr(0, static_cast<size_t>(*got));
+      auto answering = middle.Start([&] { return middle.far->Write({Bytes(std::string_view(back))}); });
+      ASSERT_TRUE(middle.Await(answering).ok());
+    }
+    ASSERT_TRUE(honest.Await(listening).ok());
+    ASSERT_TRUE(middle.Await(dialling).ok());
+  }
+  const auto status = Raw(said, false);
+  EXPECT_TRUE(IsError(status, ErrorKind::kAuthentication)) << status;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 namespace cylon {
 
 Stream::~Stream() = default;
+std::string Stream::binding() const { return {}; }
 Listener::~Listener() = default;
 
 namespace {

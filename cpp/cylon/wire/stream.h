@@ -33,6 +33,9 @@ class CYLON_EXPORT Stream {
   virtual std::string peer_name() const = 0;
   /// True where both ends are on a loopback address.
   virtual bool is_loopback() const = 0;
+  /// Bytes that only the two ends of this very connection share, where it is encrypted; else "". A proof that covers
+  /// them cannot be passed on by somebody in between.
+  virtual std::string binding() const;
 };
 
 /// True where `status` says that the other side closed or reset the connection.

@@ -112,6 +112,7 @@ TEST(StreamTest, ARefusedConnectionNamesTheAddress) {
   ASSERT_TRUE(pair.executor.Wait(arrow::Future<>(dialled)).ok());
   EXPECT_TRUE(dialled.status().IsIOError());
   EXPECT_THAT(dialled.status().message(), HasSubstr("cannot connect to " + address.ToString()));
+  EXPECT_TRUE(IsNobodyListening(dialled.status()));
 }
 
 TEST(StreamTest, AConnectionThatIsNotAnsweredEndsAtItsDeadline) {
@@ -132,6 +133,7 @@ TEST(StreamTest, AConnectionThatIsNotAnsweredEndsAtItsDeadline) {
     if (IsError(one.status(), ErrorKind::kDeadline)) {
       ++late;
       EXPECT_THAT(one.status().message(), HasSubstr(address.ToString()));
+      EXPECT_FALSE(IsNobodyListening(one.status()));
     }
   }
   EXPECT_GT(late, 0);

@@ -318,6 +318,19 @@ TlsOutcome TlsSession::Write(const void* bytes, size_t size) {
   return outcome;
 }
 
+std::string TlsSession::Binding() {
+  constexpr std::string_view kLabel = "EXPORTER-Channel-Binding";
+  std::string binding(32, '\0');
+  void* bytes = binding.data();
+  ERR_clear_error();
+  if (!complete_ || SSL_export_keying_material(ssl_, static_cast<unsigned char*>(bytes), binding.size(), kLabel.data(),
+                                               kLabel.size(), nullptr, 0, 0) != 1) {
+    ERR_clear_error();
+    return {};
+  }
+  return binding;
+}
+
 void TlsSession::SayGoodbye() {
   ERR_clear_error();
   static_cast<void>(SSL_shutdown(ssl_));

@@ -41,6 +41,9 @@ class TlsSession {
   /// Says that nothing more will come from here.
   void SayGoodbye();
 
+  /// 32 bytes that only the two ends of this connection share (RFC 9266); "" before the handshake is complete.
+  std::string Binding();
+
   /// Why the last call was kFailed.
   const arrow::Status& failure() const { return failure_; }
   /// True where the failed call refused the other's certificate.

@@ -140,6 +140,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
 
   const std::string& peer_name() const { return peer_name_; }
   bool is_loopback() const { return below_->is_loopback(); }
+  std::string binding() const { return session_->Binding(); }
 
  private:
   // --- OpenSSL's wire ---
@@ -494,6 +495,7 @@ class TlsStream : public Stream {
   }
   std::string peer_name() const override { return state_->peer_name(); }
   bool is_loopback() const override { return state_->is_loopback(); }
+  std::string binding() const override { return state_->binding(); }
 
  private:
   std::shared_ptr<TlsState> state_;

@@ -21,6 +21,7 @@ struct RunArguments {
   std::string transport;
   std::string trace;
   bool keep_going = false;
+  double stall_after = 0;
 };
 
 int UsageError(const std::string& message) {
@@ -35,9 +36,12 @@ void DescribeRun(CLI::App* run, RunArguments* arguments) {
   run->add_option("--threads", arguments->threads, "Threads of each rank (default: the cores, divided)")
       ->check(CLI::Range(1, 65536));
   run->add_option("--memory", arguments->memory, "Memory budget of each rank, such as 2GiB (default: 80 %, divided)");
-  run->add_option("--transport", arguments->transport, "How ranks talk: tcp");
+  run->add_option("--transport", arguments->transport, "How ranks talk: auto, tcp or shm");
   run->add_option("--trace", arguments->trace, "Write a trace of the run into this folder");
   run->add_flag("--keep-going", arguments->keep_going, "When a rank fails, leave the others running");
+  run->add_option("--stall-after", arguments->stall_after,
+                  "When all ranks have been idle for so many seconds, let each print what it waits for")
+      ->check(CLI::PositiveNumber);
   run->footer("program [arguments]: a *.py file, or any program");
   run->prefix_command();
 }
@@ -66,6 +70,7 @@ int Run(const CLI::App& run, const RunArguments& arguments) {
   cylon::tools::LaunchRequest request;
   request.ranks = arguments.ranks;
   request.keep_going = arguments.keep_going;
+  request.stall_after_s = arguments.stall_after;
   request.command = run.remaining();
   if (!request.command.empty() && request.command.front() == "--") {
     request.command.erase(request.command.begin());

@@ -14,9 +14,11 @@
 #include <sstream>
 #include <vector>
 
+#include "cylon/base/asio_executor.h"
 #include "cylon/base/options.h"
 #include "cylon/base/resources.h"
 #include "cylon/bootstrap/store.h"
+#include "cylon/net/shm/shm_path.h"
 #include "launcher_process.h"
 
 namespace cylon::tools {
@@ -64,6 +66,16 @@ std::string FirstLineOf(const Command& command, const std::map<std::string, std:
     return "";
   }
   return text.substr(0, text.find('\n'));
+}
+
+/// What the memory of this host takes is tried, as a container may lack it.
+void ShowTransports() {
+  AsioExecutor executor("doctor");
+  const auto shm = executor.RunTask([&] { return ListenShm(executor, {}).status(); });
+  Line("Transports", "auto: shm between processes of a host, tcp between hosts; inproc between threads");
+  if (!shm.ok()) {
+    Line("  shm", "not here, tcp takes its place: " + shm.message());
+  }
 }
 
 void ShowPython(const std::map<std::string, std::string>& environment) {
@@ -115,7 +127,7 @@ int Doctor(const std::map<std::string, std::string>& environment) {
   Line("Arrow", arrow::GetBuildInfo().version_string);
   Line("Compiler", Compiler());
   Line("OpenSSL", ::OpenSSL_version(OPENSSL_VERSION));
-  Line("Transports", "tcp (processes), inproc (threads of a process)");
+  ShowTransports();
   ShowPython(environment);
 
   const HostLimits limits = DetectHostLimits();

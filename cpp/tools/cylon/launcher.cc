@@ -23,6 +23,7 @@
 #include "cylon/comm/launcher_word.h"
 #include "launcher_output.h"
 #include "launcher_process.h"
+#include "launcher_stall.h"
 
 namespace cylon::tools {
 
@@ -34,6 +35,8 @@ using namespace std::chrono_literals;
 /// What the others get to raise their own error, once they have been told of a failed rank; then to end after SIGTERM.
 constexpr auto kTimeToRaise = 5s;
 constexpr auto kTimeToEnd = 2s;
+/// What ranks get to say what they wait for, before SIGTERM: one that is stuck says so after 1 s.
+constexpr auto kTimeToReport = 1500ms;
 constexpr int kCannotStart = 2;
 
 void Say(const std::string& text) { std::cerr << "cylon run: " << text << "\n"; }
@@ -92,7 +95,11 @@ std::string Prefix(int rank, int stream) {
 class Job {
  public:
   Job(const LaunchRequest& request, Guard guard, int first_own_descriptor)
-      : request_(request), guard_(std::move(guard)), first_own_(first_own_descriptor) {}
+      : request_(request), guard_(std::move(guard)), first_own_(first_own_descriptor) {
+    if (request.stall_after_s > 0) {
+      stall_.emplace(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(request.stall_after_s)));
+    }
+  }
 
   arrow::Status Start(const Command& command, std::map<std::string, std::string> environment);
   /// Until every rank has ended; returns the launcher's exit code.
@@ -105,6 +112,10 @@ class Job {
     return std::ranges::any_of(ranks_, [](const auto& rank) { return rank.pid > 0 && !rank.end.has_value(); });
   }
   void SignalAll(int signal);
+  std::vector<pid_t> RunningGroups() const;
+  /// Lets every rank that can print what it waits for, and says `why`: where none can, if `always`. True where one can.
+  bool AskAll(const std::string& why, bool always);
+  void LookForStall();
   void HandleSignals();
   void Reap();
   void NoteEnds(const std::vector<int>& ended);
@@ -129,7 +140,8 @@ class Job {
   std::optional<int> first_failed_;
   int passed_on_ = 0;  // signals from outside
   std::optional<Clock::time_point> next_step_;
-  int step_ = 0;  // 0: nothing sent, 1: SIGTERM sent, 2: SIGKILL sent
+  int step_ = 0;  // 0: nothing sent, 1: asked what they wait for, 2: SIGTERM sent, 3: SIGKILL sent
+  std::optional<StallWatch> stall_;
 };
 
 arrow::Status Job::StartStore(std::map<std::string, std::string>* environment) {
@@ -179,7 +191,7 @@ arrow::Status Job::StartOne(int rank, const Command& command, std::map<std::stri
 arrow::Status Job::Start(const Command& command, std::map<std::string, std::string> environment) {
   sigset_t wanted;
   sigemptyset(&wanted);
-  for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP}) {
+  for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
     sigaddset(&wanted, signal);
   }
   // Before there are threads, which inherit the mask.
@@ -213,12 +225,48 @@ void Job::SignalAll(int signal) {
   }
 }
 
+std::vector<pid_t> Job::RunningGroups() const {
+  std::vector<pid_t> groups;
+  for (const auto& rank : ranks_) {
+    if (rank.pid > 0 && !rank.end.has_value()) {
+      groups.push_back(rank.pid);
+    }
+  }
+  return groups;
+}
+
+bool Job::AskAll(const std::string& why, bool always) {
+  const auto groups = RunningGroups();
+  const auto silent = AskForReports(groups);
+  const bool asked = silent.size() < groups.size();
+  std::string text = why + (asked ? "; what each rank waits for:" : "");
+  for (const pid_t group : silent) {
+    const auto rank = std::ranges::find(ranks_, group, &RankProcess::pid) - ranks_.begin();
+    text +=
+        (group == silent.front() ? "\n  not asked, as it does not catch SIGUSR1: rank " : ", ") + std::to_string(rank);
+  }
+  if (asked || always) {
+    Say(text);
+  }
+  return asked;
+}
+
+void Job::LookForStall() {
+  const auto now = Clock::now();
+  if (stall_ && now >= stall_->next_look() && stall_->Look(RunningGroups(), now)) {
+    const auto idle = std::chrono::duration_cast<std::chrono::seconds>(stall_->idle(now));
+    AskAll("no rank has done anything for " + std::to_string(idle.count()) + " s", /*always=*/true);
+  }
+}
+
 void Job::HandleSignals() {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
     const auto signal = static_cast<int>(info.ssi_signo);
     if (signal == SIGCHLD) {
       Reap();
+    } else if (signal == SIGQUIT) {
+      AskAll("asked by SIGQUIT", /*always=*/true);
     } else {
       SignalAll(passed_on_ == 0 ? signal : SIGKILL);
       ++passed_on_;
@@ -263,14 +311,23 @@ void Job::Escalate() {
   if (!next_step_.has_value() || Clock::now() < *next_step_ || !Running()) {
     return;
   }
-  SignalAll(step_ == 0 ? SIGTERM : SIGKILL);
-  next_step_ = step_ == 0 ? std::optional(Clock::now() + kTimeToEnd) : std::nullopt;
-  ++step_;
+  if (step_ == 0 && AskAll("ranks are left that do not end by themselves", /*always=*/false)) {
+    next_step_ = Clock::now() + kTimeToReport;
+    step_ = 1;
+    return;
+  }
+  const bool first = step_ < 2;
+  SignalAll(first ? SIGTERM : SIGKILL);
+  next_step_ = first ? std::optional(Clock::now() + kTimeToEnd) : std::nullopt;
+  step_ = first ? 2 : 3;
 }
 
 void Job::Read(Source* source) {
   char bytes[64 << 10];
   const ssize_t got = ::read(source->fd, bytes, sizeof(bytes));
+  if (got > 0 && stall_) {
+    stall_->OnOutput(Clock::now());
+  }
   if (got > 0 && !source->queue->closed()) {
     source->lines.Add(std::string_view(bytes, static_cast<size_t>(got)), source->queue->text());
   } else if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR) || source->queue->closed()) {
@@ -290,9 +347,13 @@ void Job::PollOnce() {
   for (const auto& source : sources_) {
     polled.push_back({source.queue->full() ? -1 : source.fd, POLLIN, 0});
   }
+  auto until = next_step_.value_or(Clock::time_point::max());
+  if (stall_) {
+    until = std::min(until, stall_->next_look());
+  }
   int wait_ms = -1;
-  if (next_step_.has_value()) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*next_step_ - Clock::now());
+  if (until != Clock::time_point::max()) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
     wait_ms = static_cast<int>(std::max<int64_t>(0, left.count()));
   }
   if (::poll(polled.data(), polled.size(), wait_ms) < 0) {
@@ -313,6 +374,7 @@ void Job::PollOnce() {
     HandleSignals();
   }
   Escalate();
+  LookForStall();
 }
 
 void Job::DrainOutput() {
@@ -360,7 +422,7 @@ int Job::Run() {
   std::string text = "rank " + std::to_string(*first_failed_);
   text += ranks_.size() > 1 ? " failed first: " : " failed: ";
   text += end.cause();
-  if (end.by_signal() && WTERMSIG(end.status) == SIGKILL && step_ < 2 && passed_on_ < 2) {
+  if (end.by_signal() && WTERMSIG(end.status) == SIGKILL && step_ < 3 && passed_on_ < 2) {
     text += "; where nobody killed it, the kernel may have run out of memory: see dmesg, or set --memory";
   }
   Say(text);

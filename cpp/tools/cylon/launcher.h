@@ -11,6 +11,7 @@ struct LaunchRequest {
   int ranks = 1;
   std::vector<std::string> command;             ///< the program and its arguments
   bool keep_going = false;                      ///< leave the other ranks alone when one fails
+  double stall_after_s = 0;                     ///< when all have been idle for so long, they are asked why; 0: never
   std::map<std::string, std::string> settings;  ///< CYLON_* variables for every rank
 };
 

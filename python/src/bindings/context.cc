@@ -25,7 +25,10 @@ ThreadWorld::Kind WorldKind(const std::string& name) {
   if (name == "tcp") {
     return ThreadWorld::Kind::kTcp;
   }
-  throw nb::value_error(("transport '" + name + "' is not one of 'sim', 'inproc', 'tcp'").c_str());
+  if (name == "shm") {
+    return ThreadWorld::Kind::kShm;
+  }
+  throw nb::value_error(("transport '" + name + "' is not one of 'sim', 'inproc', 'tcp', 'shm'").c_str());
 }
 
 /// Runs `body(context)` at every rank; what it raises is kept by its Python wrapper, so here a flag is enough.

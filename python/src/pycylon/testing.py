@@ -16,7 +16,7 @@ T = TypeVar("T")
 def run_ranks(
     ranks: int,
     body: Callable[[CylonEnv], T],
-    transport: Literal["sim", "inproc", "tcp"] = "inproc",
+    transport: Literal["sim", "inproc", "tcp", "shm"] = "inproc",
     seed: int = 0,
     **options: object,
 ) -> list[T]:
@@ -27,7 +27,7 @@ def run_ranks(
     ranks : int
     body : callable
         Gets the rank's environment; do not keep it.
-    transport : {'inproc', 'tcp', 'sim'}
+    transport : {'inproc', 'tcp', 'shm', 'sim'}
         ``sim`` runs one rank at a time under a virtual clock, in an order that `seed` decides.
     seed : int
     **options : object

@@ -29,6 +29,8 @@ inline std::string ToString(ThreadWorld::Kind kind) {
       return "inproc";
     case ThreadWorld::Kind::kTcp:
       return "tcp";
+    case ThreadWorld::Kind::kShm:
+      return "shm";
   }
   return "unknown";
 }
@@ -39,9 +41,9 @@ inline void PrintTo(const WorldParameter& parameter, std::ostream* out) {
 
 /// Every kind with every number of ranks.
 inline std::vector<WorldParameter> EachWorld(const std::vector<int>& ranks = {1, 2, 3, 7},
-                                             const std::vector<ThreadWorld::Kind>& kinds = {ThreadWorld::Kind::kSim,
-                                                                                            ThreadWorld::Kind::kInproc,
-                                                                                            ThreadWorld::Kind::kTcp}) {
+                                             const std::vector<ThreadWorld::Kind>& kinds = {
+                                                 ThreadWorld::Kind::kSim, ThreadWorld::Kind::kInproc,
+                                                 ThreadWorld::Kind::kTcp, ThreadWorld::Kind::kShm}) {
   std::vector<WorldParameter> all;
   for (const auto kind : kinds) {
     for (const int count : ranks) {

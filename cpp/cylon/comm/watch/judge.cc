@@ -23,7 +23,7 @@ constexpr int kObjectionBeats = 2;
 /// A connection that ended before it was proven is dialled again soon: its process is ending, or crowded.
 constexpr Duration kBrokenPause = 10ms;
 
-std::string Seconds(Duration time) {
+std::string InShort(Duration time) {
   std::ostringstream text;
   text << std::setprecision(3) << std::chrono::duration<double>(time).count() << " s";
   return text.str();
@@ -60,11 +60,7 @@ void Judge::Start(TimePoint now) {
 }
 
 void Judge::Tick(TimePoint now) {
-  if (next_tick_ && now > *next_tick_ + kLateBeats * beat_) {
-    slept_ = now - *next_tick_;
-    awoke_ = now;
-    Forget(now);
-  }
+  Notice(now);
   for (Rank rank = 0; rank < setup_.size; ++rank) {
     if (!Open(rank)) {
       continue;
@@ -100,6 +96,16 @@ void Judge::Tick(TimePoint now) {
     Work(about, now);
   }
   next_tick_ = now + pause();
+}
+
+/// Whatever is the first to happen after this process did not run: nothing may be made of what it did not hear.
+void Judge::Notice(TimePoint now) {
+  if (next_tick_ && now > *next_tick_ + kLateBeats * beat_) {
+    slept_ = now - *next_tick_;
+    awoke_ = now;
+    next_tick_ = now + beat_;
+    Forget(now);
+  }
 }
 
 /// The nearest rank in one direction that can still be asked, other than `but`.
@@ -140,6 +146,7 @@ void Judge::OpenCase(Rank about, TimePoint now) {
 }
 
 void Judge::Investigate(Rank about, const std::string& cause, TimePoint now) {
+  Notice(now);
   if (!Known(about) || peer(about).settled) {
     return;
   }
@@ -200,6 +207,7 @@ void Judge::Work(Rank about, TimePoint now) {
 }
 
 void Judge::OnLink(Rank from, TimePoint now) {
+  Notice(now);
   if (!Known(from)) {
     return;
   }
@@ -220,6 +228,7 @@ void Judge::OnLink(Rank from, TimePoint now) {
 }
 
 void Judge::OnLinkEnd(Rank from, TimePoint now) {
+  Notice(now);
   if (!Known(from)) {
     return;
   }
@@ -232,6 +241,7 @@ void Judge::OnLinkEnd(Rank from, TimePoint now) {
 }
 
 void Judge::OnDialFailed(Rank to, DialEnd how, TimePoint now) {
+  Notice(now);
   if (!Known(to)) {
     return;
   }
@@ -259,6 +269,7 @@ void Judge::OnDialFailed(Rank to, DialEnd how, TimePoint now) {
 }
 
 void Judge::OnHeard(Rank from, TimePoint now) {
+  Notice(now);
   if (!Known(from)) {
     return;
   }
@@ -288,6 +299,7 @@ Testimony Judge::TestimonyOf(Rank about, TimePoint now, Duration* age) const {
 }
 
 void Judge::OnQuestion(Rank from, Rank about, TimePoint stamp, TimePoint now) {
+  Notice(now);
   if (about == setup_.own) {
     hands_->Tell(from, about, stamp, Testimony::kHears, Duration{});
     if (setup_.has_store && (!shown_ || now - *shown_ >= beat_)) {
@@ -333,6 +345,7 @@ void Judge::Answer(Rank about, TimePoint now) {
 }
 
 void Judge::OnAnswer(Rank from, Rank about, TimePoint asked, Testimony testimony, Duration age, TimePoint now) {
+  Notice(now);
   auto found = cases_.find(about);
   if (found == cases_.end() || asked < found->second.since) {
     return;
@@ -354,6 +367,7 @@ void Judge::OnAnswer(Rank from, Rank about, TimePoint asked, Testimony testimony
 }
 
 void Judge::OnStore(Rank about, bool answers, const std::string& sign, TimePoint now) {
+  Notice(now);
   auto found = cases_.find(about);
   if (found == cases_.end() || !answers) {
     return;
@@ -505,7 +519,7 @@ void Judge::LoseLink(Rank about, const std::string& cause, TimePoint now) {
 void Judge::Conclude(Finding finding, TimePoint now) {
   if (awoke_ && now - *awoke_ < setup_.timeout) {
     finding.text +=
-        " (rank " + std::to_string(setup_.own) + ", which says so, had itself not run for " + Seconds(slept_) + ")";
+        " (rank " + std::to_string(setup_.own) + ", which says so, had itself not run for " + InShort(slept_) + ")";
   }
   if (finding.kind == ErrorKind::kIsolated) {
     for (auto& each : peers_) {
@@ -520,6 +534,6 @@ void Judge::Conclude(Finding finding, TimePoint now) {
 }
 
 /// The limit that has passed, the same text at every watcher.
-std::string Judge::Limit() const { return Seconds(setup_.timeout); }
+std::string Judge::Limit() const { return InShort(setup_.timeout); }
 
 }  // namespace cylon::internal

@@ -149,6 +149,7 @@ class Judge {
   void Decide(Rank about, TimePoint now);
   void DecideSilence(Rank about, const Case& open, TimePoint now);
   void DialIfIdle(Rank rank, TimePoint now);
+  void Notice(TimePoint now);
   void Forget(TimePoint now);
   Testimony TestimonyOf(Rank about, TimePoint now, Duration* age) const;
   void Answer(Rank about, TimePoint now);

@@ -240,6 +240,23 @@ TEST_F(JudgeTest, OnesOwnLateClockVoidsOnesEvidence) {
   EXPECT_EQ(hands_.findings.at(0).rank, 1);
 }
 
+TEST_F(JudgeTest, WhateverComesFirstAfterThisProcessDidNotRun) {
+  for (const bool lost : {true, false}) {
+    hands_ = Hands();
+    alive_.clear();
+    Make(2);
+    now_ += 30s;
+    if (lost) {
+      judge_->Investigate(1, "connection reset", now_);
+    } else {
+      judge_->OnLinkEnd(1, now_);
+      judge_->OnDialFailed(1, DialEnd::kUnreachable, now_);
+    }
+    judge_->Tick(now_);
+    EXPECT_TRUE(hands_.findings.empty()) << lost;
+  }
+}
+
 TEST_F(JudgeTest, WhoHasNotRunSaysSo) {
   Make(3, false, {1});
   now_ += 12s;

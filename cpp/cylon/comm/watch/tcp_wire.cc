@@ -5,6 +5,8 @@
 #include <array>
 #include <utility>
 
+#include "cylon/wire/strangers.h"
+
 namespace cylon::internal {
 
 namespace {
@@ -17,7 +19,7 @@ constexpr size_t kMostQueued = 64;
 }  // namespace
 
 TcpWire::TcpWire(AsioExecutor& executor, int world_size)
-    : executor_(executor), strangers_(std::max(kStrangersAtOnce, 2 * static_cast<size_t>(world_size))) {}
+    : executor_(executor), most_strangers_(std::max(kStrangersAtOnce, 2 * static_cast<size_t>(world_size))) {}
 
 TcpWire::~TcpWire() = default;
 
@@ -31,9 +33,19 @@ arrow::Status TcpWire::Listen(const std::string& bind_host) {
   return arrow::Status::OK();
 }
 
-void TcpWire::Join(World world, std::string secret) {
+void TcpWire::Join(World world, Security security) {
   world_ = std::move(world);
-  secret_ = std::move(secret);
+  security_ = std::move(security);
+}
+
+Identity TcpWire::Self(Rank wanted) const {
+  Identity self;
+  self.job = world_.job;
+  self.epoch = world_.epoch;
+  self.rank = world_.rank;
+  self.purpose = "watch";
+  self.wanted = wanted;
+  return self;
 }
 
 void TcpWire::Start(WatchWireSink* sink) {
@@ -54,24 +66,25 @@ void TcpWire::Admit(std::unique_ptr<Stream> stream) {
     early_.push_back(std::move(stream));
     return;
   }
-  static_cast<void>(Spawn(executor_, Welcome(shared_from_this(), std::move(stream))));
+  if (strangers_.size() >= most_strangers_) {
+    const auto oldest = strangers_.front();  // it has had its chance
+    strangers_.pop_front();
+    oldest->Close();
+  }
+  strangers_.push_back(std::make_shared<Opening>());
+  static_cast<void>(Spawn(executor_, Welcome(shared_from_this(), std::move(stream), strangers_.back())));
 }
 
-Co<void> TcpWire::Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream) {
-  if (self->closed_) {
-    co_return arrow::Status::OK();
-  }
-  self->strangers_.Add(stream.get());
-  self->greeting_.insert(stream.get());
-  auto handshake = HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->secret_,
-                                       self->executor_.Now() + kStrangerPatience);
-  auto proven = co_await handshake;
-  self->strangers_.Remove(stream.get());
-  self->greeting_.erase(stream.get());
-  CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, std::move(proven));  // a stranger: dropped, nobody is told
-  const Rank rank = identity.rank;
+Co<void> TcpWire::Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream,
+                          std::shared_ptr<Opening> opening) {
+  auto open = OpenAsListener(std::move(stream), self->executor_, self->security_, self->Self(),
+                             self->executor_.Now() + kStrangerPatience, opening);
+  auto opened = co_await open;
+  std::erase(self->strangers_, opening);
+  CYLON_CO_RETURN_NOT_OK(opened.status());  // a stranger: dropped, nobody is told
+  const Rank rank = opened->peer.rank;
   if (!self->closed_ && rank >= 0 && rank < self->world_.size() && rank != self->world_.rank) {
-    self->Adopt(rank, std::move(stream));
+    self->Adopt(rank, std::move(opened->stream));
   }
   co_return arrow::Status::OK();
 }
@@ -95,15 +108,16 @@ Co<void> TcpWire::DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint d
     self->FailDial(peer, IsNobodyListening(connected.status()) ? DialEnd::kRefused : DialEnd::kUnreachable);
     co_return connected.status();
   }
-  auto stream = std::move(*connected);
   if (self->closed_) {
     co_return arrow::Status::OK();
   }
-  self->greeting_.insert(stream.get());
-  auto handshake = HandshakeAsDialler(stream.get(), self->executor_, self->Self(), self->secret_, deadline);
-  auto proven = co_await handshake;
-  self->greeting_.erase(stream.get());
-  if (!proven.ok() || proven->rank != peer) {
+  const auto opening = std::make_shared<Opening>();
+  self->diallings_.insert(opening);
+  auto open = OpenAsDialler(std::move(*connected), self->executor_, self->security_, self->Self(peer), address->host,
+                            deadline, opening);
+  auto proven = co_await open;
+  self->diallings_.erase(opening);
+  if (!proven.ok() || proven->peer.rank != peer) {
     // Whoever has the port now knows nothing of this job: its rank is gone, as if nobody listened.
     const bool stranger = proven.ok() || proven.status().IsInvalid() ||
                           IsError(proven.status(), ErrorKind::kAuthentication) ||
@@ -115,7 +129,7 @@ Co<void> TcpWire::DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint d
   }
   self->dialling_.erase(peer);
   if (!self->closed_) {
-    self->Adopt(peer, std::move(stream));
+    self->Adopt(peer, std::move(proven->stream));
   }
   co_return arrow::Status::OK();
 }
@@ -235,10 +249,11 @@ void TcpWire::Close() {
   listener_->Close();
   early_.clear();
   stopped_.MarkFinished();
-  for (Stream* stream : std::set<Stream*>(greeting_)) {
-    if (greeting_.contains(stream)) {  // closing one may end another
-      stream->Close();
-    }
+  for (const auto& opening : std::set(diallings_)) {
+    opening->Close();
+  }
+  for (const auto& opening : std::deque(strangers_)) {
+    opening->Close();
   }
   for (const auto& [peer, links] : std::exchange(links_, {})) {
     for (const auto& link : links) {

@@ -12,8 +12,7 @@
 #include "cylon/base/asio_executor.h"
 #include "cylon/bootstrap/membership.h"
 #include "cylon/comm/watch/wire.h"
-#include "cylon/wire/handshake.h"
-#include "cylon/wire/strangers.h"
+#include "cylon/wire/secure.h"
 
 namespace cylon::internal {
 
@@ -27,7 +26,7 @@ class TcpWire final : public WatchWire, public std::enable_shared_from_this<TcpW
   arrow::Status Listen(const std::string& bind_host);
   std::string address() const { return listener_->address().ToString(); }
   /// Before Start. World::cards have the addresses of all watches.
-  void Join(World world, std::string secret);
+  void Join(World world, Security security);
 
   void Start(WatchWireSink* sink) override;
   void Dial(Rank peer, Duration patience) override;
@@ -46,9 +45,11 @@ class TcpWire final : public WatchWire, public std::enable_shared_from_this<TcpW
   };
   using LinkPtr = std::shared_ptr<Link>;
 
-  Identity Self() const { return {world_.job, world_.epoch, world_.rank, "watch"}; }
+  /// `wanted`: whom a dialler wants.
+  Identity Self(Rank wanted = -1) const;
   void Admit(std::unique_ptr<Stream> stream);
-  static Co<void> Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream);
+  static Co<void> Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream,
+                          std::shared_ptr<Opening> opening);
   static Co<void> DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint deadline);
   static Co<void> ReadLoop(std::shared_ptr<TcpWire> self, LinkPtr link);
   void Adopt(Rank peer, std::unique_ptr<Stream> stream);
@@ -61,12 +62,13 @@ class TcpWire final : public WatchWire, public std::enable_shared_from_this<TcpW
   std::unique_ptr<Listener> listener_;
   std::vector<std::unique_ptr<Stream>> early_;  // before Start
   World world_;
-  std::string secret_;
+  Security security_;
   WatchWireSink* sink_ = nullptr;
   std::map<Rank, std::vector<LinkPtr>> links_;  // oldest first; no empty ones
   std::set<Rank> dialling_;
-  std::set<Stream*> greeting_;  // in their handshake: closed by Close, so that nobody stays suspended in one
-  Strangers strangers_;
+  std::set<std::shared_ptr<Opening>> diallings_;    // closed by Close, so that nobody stays suspended in one
+  std::deque<std::shared_ptr<Opening>> strangers_;  // the same of those who came, oldest first
+  const size_t most_strangers_;
   arrow::Future<> stopped_ = arrow::Future<>::Make();
   bool closed_ = false;
 };

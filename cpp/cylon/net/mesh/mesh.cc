@@ -1,7 +1,9 @@
-// The ranks of a world over TCP connections.
-#include "cylon/net/tcp/tcp_mesh.h"
+// The ranks of a world over links.
+#include "cylon/net/mesh/mesh.h"
 
+#include <algorithm>
 #include <array>
+#include <sstream>
 
 namespace cylon::internal {
 
@@ -26,21 +28,21 @@ uint32_t EpochTag(const std::string& epoch) {
   return tag;
 }
 
-TcpMesh::TcpMesh(AsioExecutor& executor, World world, std::string secret, Duration connect_deadline)
+Mesh::Mesh(Executor& executor, const std::vector<std::unique_ptr<Path>>& paths, World world, MeshSettings settings)
     : executor_(executor),
+      paths_(paths),
       world_(std::move(world)),
-      secret_(std::move(secret)),
-      connect_deadline_(connect_deadline),
+      settings_(std::move(settings)),
       epoch_(EpochTag(world_.epoch)),
       peers_(static_cast<size_t>(world_.size())),
       strangers_(MostStrangers(world_.size())) {}
 
-std::string TcpMesh::Name(Rank rank) const {
+std::string Mesh::Name(Rank rank) const {
   return "rank " + std::to_string(rank) + " (" + world_.cards[static_cast<size_t>(rank)].host + ", " +
          world_.cards[static_cast<size_t>(rank)].address + ")";
 }
 
-arrow::Future<> TcpMesh::Start(Sink* sink) {
+arrow::Future<> Mesh::Start(Sink* sink) {
   sink_ = sink;
   for (auto& peer : peers_) {
     if (peer.link != nullptr) {
@@ -57,7 +59,7 @@ arrow::Future<> TcpMesh::Start(Sink* sink) {
     Dial((world_.rank + 1) % size);
   }
   const Rank previous = (world_.rank + size - 1) % size;
-  executor_.PostAt(executor_.Now() + connect_deadline_, [weak = weak_from_this(), previous] {
+  executor_.PostAt(executor_.Now() + settings_.connect_deadline, [weak = weak_from_this(), previous] {
     auto self = weak.lock();
     if (self && self->peers_[static_cast<size_t>(previous)].link == nullptr && !self->closing_) {
       self->Lose(previous, DeadlineError(self->Name(previous) + " did not connect in time; is it reachable, and does "
@@ -69,7 +71,7 @@ arrow::Future<> TcpMesh::Start(Sink* sink) {
   return started_;
 }
 
-void TcpMesh::CheckStarted() {
+void Mesh::CheckStarted() {
   if (started_.is_finished()) {
     return;
   }
@@ -87,7 +89,7 @@ void TcpMesh::CheckStarted() {
   started_.MarkFinished();
 }
 
-arrow::Future<> TcpMesh::Send(Rank to, Message message) {
+arrow::Future<> Mesh::Send(Rank to, Message message) {
   auto& peer = peers_[static_cast<size_t>(to)];
   if (peer.lost || closing_) {
     return arrow::Future<>::MakeFinished(
@@ -105,7 +107,7 @@ arrow::Future<> TcpMesh::Send(Rank to, Message message) {
   return sent.done;
 }
 
-void TcpMesh::Dial(Rank rank) {
+void Mesh::Dial(Rank rank) {
   auto& peer = peers_[static_cast<size_t>(rank)];
   if (!peer.dialling && !peer.welcoming) {
     peer.dialling = true;
@@ -113,7 +115,7 @@ void TcpMesh::Dial(Rank rank) {
   }
 }
 
-Co<void> TcpMesh::DialPeer(std::shared_ptr<TcpMesh> self, Rank rank) {
+Co<void> Mesh::DialPeer(std::shared_ptr<Mesh> self, Rank rank) {
   std::unique_ptr<Stream> stream;
   auto dial = self->TryDial(rank, &stream);
   auto taken = co_await dial;
@@ -130,7 +132,8 @@ Co<void> TcpMesh::DialPeer(std::shared_ptr<TcpMesh> self, Rank rank) {
     self->Adopt(rank, std::move(stream));
   } else {
     // Refused: the lower rank's own connection is on its way. Should it never come, that is a loss too.
-    self->executor_.PostAt(self->executor_.Now() + self->connect_deadline_, [weak = self->weak_from_this(), rank] {
+    self->executor_.PostAt(self->executor_.Now() + self->settings_.connect_deadline, [weak = self->weak_from_this(),
+                                                                                      rank] {
       auto mesh = weak.lock();
       if (mesh && mesh->peers_[static_cast<size_t>(rank)].link == nullptr && !mesh->closing_) {
         mesh->Lose(rank, DeadlineError(mesh->Name(rank) + " refused a connection and did not make one itself", rank));
@@ -142,8 +145,8 @@ Co<void> TcpMesh::DialPeer(std::shared_ptr<TcpMesh> self, Rank rank) {
 
 /// A peer whose port strangers crowd closes connections before they are proven: those are dialled again. One that is
 /// gone refuses the next, which ends this.
-Co<bool> TcpMesh::TryDial(Rank rank, std::unique_ptr<Stream>* stream) {
-  const TimePoint deadline = executor_.Now() + connect_deadline_;
+Co<bool> Mesh::TryDial(Rank rank, std::unique_ptr<Stream>* stream) {
+  const TimePoint deadline = executor_.Now() + settings_.connect_deadline;
   Duration pause = kFirstRetry;
   while (true) {
     auto dialling = DialOnce(rank, deadline, stream);
@@ -167,16 +170,53 @@ Co<bool> TcpMesh::TryDial(Rank rank, std::unique_ptr<Stream>* stream) {
   }
 }
 
-Co<bool> TcpMesh::DialOnce(Rank rank, TimePoint deadline, std::unique_ptr<Stream>* stream) {
-  CYLON_CO_ASSIGN_OR_RETURN(HostPort address, HostPort::Parse(world_.cards[static_cast<size_t>(rank)].address));
-  auto connect = ConnectTcp(executor_.io(), executor_, address, deadline, aborted_);
-  CYLON_CO_ASSIGN_OR_RETURN(*stream, co_await connect);
+Co<bool> Mesh::DialOnce(Rank rank, TimePoint deadline, std::unique_ptr<Stream>* stream) {
+  auto connect = Connect(rank, deadline, stream);
+  CYLON_CO_ASSIGN_OR_RETURN(Path* const path, co_await connect);
   auto ask = Greeting(stream->get(), AskFor(rank, stream->get(), deadline));
-  co_return co_await ask;
+  CYLON_CO_ASSIGN_OR_RETURN(const bool taken, co_await ask);
+  if (taken) {
+    auto settle = path->Settle(std::move(*stream), /*dialler=*/true, deadline);
+    CYLON_CO_ASSIGN_OR_RETURN(*stream, co_await settle);
+  }
+  co_return taken;
 }
 
-Co<bool> TcpMesh::AskFor(Rank rank, Stream* stream, TimePoint deadline) {
-  auto handshake = HandshakeAsDialler(stream, executor_, Self(), secret_, deadline);
+/// By the first of the rank's addresses that can be had from here. NobodyListens where that is so of all.
+Co<Path*> Mesh::Connect(Rank rank, TimePoint deadline, std::unique_ptr<Stream>* stream) {
+  const std::string& addresses = world_.cards[static_cast<size_t>(rank)].address;
+  std::string failures;
+  bool nobody = true;
+  std::istringstream words(addresses);
+  for (std::string address; words >> address;) {
+    const auto path =
+        std::find_if(paths_.begin(), paths_.end(), [&](const auto& way) { return way->Reaches(address); });
+    if (path == paths_.end()) {
+      continue;
+    }
+    auto dial = (*path)->Dial(address, deadline, aborted_);
+    auto dialled = co_await dial;
+    if (dialled.ok()) {
+      *stream = std::move(*dialled);
+      co_return path->get();
+    }
+    failures += (failures.empty() ? "" : "; ") + dialled.status().message();
+    nobody = nobody && IsNobodyListening(dialled.status());
+  }
+  if (failures.empty()) {
+    std::string ways;
+    for (const auto& path : paths_) {
+      ways += (ways.empty() ? "" : ", ") + path->name();
+    }
+    co_return arrow::Status::Invalid("none of its addresses ('", addresses,
+                                     "') can be reached over what this rank has (", ways,
+                                     "); give all ranks the same CYLON_TRANSPORT");
+  }
+  co_return nobody ? NobodyListens(failures) : arrow::Status::IOError(failures);
+}
+
+Co<bool> Mesh::AskFor(Rank rank, Stream* stream, TimePoint deadline) {
+  auto handshake = HandshakeAsDialler(stream, executor_, Self(), settings_.secret, deadline);
   CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, co_await handshake);
   if (identity.rank != rank) {
     co_return ProtocolError("the process there is rank " + std::to_string(identity.rank), rank);
@@ -189,27 +229,27 @@ Co<bool> TcpMesh::AskFor(Rank rank, Stream* stream, TimePoint deadline) {
 
 /// Runs a handshake whose stream Abort closes, so that nobody is left suspended in it.
 template <typename T>
-Co<T> TcpMesh::Greeting(Stream* stream, Co<T> handshake) {
+Co<T> Mesh::Greeting(Stream* stream, Co<T> handshake) {
   greeting_.insert(stream);
   auto outcome = co_await handshake;
   greeting_.erase(stream);
   co_return outcome;
 }
 
-void TcpMesh::Accept(std::unique_ptr<Stream> stream) {
+void Mesh::Accept(Path* path, std::unique_ptr<Stream> stream) {
   if (!closing_) {
-    Detach(executor_, Welcome(shared_from_this(), std::move(stream)));
+    Detach(executor_, Welcome(shared_from_this(), path, std::move(stream)));
   }
 }
 
-Co<void> TcpMesh::Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream> stream) {
+Co<void> Mesh::Welcome(std::shared_ptr<Mesh> self, Path* path, std::unique_ptr<Stream> stream) {
   if (self->closing_) {
     co_return arrow::Status::Cancelled("this rank is closing");  // since it was accepted
   }
   self->strangers_.Add(stream.get());
-  auto handshake =
-      self->Greeting(stream.get(), HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->secret_,
-                                                       self->executor_.Now() + self->connect_deadline_));
+  auto handshake = self->Greeting(
+      stream.get(), HandshakeAsListener(stream.get(), self->executor_, self->Self(), self->settings_.secret,
+                                        self->executor_.Now() + self->settings_.connect_deadline));
   auto proven = co_await handshake;
   self->strangers_.Remove(stream.get());
   CYLON_CO_ASSIGN_OR_RETURN(const Identity identity, std::move(proven));  // a stranger: dropped, nobody is told
@@ -230,6 +270,13 @@ Co<void> TcpMesh::Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream>
   peer.welcoming = true;
   auto write = stream->Write(std::move(parts));
   auto status = co_await write;
+  if (status.ok()) {
+    auto settle =
+        path->Settle(std::move(stream), /*dialler=*/false, self->executor_.Now() + self->settings_.connect_deadline);
+    auto settled = co_await settle;
+    status = settled.status();
+    stream = settled.ok() ? std::move(*settled) : nullptr;
+  }
   peer.welcoming = false;
   if (self->closing_ || peer.lost || peer.link != nullptr) {
     co_return arrow::Status::OK();
@@ -242,9 +289,9 @@ Co<void> TcpMesh::Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream>
   co_return arrow::Status::OK();
 }
 
-void TcpMesh::Adopt(Rank rank, std::unique_ptr<Stream> stream) {
+void Mesh::Adopt(Rank rank, std::unique_ptr<Stream> stream) {
   auto& peer = peers_[static_cast<size_t>(rank)];
-  peer.link = std::make_shared<TcpLink>(std::move(stream), executor_, this, rank, epoch_);
+  peer.link = std::make_shared<Link>(std::move(stream), executor_, this, rank, epoch_);
   if (sink_ != nullptr) {
     peer.link->Start();  // else by Start: there is nobody yet to take what it reads
   }
@@ -255,7 +302,7 @@ void TcpMesh::Adopt(Rank rank, std::unique_ptr<Stream> stream) {
   CheckStarted();
 }
 
-void TcpMesh::Lose(Rank rank, const arrow::Status& cause) {
+void Mesh::Lose(Rank rank, const arrow::Status& cause) {
   const auto self = shared_from_this();  // who is told may drop the transport
   auto& peer = peers_[static_cast<size_t>(rank)];
   if (peer.lost) {
@@ -278,8 +325,8 @@ void TcpMesh::Lose(Rank rank, const arrow::Status& cause) {
   }
 }
 
-arrow::Result<Buffers> TcpMesh::AllocateFor(Rank peer, const ChannelId& channel, const InlineBytes& header,
-                                            const Sizes& sizes) {
+arrow::Result<Buffers> Mesh::AllocateFor(Rank peer, const ChannelId& channel, const InlineBytes& header,
+                                         const Sizes& sizes) {
   if (closing_) {
     // Nobody wants it, but it has to be read: closing with unread bytes would reset what the peer has not read yet.
     Buffers scratch;
@@ -292,19 +339,19 @@ arrow::Result<Buffers> TcpMesh::AllocateFor(Rank peer, const ChannelId& channel,
   return sink_->Allocate(peer, channel, header, sizes);
 }
 
-void TcpMesh::Arrived(Rank peer, Message message) {
+void Mesh::Arrived(Rank peer, Message message) {
   if (!closing_) {
     sink_->OnMessage(peer, std::move(message));
   }
 }
 
-void TcpMesh::Left(Rank, uint64_t id, const arrow::Status& status) { sends_.Finish(id, status); }
+void Mesh::Left(Rank, uint64_t id, const arrow::Status& status) { sends_.Finish(id, status); }
 
-void TcpMesh::Ended(Rank peer, const arrow::Status& cause) {
+void Mesh::Ended(Rank peer, const arrow::Status& cause) {
   Lose(peer, cause.ok() ? cause : cause.WithMessage(cause.message(), " (", Name(peer), ")"));
 }
 
-arrow::Future<> TcpMesh::Close() {
+arrow::Future<> Mesh::Close() {
   if (closing_) {
     return closed_;
   }
@@ -325,7 +372,7 @@ arrow::Future<> TcpMesh::Close() {
   return closed_;
 }
 
-void TcpMesh::CheckClosed() {
+void Mesh::CheckClosed() {
   // A peer closes its end when it has read the goodbye; closing ours before would reset what it has not read yet.
   for (const auto& peer : peers_) {
     if (peer.link != nullptr && !peer.lost) {
@@ -337,7 +384,7 @@ void TcpMesh::CheckClosed() {
   }
 }
 
-void TcpMesh::Abort() {
+void Mesh::Abort() {
   const auto self = shared_from_this();
   closing_ = true;
   if (!aborted_.is_finished()) {

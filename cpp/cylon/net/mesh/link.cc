@@ -1,5 +1,5 @@
 // One authenticated connection between two ranks.
-#include "cylon/net/tcp/tcp_link.h"
+#include "cylon/net/mesh/link.h"
 
 #include <algorithm>
 #include <cstring>
@@ -16,12 +16,12 @@ constexpr int64_t kBytesAtOnce = 256 << 10;
 
 }  // namespace
 
-TcpLink::TcpLink(std::unique_ptr<Stream> stream, Executor& executor, LinkOwner* owner, Rank peer, uint32_t epoch)
+Link::Link(std::unique_ptr<Stream> stream, Executor& executor, LinkOwner* owner, Rank peer, uint32_t epoch)
     : stream_(std::move(stream)), executor_(executor), owner_(owner), peer_(peer), epoch_(epoch), buffer_(kReadAhead) {}
 
-void TcpLink::Start() { Detach(executor_, ReadLoop(shared_from_this())); }
+void Link::Start() { Detach(executor_, ReadLoop(shared_from_this())); }
 
-void TcpLink::Queue(uint64_t id, Message message) {
+void Link::Queue(uint64_t id, Message message) {
   queue_.push_back({id, false, std::move(message)});
   if (!writing_ && !ended_) {
     writing_ = true;
@@ -29,7 +29,7 @@ void TcpLink::Queue(uint64_t id, Message message) {
   }
 }
 
-void TcpLink::QueueGoodbye() {
+void Link::QueueGoodbye() {
   queue_.push_back({0, true, {}});
   if (!writing_ && !ended_) {
     writing_ = true;
@@ -37,12 +37,12 @@ void TcpLink::QueueGoodbye() {
   }
 }
 
-void TcpLink::Close() {
+void Link::Close() {
   stream_->Close();
   End(arrow::Status::Cancelled("this rank closed the connection"));
 }
 
-void TcpLink::End(const arrow::Status& cause) {
+void Link::End(const arrow::Status& cause) {
   if (ended_) {
     return;
   }
@@ -54,8 +54,8 @@ void TcpLink::End(const arrow::Status& cause) {
   }
 }
 
-void TcpLink::AddParts(const Queued& queued, std::vector<std::vector<uint8_t>>* prefixes,
-                       std::vector<std::span<const uint8_t>>* parts) {
+void Link::AddParts(const Queued& queued, std::vector<std::vector<uint8_t>>* prefixes,
+                    std::vector<std::span<const uint8_t>>* parts) {
   const auto& message = queued.message;
   FrameHeader header;
   header.type = queued.goodbye ? kGoodbye : kMessage;
@@ -86,7 +86,7 @@ void TcpLink::AddParts(const Queued& queued, std::vector<std::vector<uint8_t>>* 
   }
 }
 
-Co<void> TcpLink::WriteLoop(std::shared_ptr<TcpLink> self) {
+Co<void> Link::WriteLoop(std::shared_ptr<Link> self) {
   while (!self->queue_.empty() && !self->ended_) {
     std::vector<Queued> leaving;
     std::vector<std::vector<uint8_t>> prefixes;
@@ -118,7 +118,7 @@ Co<void> TcpLink::WriteLoop(std::shared_ptr<TcpLink> self) {
   co_return arrow::Status::OK();
 }
 
-Co<void> TcpLink::ReadLoop(std::shared_ptr<TcpLink> self) {
+Co<void> Link::ReadLoop(std::shared_ptr<Link> self) {
   auto frames = self->ReadFrames();
   auto status = co_await frames;
   if (!status.ok()) {
@@ -130,7 +130,7 @@ Co<void> TcpLink::ReadLoop(std::shared_ptr<TcpLink> self) {
 }
 
 /// Returns OK after a goodbye, else why no more frames can be read.
-Co<void> TcpLink::ReadFrames() {
+Co<void> Link::ReadFrames() {
   while (true) {
     std::array<uint8_t, kFrameHeaderBytes> bytes;
     auto read = Read(bytes);
@@ -160,7 +160,7 @@ Co<void> TcpLink::ReadFrames() {
   }
 }
 
-Co<void> TcpLink::ReadMessage(FrameHeader header) {
+Co<void> Link::ReadMessage(FrameHeader header) {
   std::array<uint8_t, kMaxInlineBytes> inline_bytes;
   const std::span<uint8_t> inline_part(inline_bytes.data(), header.inline_bytes);
   auto read_inline = Read(inline_part);
@@ -203,7 +203,7 @@ Co<void> TcpLink::ReadMessage(FrameHeader header) {
   co_return arrow::Status::OK();
 }
 
-Co<void> TcpLink::Read(std::span<uint8_t> into) {
+Co<void> Link::Read(std::span<uint8_t> into) {
   while (!into.empty()) {
     if (begin_ < end_) {
       const size_t ready = std::min(into.size(), end_ - begin_);

@@ -1,4 +1,4 @@
-/// The ranks of a world over TCP connections: who dials whom, and what happens when both do.
+/// The ranks of a world over links: who dials whom, which way, and what happens when both do.
 #pragma once
 
 #include <memory>
@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "cylon/base/asio_executor.h"
+#include "cylon/base/executor.h"
 #include "cylon/bootstrap/membership.h"
+#include "cylon/net/mesh/link.h"
+#include "cylon/net/mesh/mesh_transport.h"
+#include "cylon/net/mesh/path.h"
 #include "cylon/net/send_tracker.h"
-#include "cylon/net/tcp/tcp_link.h"
 #include "cylon/wire/handshake.h"
 #include "cylon/wire/strangers.h"
 
@@ -24,9 +26,10 @@ namespace cylon::internal {
 ///
 /// Ring neighbours connect at the start (each dials the next rank), the rest at the first message. When two ranks dial
 /// each other at once, the lower one refuses the other's connection and the higher one waits for the lower one's.
-class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
+class Mesh : public std::enable_shared_from_this<Mesh>, public LinkOwner {
  public:
-  TcpMesh(AsioExecutor& executor, World world, std::string secret, Duration connect_deadline);
+  /// `paths` outlive it.
+  Mesh(Executor& executor, const std::vector<std::unique_ptr<Path>>& paths, World world, MeshSettings settings);
 
   const World& world() const { return world_; }
   arrow::Future<> Start(Sink* sink);
@@ -34,8 +37,8 @@ class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
   arrow::Future<> Flush() { return sends_.Flush(); }
   arrow::Future<> Close();
   void Abort();
-  /// A connection that the listener accepted.
-  void Accept(std::unique_ptr<Stream> stream);
+  /// A connection that came by `path`.
+  void Accept(Path* path, std::unique_ptr<Stream> stream);
 
   arrow::Result<Buffers> AllocateFor(Rank peer, const ChannelId& channel, const InlineBytes& header,
                                      const Sizes& sizes) override;
@@ -49,7 +52,7 @@ class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
     Message message;
   };
   struct Peer {
-    std::shared_ptr<TcpLink> link;
+    std::shared_ptr<Link> link;
     std::vector<Waiting> waiting;  // messages before there is a link
     bool dialling = false;
     bool welcoming = false;  // its connection is being told that it is taken
@@ -60,11 +63,12 @@ class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
   Identity Self() const { return {world_.job, world_.epoch, world_.rank, "mesh"}; }
   std::string Name(Rank rank) const;
   void Dial(Rank rank);
-  static Co<void> DialPeer(std::shared_ptr<TcpMesh> self, Rank rank);
+  static Co<void> DialPeer(std::shared_ptr<Mesh> self, Rank rank);
   Co<bool> TryDial(Rank rank, std::unique_ptr<Stream>* stream);
   Co<bool> DialOnce(Rank rank, TimePoint deadline, std::unique_ptr<Stream>* stream);
+  Co<Path*> Connect(Rank rank, TimePoint deadline, std::unique_ptr<Stream>* stream);
   Co<bool> AskFor(Rank rank, Stream* stream, TimePoint deadline);
-  static Co<void> Welcome(std::shared_ptr<TcpMesh> self, std::unique_ptr<Stream> stream);
+  static Co<void> Welcome(std::shared_ptr<Mesh> self, Path* path, std::unique_ptr<Stream> stream);
   void Adopt(Rank rank, std::unique_ptr<Stream> stream);
   template <typename T>
   Co<T> Greeting(Stream* stream, Co<T> handshake);
@@ -73,10 +77,10 @@ class TcpMesh : public std::enable_shared_from_this<TcpMesh>, public LinkOwner {
   void CheckStarted();
   void CheckClosed();
 
-  AsioExecutor& executor_;
+  Executor& executor_;
+  const std::vector<std::unique_ptr<Path>>& paths_;
   const World world_;
-  const std::string secret_;
-  const Duration connect_deadline_;
+  const MeshSettings settings_;
   const uint32_t epoch_;
   Sink* sink_ = nullptr;
   std::vector<Peer> peers_;

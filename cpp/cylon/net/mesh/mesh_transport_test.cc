@@ -1,10 +1,11 @@
 // Connections between ranks: who dials, who is blamed, and what strangers can do.
-#include "cylon/net/tcp/tcp_transport.h"
+#include "cylon/net/mesh/mesh_transport.h"
 
 #include <array>
 #include <map>
 
 #include "cylon/base/asio_executor.h"
+#include "cylon/net/tcp/tcp_path.h"
 #include "cylon/wire/bytes.h"
 #include "cylon/wire/frame.h"
 #include "cylon/wire/handshake.h"
@@ -43,14 +44,16 @@ class Counter : public Sink {
 };
 
 /// All ranks on one executor: a task may act for two of them at the same moment.
-class TcpTransportTest : public ::testing::Test {
+class MeshTest : public ::testing::Test {
  protected:
   void Open(int ranks) {
     world.job = "job";
     world.epoch = "00000001";
     Do([&] {
       for (Rank rank = 0; rank < ranks; ++rank) {
-        listeners.push_back(TcpTransport::Listen(executor, "127.0.0.1", ranks).ValueOrDie());
+        std::vector<std::unique_ptr<Path>> paths;
+        paths.push_back(MakeTcpPath(executor, "127.0.0.1").ValueOrDie());
+        listeners.push_back(MeshTransport::Listen(executor, std::move(paths), ranks));
         world.cards.push_back({"localhost", 0, listeners.back()->address()});
       }
     });
@@ -60,7 +63,7 @@ class TcpTransportTest : public ::testing::Test {
   void Join(size_t rank, Duration deadline = std::chrono::seconds(30), const std::string& secret = kSecret) {
     auto own = world;
     own.rank = static_cast<Rank>(rank);
-    transports[rank] = listeners[rank]->Join(own, secret, deadline);
+    transports[rank] = listeners[rank]->Join(own, {secret, deadline});
   }
   void Start() {
     std::vector<arrow::Future<>> started;
@@ -118,12 +121,12 @@ class TcpTransportTest : public ::testing::Test {
 
   AsioExecutor executor{"test"};
   World world;
-  std::vector<std::unique_ptr<TcpTransport>> listeners;
+  std::vector<std::unique_ptr<MeshTransport>> listeners;
   std::vector<Counter> sinks;
   std::vector<std::unique_ptr<Transport>> transports;
 };
 
-TEST_F(TcpTransportTest, TwoThatDialEachOtherAtOnceKeepOneConnection) {
+TEST_F(MeshTest, TwoThatDialEachOtherAtOnceKeepOneConnection) {
   for (int round = 0; round < 20; ++round) {
     Open(4);
     Start();
@@ -144,7 +147,7 @@ TEST_F(TcpTransportTest, TwoThatDialEachOtherAtOnceKeepOneConnection) {
   }
 }
 
-TEST_F(TcpTransportTest, ARankThatGivesUpIsNamedAndSendsToItFailAtOnce) {
+TEST_F(MeshTest, ARankThatGivesUpIsNamedAndSendsToItFailAtOnce) {
   Open(3);
   Start();
   Do([&] { transports[1]->Abort(); });
@@ -158,7 +161,7 @@ TEST_F(TcpTransportTest, ARankThatGivesUpIsNamedAndSendsToItFailAtOnce) {
   });
 }
 
-TEST_F(TcpTransportTest, AGoodbyeIsNoFailure) {
+TEST_F(MeshTest, AGoodbyeIsNoFailure) {
   Open(2);
   Start();
   arrow::Future<> closed;
@@ -168,7 +171,7 @@ TEST_F(TcpTransportTest, AGoodbyeIsNoFailure) {
   EXPECT_TRUE(sinks[0].lost.at(1).ok()) << sinks[0].lost.at(1);
 }
 
-TEST_F(TcpTransportTest, ASilentNeighbourIsNamedAtTheDeadline) {
+TEST_F(MeshTest, ASilentNeighbourIsNamedAtTheDeadline) {
   Open(2);
   arrow::Future<> started;
   Do([&] {
@@ -180,7 +183,7 @@ TEST_F(TcpTransportTest, ASilentNeighbourIsNamedAtTheDeadline) {
   EXPECT_THAT(status.message(), HasSubstr("rank 1"));
 }
 
-TEST_F(TcpTransportTest, AWrongSecretIsToldOnBothSidesAndTheOthersStillMeet) {
+TEST_F(MeshTest, AWrongSecretIsToldOnBothSidesAndTheOthersStillMeet) {
   Open(3);
   std::vector<arrow::Future<>> started;
   Do([&] {
@@ -207,7 +210,7 @@ TEST_F(TcpTransportTest, AWrongSecretIsToldOnBothSidesAndTheOthersStillMeet) {
   });
 }
 
-TEST_F(TcpTransportTest, StrangersAreClosedAndDisturbNobody) {
+TEST_F(MeshTest, StrangersAreClosedAndDisturbNobody) {
   Open(3);
   Start();
   std::vector<std::unique_ptr<Stream>> strangers;
@@ -237,7 +240,7 @@ TEST_F(TcpTransportTest, StrangersAreClosedAndDisturbNobody) {
   });
 }
 
-TEST_F(TcpTransportTest, ACrowdOfSilentStrangersGivesWay) {
+TEST_F(MeshTest, ACrowdOfSilentStrangersGivesWay) {
   Open(5);
   std::vector<std::unique_ptr<Stream>> strangers;
   const auto crowd = [&] {
@@ -264,14 +267,14 @@ TEST_F(TcpTransportTest, ACrowdOfSilentStrangersGivesWay) {
   });
 }
 
-TEST_F(TcpTransportTest, AStrangerIsClosedInTimeThoughTheWorldIsNotKnown) {
+TEST_F(MeshTest, AStrangerIsClosedInTimeThoughTheWorldIsNotKnown) {
   Open(2);
   auto stranger = Connect(0);
   EXPECT_TRUE(Ends(stranger.get()));
   Do([&] { stranger.reset(); });
 }
 
-TEST_F(TcpTransportTest, AConnectionThatIsTurnedAwayIsMadeAgain) {
+TEST_F(MeshTest, AConnectionThatIsTurnedAwayIsMadeAgain) {
   Open(3);
   // The card of rank 1 leads to a port that closes the first connections at once, as one that strangers crowd does.
   std::unique_ptr<Listener> crowded;
@@ -287,7 +290,7 @@ TEST_F(TcpTransportTest, AConnectionThatIsTurnedAwayIsMadeAgain) {
                   third.MarkFinished();
                 }
               }).ValueOrDie();
-    world.cards[1].address = crowded->address().ToString();
+    world.cards[1].address = "tcp://" + crowded->address().ToString();
     Join(0);
     started = transports[0]->Start(&sinks[0]);
   });
@@ -354,7 +357,7 @@ std::vector<BadFrame> BadFrames() {
   return frames;
 }
 
-TEST_F(TcpTransportTest, AMalformedFrameOfAProvenPeerIsAProtocolErrorThatNamesIt) {
+TEST_F(MeshTest, AMalformedFrameOfAProvenPeerIsAProtocolErrorThatNamesIt) {
   for (const auto& bad : BadFrames()) {
     SCOPED_TRACE(bad.name);
     // In a world of two rank 0 dials: the test is rank 0.
@@ -387,7 +390,7 @@ TEST_F(TcpTransportTest, AMalformedFrameOfAProvenPeerIsAProtocolErrorThatNamesIt
   }
 }
 
-TEST_F(TcpTransportTest, RanksThatAreNoNeighboursConnectAtTheFirstMessage) {
+TEST_F(MeshTest, RanksThatAreNoNeighboursConnectAtTheFirstMessage) {
   Open(5);
   // The card of rank 2 leads to the test, which sees every connection that rank 0 makes to it.
   std::vector<std::unique_ptr<Stream>> came;
@@ -400,7 +403,7 @@ TEST_F(TcpTransportTest, RanksThatAreNoNeighboursConnectAtTheFirstMessage) {
              came.push_back(std::move(stream));
              (came.size() == 1 ? first : second).MarkFinished();
            }).ValueOrDie();
-    world.cards[2].address = door->address().ToString();
+    world.cards[2].address = "tcp://" + door->address().ToString();
     Join(1);  // is dialled by rank 0; it does not start, as it would dial rank 2
     for (const size_t rank : {0, 4}) {
       Join(rank);

@@ -31,10 +31,10 @@ class LinkOwner {
 };
 
 /// All calls in tasks of the executor. Its two loops keep it alive until the stream is closed.
-class TcpLink : public std::enable_shared_from_this<TcpLink> {
+class Link : public std::enable_shared_from_this<Link> {
  public:
   /// `owner` is told nothing after Disown.
-  TcpLink(std::unique_ptr<Stream> stream, Executor& executor, LinkOwner* owner, Rank peer, uint32_t epoch);
+  Link(std::unique_ptr<Stream> stream, Executor& executor, LinkOwner* owner, Rank peer, uint32_t epoch);
 
   void Start();
   void Queue(uint64_t id, Message message);
@@ -52,8 +52,8 @@ class TcpLink : public std::enable_shared_from_this<TcpLink> {
     Message message;
   };
 
-  static Co<void> WriteLoop(std::shared_ptr<TcpLink> self);
-  static Co<void> ReadLoop(std::shared_ptr<TcpLink> self);
+  static Co<void> WriteLoop(std::shared_ptr<Link> self);
+  static Co<void> ReadLoop(std::shared_ptr<Link> self);
   Co<void> ReadFrames();
   Co<void> ReadMessage(FrameHeader header);
   Co<void> Read(std::span<uint8_t> into);

@@ -1,0 +1,56 @@
+/// The one way to open a connection: encrypted where it leaves the machine, and both ends proven.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cylon/base/co.h"
+#include "cylon/base/export.h"
+#include "cylon/wire/handshake.h"
+#include "cylon/wire/stream.h"
+
+namespace cylon {
+
+/// What secures the connections of a rank. Files are PEM.
+struct CYLON_EXPORT Security {
+  std::string secret;           ///< the job's: every end proves that it knows it
+  bool plain_text = false;      ///< off loopback too, nothing is encrypted: the same at both ends
+  std::string tls_ca;           ///< with any of these three, TLS goes by certificates, else by the secret
+  std::string tls_certificate;  ///< (see TlsOptions)
+  std::string tls_key;
+};
+
+/// A connection that is being opened, for whoever may have to end that: a listener with too many of them, a rank that
+/// gives up. All calls in tasks.
+class CYLON_EXPORT Opening {
+ public:
+  /// Closes the connection; what opens it fails, soon or in this call. After it is open this does nothing.
+  void Close();
+
+ private:
+  friend class OpeningStream;
+  Stream* stream_ = nullptr;
+  bool closed_ = false;
+};
+
+struct OpenedStream {
+  std::unique_ptr<Stream> stream;
+  Identity peer;
+};
+
+/// Opens `below` as its dialler, who connected to the machine named `host` (which a certificate has to be for). Over
+/// TLS 1.3, unless both ends are on loopback or `plain_text` is set, both ends make the handshake of wire/handshake.h,
+/// which covers the kind of encryption as well. The errors are those of TlsAsDialler and HandshakeAsDialler; Invalid,
+/// naming the option at both ends, where one of them has plain_text and the other has not; ProtocolError naming both
+/// versions where they are not the same. After an error `below` is closed. All within `deadline`, and 5 s for each step
+/// at most.
+CYLON_EXPORT Co<OpenedStream> OpenAsDialler(std::unique_ptr<Stream> below, Executor& executor, Security security,
+                                            Identity self, std::string host, TimePoint deadline,
+                                            std::shared_ptr<Opening> opening = nullptr);
+
+/// The listener's end of the same.
+CYLON_EXPORT Co<OpenedStream> OpenAsListener(std::unique_ptr<Stream> below, Executor& executor, Security security,
+                                             Identity self, TimePoint deadline,
+                                             std::shared_ptr<Opening> opening = nullptr);
+
+}  // namespace cylon
