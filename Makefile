@@ -5,7 +5,7 @@ RANKS ?= 4
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long bench bench-peers bench-comm lint format clean
+.PHONY: help setup build demo test test-long fuzz bench bench-peers bench-comm lint format clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf 'make %-11s %s\n' "$$name" "$$what"; done
@@ -18,6 +18,9 @@ test: ## build everything and run all C++ and Python tests
 
 test-long: ## sanitizer builds, long property and simulation runs, every lint check, the 8 GiB shuffle
 	@scripts/test.sh --long
+
+fuzz: setup ## search with each fuzz target for SECONDS=60, two at a time (ARGS="batch lanes" for some of them)
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(ARGS)
 
 bench: build ## time join, sort and group-by against the raw network (ARGS="--help" for the choices)
 	.venv/bin/python benchmarks/bench.py $(ARGS)

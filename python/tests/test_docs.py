@@ -18,7 +18,7 @@ def test_docstring_examples(name: str) -> None:
     assert doctest.testmod(module, raise_on_error=False).failed == 0
 
 
-@pytest.mark.parametrize("page", ["docs/semantics.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/semantics.md", "docs/failures.md", "README.md"])
 def test_examples_of_the_pages(page: str) -> None:
     path = Path(__file__).resolve().parents[2] / page
     assert doctest.testfile(str(path), module_relative=False, optionflags=doctest.ELLIPSIS).failed == 0

@@ -169,12 +169,16 @@ std::string EncodeStatus(const arrow::Status& status) {
 }
 
 arrow::Status DecodeStatus(std::string_view bytes, arrow::Status* decoded) {
+  if (bytes.size() > kMaxStatusBytes) {
+    return ProtocolError("a peer's status has " + std::to_string(bytes.size()) + " bytes, expected at most " +
+                         std::to_string(kMaxStatusBytes));
+  }
   auto json = nlohmann::json::parse(bytes, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("code") || !json["code"].is_number_integer() || !json.contains("message") ||
       !json["message"].is_string()) {
     return ProtocolError("a peer's status is not a JSON object with code and message");
   }
-  const int code = json["code"].get<int>();
+  const auto code = json["code"].get<int64_t>();
   if (code == 0) {
     *decoded = arrow::Status::OK();
     return arrow::Status::OK();
@@ -185,9 +189,9 @@ arrow::Status DecodeStatus(std::string_view bytes, arrow::Status* decoded) {
   std::shared_ptr<ErrorDetail> detail;
   if (json.contains("detail")) {
     const auto& fields = json["detail"];
-    const int kind = fields.is_object() && fields.contains("kind") && fields["kind"].is_number_integer()
-                         ? fields["kind"].get<int>()
-                         : 0;
+    const auto kind = fields.is_object() && fields.contains("kind") && fields["kind"].is_number_integer()
+                          ? fields["kind"].get<int64_t>()
+                          : 0;
     if (kind < static_cast<int>(ErrorKind::kRankFailed) || kind > static_cast<int>(kLastErrorKind)) {
       return ProtocolError("a peer's status has an unknown kind of detail");
     }

@@ -72,6 +72,9 @@ CYLON_EXPORT arrow::Status OutOfMemoryError(std::string message);
 /// `status` as the other ranks see it: the same code and message, prefixed with the rank it came from.
 CYLON_EXPORT arrow::Status RemoteError(Rank from, const arrow::Status& status);
 
+/// What a peer's status may have: what a parser makes of bytes takes tens of times as much.
+inline constexpr size_t kMaxStatusBytes = 1 << 20;
+
 /// A status as bytes for a peer, and back. Decoding refuses malformed bytes with ProtocolError.
 CYLON_EXPORT std::string EncodeStatus(const arrow::Status& status);
 CYLON_EXPORT arrow::Status DecodeStatus(std::string_view bytes, arrow::Status* decoded);

@@ -60,10 +60,14 @@ TEST(ErrorTest, ALostLinkNamesBothEndsWhicheverIsNamedFirst) {
 TEST(ErrorTest, MalformedBytesAreAProtocolError) {
   for (const char* bytes :
        {"", "{", "[]", "{\"code\":1}", "{\"code\":-4,\"message\":\"\"}", "{\"code\":999,\"message\":\"\"}",
+        "{\"code\":4294967296,\"message\":\"\"}", "{\"code\":4,\"message\":\"m\",\"detail\":{\"kind\":4294967297}}",
         "{\"code\":4,\"message\":\"m\",\"detail\":7}", "{\"code\":4,\"message\":\"m\",\"detail\":{\"kind\":99}}"}) {
     arrow::Status decoded;
     EXPECT_TRUE(IsError(DecodeStatus(bytes, &decoded), ErrorKind::kProtocol)) << bytes;
   }
+  arrow::Status decoded;
+  const auto refused = DecodeStatus(std::string(kMaxStatusBytes + 1, '['), &decoded);
+  EXPECT_EQ(refused.message(), "a peer's status has 1048577 bytes, expected at most 1048576");
 }
 
 TEST(ErrorTest, ARemoteErrorNamesTheRankItCameFrom) {

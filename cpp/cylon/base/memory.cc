@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cylon/base/error.h"
+#include "cylon/base/failpoint.h"
 #include "cylon/base/paged_memory.h"
 #include "cylon/base/readable.h"
 
@@ -78,6 +79,9 @@ bool MemoryBudget::TryTake(int64_t bytes) {
 }
 
 arrow::Status MemoryBudget::Take(int64_t bytes) {
+  if (auto hit = CYLON_FAILPOINT_STATUS("memory.reserve"); !hit.ok()) {
+    return OutOfMemoryError(hit.message());
+  }
   while (!TryTake(bytes)) {
     BecomeShort();
     auto freed = SpillUntil(bytes);

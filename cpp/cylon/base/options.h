@@ -21,6 +21,7 @@ struct Options {
   int world_size = 0;       ///< 0: one process
   int local_rank = -1;      ///< position among the ranks of this host
   int local_size = 1;       ///< ranks on this host; cores and memory are divided by it
+  bool rejoin = false;      ///< this process takes the place of a rank that failed
   std::string epoch;        ///< set by a launcher to tell runs of one job apart; empty: agreed in the store
   std::string store;        ///< "host:port", "redis://user:password@host:port", "file:///shared/directory"
   std::string secret;       ///< the job's secret, 64 hexadecimal digits
@@ -51,6 +52,9 @@ struct Options {
   int64_t eager_bytes = 64 << 10;  ///< what a peer may send before it is granted more
   int64_t shm_ring_bytes = 0;      ///< memory for each way of a pair of one host; 0: by the ranks there
   int spin_us = -1;                ///< how long a wait looks at shared memory before it sleeps; -1: by ranks and cores
+
+  // What fails on purpose: for tests, in builds that have failpoints (base/failpoint.h).
+  std::string failpoints;
 
   // What it says.
   std::string trace_directory;  ///< "": no trace

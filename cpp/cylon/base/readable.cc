@@ -19,6 +19,12 @@ std::string ReadableBytes(int64_t bytes) {
   return text.data();
 }
 
+std::string ReadableSeconds(double seconds) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.3g s", seconds);
+  return text.data();
+}
+
 std::string ReadableRanks(const std::vector<Rank>& ranks) {
   std::string text = ranks.size() == 1 ? "rank " : "ranks ";
   for (size_t i = 0; i < ranks.size(); ++i) {

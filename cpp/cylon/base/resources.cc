@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <mutex>
 
+#include "cylon/base/failpoint.h"
+
 namespace cylon {
 
 namespace {
@@ -72,6 +74,9 @@ arrow::Status CheckSpillDirectory(const std::string& directory) {
 arrow::Result<std::shared_ptr<Resources>> Resources::Make(Options options) {
   ARROW_RETURN_NOT_OK(InitializeCompute());
   ARROW_RETURN_NOT_OK(Check(options));
+  if (!options.failpoints.empty()) {
+    ARROW_RETURN_NOT_OK(SetFailpoints(options.failpoints));
+  }
   if (options.threads == 0 || options.memory_bytes == 0) {
     const HostLimits limits = DetectHostLimits();
     if (options.threads == 0) {

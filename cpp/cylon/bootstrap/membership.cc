@@ -14,20 +14,25 @@
 //   left          counter of the ranks that have left: the last one removes all of these
 #include "cylon/bootstrap/membership.h"
 
-#include <nlohmann/json.hpp>
-
 #include "cylon/base/random.h"
 #include "cylon/base/readable.h"
+#include "cylon/bootstrap/meeting.h"
 
 namespace cylon {
 
 namespace {
 
-using Json = nlohmann::json;
+using internal::CardFromJson;
+using internal::CardToJson;
+using internal::Json;
+using internal::kFirstPoll;
+using internal::kLongestPoll;
+using internal::Look;
+using internal::ParseObject;
+using internal::Pause;
+using internal::Who;
 using namespace std::chrono_literals;
 
-constexpr Duration kFirstPoll = 2ms;
-constexpr Duration kLongestPoll = 50ms;
 constexpr Duration kBeat = 100ms;
 /// A leader whose beat stands still for this long is gone.
 constexpr Duration kBeatLost = 1500ms;
@@ -48,61 +53,12 @@ Duration TimeToLive(const JoinRequest& request, TimePoint now) {
 
 std::string HereKey(const std::string& epoch, Rank rank) { return epoch + "/here/" + std::to_string(rank); }
 
-Json CardToJson(const AddressCard& card) {
-  return {{"host", card.host}, {"process", card.process}, {"address", card.address}, {"watch", card.watch}};
-}
-
 Json Describe(const Me& me) {
   Json json = CardToJson(me.request.card);
   json["nonce"] = me.nonce;
   json["size"] = me.request.world_size;
   json["drawn"] = me.request.rank < 0;
   return json;
-}
-
-/// What another process wrote; a store is only as trustworthy as whoever can write to it.
-arrow::Result<Json> ParseObject(const std::string& key, const std::string& text) {
-  auto json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) {
-    return ProtocolError("'" + key + "' in the store holds no JSON object; is another program using this store?");
-  }
-  return json;
-}
-
-arrow::Result<AddressCard> CardFromJson(const Json& json) {
-  if (!json.is_object() || !json.contains("host") || !json["host"].is_string() || !json.contains("process") ||
-      !json["process"].is_number_integer() || !json.contains("address") || !json["address"].is_string() ||
-      !json.contains("watch") || !json["watch"].is_string()) {
-    return ProtocolError("an address card in the store is malformed; is another program using this store?");
-  }
-  return AddressCard{json["host"].get<std::string>(), json["process"].get<int64_t>(),
-                     json["address"].get<std::string>(), json["watch"].get<std::string>()};
-}
-
-std::string Who(const Json& json) {
-  auto card = CardFromJson(json);
-  return card.ok() ? "process " + std::to_string(card->process) + " on " + card->host : "an unknown process";
-}
-
-Co<void> Pause(Executor& executor, const Me* me, Duration time) {
-  auto done = arrow::Future<>::Make();
-  executor.PostAt(executor.Now() + time, [done]() mutable { done.MarkFinished(); });
-  CYLON_CO_RETURN_NOT_OK(co_await done);
-  const auto& abandoned = me->request.abandoned;
-  co_return abandoned && abandoned->load() ? arrow::Status::Cancelled("joining was given up") : arrow::Status::OK();
-}
-
-/// The value of `key` now, or nothing.
-Co<std::optional<std::string>> Look(Store* store, std::string key) {
-  auto get = store->TryGet(key);
-  auto value = co_await get;
-  if (value.ok()) {
-    co_return std::optional<std::string>(std::move(*value));
-  }
-  if (value.status().IsKeyError()) {
-    co_return std::optional<std::string>();
-  }
-  co_return value.status();
 }
 
 /// The epoch that the current leader calls for, "" where there is no leader.
@@ -275,7 +231,7 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
       auto missing = Missing(store, me, epoch);
       co_return co_await missing;
     }
-    auto pause = Pause(executor, me, poll);
+    auto pause = Pause(executor, me->request.abandoned, poll);
     CYLON_CO_RETURN_NOT_OK(co_await pause);
     poll = std::min(poll * 2, kLongestPoll);
   }
@@ -354,7 +310,7 @@ Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Me* 
       auto missing = Missing(store, me, rank < 0 ? std::string() : epoch);
       co_return co_await missing;
     }
-    auto pause = Pause(executor, me, poll);
+    auto pause = Pause(executor, me->request.abandoned, poll);
     CYLON_CO_RETURN_NOT_OK(co_await pause);
     poll = std::min(poll * 2, kLongestPoll);
   }
@@ -397,7 +353,7 @@ Co<std::string> FindEpoch(Store* store, Executor& executor, const Me* me, bool* 
       auto missing = Missing(store, me, "");
       CYLON_CO_RETURN_NOT_OK(co_await missing);
     }
-    auto pause = Pause(executor, me, poll);
+    auto pause = Pause(executor, me->request.abandoned, poll);
     CYLON_CO_RETURN_NOT_OK(co_await pause);
     poll = std::min(poll * 2, kLongestPoll);
   }

@@ -9,6 +9,7 @@ namespace {
 
 struct Decoded {
   std::string signature;
+  std::string site;  // "": not told
   arrow::Status status;
   std::vector<int64_t> values;
 };
@@ -25,6 +26,7 @@ arrow::Status Decode(const arrow::Buffer& bytes, Rank from, Decoded* out) {
         "the proposal of rank " + std::to_string(from) + " is not a JSON object with signature and values", from);
   }
   out->signature = json["signature"].get<std::string>();
+  out->site = json.contains("site") && json["site"].is_string() ? json["site"].get<std::string>() : "";
   out->values = json["values"].get<std::vector<int64_t>>();
   if (json.contains("status") && json["status"].is_string()) {
     return DecodeStatus(json["status"].get<std::string>(), &out->status);
@@ -34,10 +36,15 @@ arrow::Status Decode(const arrow::Buffer& bytes, Rank from, Decoded* out) {
 
 std::string Named(Rank rank) { return "rank " + std::to_string(rank); }
 
+std::string At(const Decoded& proposal) { return proposal.site.empty() ? "" : " at " + proposal.site; }
+
 }  // namespace
 
-std::shared_ptr<arrow::Buffer> EncodeProposal(const Proposal& proposal) {
+std::shared_ptr<arrow::Buffer> EncodeProposal(const Proposal& proposal, const std::string& site) {
   nlohmann::json json{{"signature", proposal.signature}, {"values", proposal.values}};
+  if (!site.empty()) {
+    json["site"] = site;
+  }
   if (!proposal.status.ok()) {
     json["status"] = EncodeStatus(proposal.status);
   }
@@ -52,9 +59,9 @@ arrow::Result<Agreement> Conclude(const Buffers& proposals, const std::vector<Ra
   }
   for (size_t i = 1; i < decoded.size(); ++i) {
     if (decoded[i].signature != decoded[0].signature) {
-      return CollectiveMismatchError(Named(members[0]) + " called " + decoded[0].signature + " but " +
-                                         Named(members[i]) + " called " + decoded[i].signature +
-                                         "; every rank has to make the same calls",
+      return CollectiveMismatchError(Named(members[0]) + " called " + decoded[0].signature + At(decoded[0]) + " but " +
+                                         Named(members[i]) + " called " + decoded[i].signature + At(decoded[i]) +
+                                         "; every rank has to make the same calls in the same order",
                                      members[i]);
     }
   }
@@ -68,8 +75,8 @@ arrow::Result<Agreement> Conclude(const Buffers& proposals, const std::vector<Ra
   for (size_t i = 0; i < decoded.size(); ++i) {
     if (decoded[i].values.size() != count) {
       return CollectiveMismatchError(Named(members[0]) + " brought " + std::to_string(count) + " values to " +
-                                         decoded[0].signature + " but " + Named(members[i]) + " brought " +
-                                         std::to_string(decoded[i].values.size()) +
+                                         decoded[0].signature + At(decoded[0]) + " but " + Named(members[i]) +
+                                         " brought " + std::to_string(decoded[i].values.size()) + At(decoded[i]) +
                                          "; every rank has to bring the same number",
                                      members[i]);
     }

@@ -9,7 +9,8 @@
 
 namespace cylon::internal {
 
-std::shared_ptr<arrow::Buffer> EncodeProposal(const Proposal& proposal);
+/// `site`: where the program makes the call.
+std::shared_ptr<arrow::Buffer> EncodeProposal(const Proposal& proposal, const std::string& site);
 
 /// What the proposals of all ranks, by rank, come to: see Communicator::Agree. `members` are the ranks' numbers in the
 /// world, for messages; `own` is this rank's proposal, whose status keeps its local form.

@@ -11,9 +11,11 @@ namespace cylon::internal {
 
 namespace {
 
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 constexpr size_t kFixedBytes = 32;
-constexpr size_t kWithinBytes = 160;  // what an operator's name may take of a header
+// What an operator's name and a place in a program may take of a header (kMaxUserHeader). Of a place the end is kept.
+constexpr size_t kWithinBytes = 96;
+constexpr size_t kSiteBytes = 64;
 constexpr uint8_t kInvalidFlag = 1;
 constexpr uint8_t kAnnouncementFlag = 2;
 
@@ -78,12 +80,16 @@ std::string ToText(const Call& call) {
   if (call.invalid) {
     text += " with arguments that it refused";
   }
+  if (!call.site.empty()) {
+    text += " at " + call.site;
+  }
   return text;
 }
 
 InlineBytes Encode(const CallHeader& header) {
   std::array<uint8_t, InlineBytes::kCapacity> bytes{};
   const size_t within = std::min(header.call.within.size(), kWithinBytes);
+  const size_t site = std::min(header.call.site.size(), kSiteBytes);
   const int flags = (header.call.invalid ? kInvalidFlag : 0) | (header.announcement ? kAnnouncementFlag : 0);
   Put<uint8_t>(&bytes, 0, kVersion);
   Put(&bytes, 1, header.call.kind);
@@ -91,15 +97,17 @@ InlineBytes Encode(const CallHeader& header) {
   Put(&bytes, 3, header.call.reduce);
   Put(&bytes, 4, static_cast<uint8_t>(flags));
   Put(&bytes, 5, static_cast<uint8_t>(within));
+  Put(&bytes, 6, static_cast<uint8_t>(site));
   Put(&bytes, 8, header.call.root);
   Put(&bytes, 16, header.call.bytes);
   Put(&bytes, 24, header.sequence);
   std::memcpy(bytes.data() + kFixedBytes, header.call.within.data(), within);
-  return InlineBytes(std::span<const uint8_t>(bytes.data(), kFixedBytes + within));
+  std::memcpy(bytes.data() + kFixedBytes + within, header.call.site.data() + header.call.site.size() - site, site);
+  return InlineBytes(std::span<const uint8_t>(bytes.data(), kFixedBytes + within + site));
 }
 
 arrow::Result<CallHeader> DecodeCallHeader(const InlineBytes& bytes) {
-  if (bytes.size() < kFixedBytes || bytes.size() != kFixedBytes + Take<uint8_t>(bytes, 5)) {
+  if (bytes.size() < kFixedBytes || bytes.size() != kFixedBytes + Take<uint8_t>(bytes, 5) + Take<uint8_t>(bytes, 6)) {
     return ProtocolError("the header of a collective has " + std::to_string(bytes.size()) + " bytes");
   }
   if (Take<uint8_t>(bytes, 0) != kVersion) {
@@ -121,7 +129,10 @@ arrow::Result<CallHeader> DecodeCallHeader(const InlineBytes& bytes) {
   header.call.bytes = Take<int64_t>(bytes, 16);
   header.sequence = Take<uint64_t>(bytes, 24);
   const auto text = bytes.bytes().subspan(kFixedBytes);
-  header.call.within.assign(text.begin(), text.end());
+  const auto within = text.first(Take<uint8_t>(bytes, 5));
+  const auto site = text.subspan(within.size());
+  header.call.within.assign(within.begin(), within.end());
+  header.call.site.assign(site.begin(), site.end());
   return header;
 }
 

@@ -24,8 +24,8 @@ enum class CallKind : uint8_t {
 };
 inline constexpr int kCallKinds = 10;
 
-/// One collective call. All of it but `within` has to be the same at every rank; fields that do not apply keep their
-/// defaults.
+/// One collective call. All of it but `within` and `site` has to be the same at every rank; fields that do not apply
+/// keep their defaults.
 struct Call {
   CallKind kind = CallKind::kBarrier;
   ElementType type = arrow::Type::NA;
@@ -34,22 +34,24 @@ struct Call {
   int64_t bytes = -1;
   bool invalid = false;  ///< refused by the rank that called it; its peers have to refuse it too
   std::string within{};  ///< the operator that makes the call, for messages; cut to fit
+  std::string site{};    ///< where the program makes it, "analysis.py:42", for messages; cut to fit
 };
 
 /// True where two ranks made the same call.
 bool SameCall(const Call& left, const Call& right);
 
-/// "AllReduce(4 x int64, sum)", with the operator it belongs to: "Join: AllReduce(…)".
+/// "AllReduce(4 x int64, sum)", with the operator it belongs to and where it was made: "Join: AllReduce(…) at a.py:9".
 std::string ToText(const Call& call);
 
 /// Begins every message of a collective.
 ///
-///   0         1      2      3        4       5        6      8      12        16      24         32
-///   +---------+------+------+--------+-------+--------+------+------+---------+-------+----------+--------~
-///   | version | kind | type | reduce | flags | within | zero | root | (zero)  | bytes | sequence | within
-///   +---------+------+------+--------+-------+--------+------+------+---------+-------+----------+--------~
+///   0         1      2      3        4       5        6      7      8      12        16      24         32
+///   +---------+------+------+--------+-------+--------+------+------+------+---------+-------+----------+-------~-----~
+///   | version | kind | type | reduce | flags | within | site | zero | root | (zero)  | bytes | sequence | within |
+///   site
+///   +---------+------+------+--------+-------+--------+------+------+------+---------+-------+----------+-------~-----~
 ///
-/// Byte 5 is the length of `within`; flags: 1 invalid, 2 announcement.
+/// Bytes 5 and 6 are the lengths of `within` and `site`; flags: 1 invalid, 2 announcement.
 struct CallHeader {
   Call call;
   uint64_t sequence = 0;

@@ -40,6 +40,28 @@ int64_t Agreement::Max(size_t index) const {
   return most;
 }
 
+CallSite::CallSite(Communicator& communicator, std::source_location location)
+    : communicator_(communicator.call_site_.empty() && communicator.size() > 1 ? &communicator : nullptr) {
+  if (communicator_ != nullptr) {
+    const std::string_view path = location.file_name();
+    communicator_->call_site_ = path.substr(path.rfind('/') + 1);  // npos + 1 is 0
+    communicator_->call_site_ += ":" + std::to_string(location.line());
+  }
+}
+
+CallSite::CallSite(Communicator& communicator, std::string place)
+    : communicator_(communicator.call_site_.empty() && communicator.size() > 1 ? &communicator : nullptr) {
+  if (communicator_ != nullptr) {
+    communicator_->call_site_ = std::move(place);
+  }
+}
+
+CallSite::~CallSite() {
+  if (communicator_ != nullptr) {
+    communicator_->call_site_.clear();
+  }
+}
+
 Communicator::~Communicator() = default;
 
 arrow::Status Communicator::WaitOrGiveUp(const arrow::Future<>& future) {
@@ -48,58 +70,80 @@ arrow::Status Communicator::WaitOrGiveUp(const arrow::Future<>& future) {
     return arrow::Status::OK();
   }
   auto status = Wait(future, nullptr);
-  if (!status.ok()) {
+  if (!status.ok() && Check().ok()) {
     GiveUp("interrupted");
   }
   return status;
 }
 
-arrow::Status Communicator::Barrier() { return Await(BarrierAsync()); }
+arrow::Status Communicator::Barrier(Location location) {
+  CallSite site(*this, location);
+  return Await(BarrierAsync());
+}
 
 arrow::Result<std::shared_ptr<arrow::Buffer>> Communicator::AllReduce(std::shared_ptr<arrow::Buffer> values,
-                                                                      ElementType type, ReduceOp op) {
+                                                                      ElementType type, ReduceOp op,
+                                                                      Location location) {
+  CallSite site(*this, location);
   return Await(AllReduceAsync(std::move(values), type, op));
 }
 
-arrow::Result<int64_t> Communicator::AllReduce(int64_t value, ReduceOp op) {
+arrow::Result<int64_t> Communicator::AllReduce(int64_t value, ReduceOp op, Location location) {
+  CallSite site(*this, location);
   return AllReduceOne(this, value, arrow::Type::INT64, op);
 }
 
-arrow::Result<double> Communicator::AllReduce(double value, ReduceOp op) {
+arrow::Result<double> Communicator::AllReduce(double value, ReduceOp op, Location location) {
+  CallSite site(*this, location);
   return AllReduceOne(this, value, arrow::Type::DOUBLE, op);
 }
 
 arrow::Result<std::shared_ptr<arrow::Buffer>> Communicator::Reduce(std::shared_ptr<arrow::Buffer> values,
-                                                                   ElementType type, ReduceOp op, Rank root) {
+                                                                   ElementType type, ReduceOp op, Rank root,
+                                                                   Location location) {
+  CallSite site(*this, location);
   return Await(ReduceAsync(std::move(values), type, op, root));
 }
 
-arrow::Result<std::shared_ptr<arrow::Buffer>> Communicator::Broadcast(std::shared_ptr<arrow::Buffer> value, Rank root) {
+arrow::Result<std::shared_ptr<arrow::Buffer>> Communicator::Broadcast(std::shared_ptr<arrow::Buffer> value, Rank root,
+                                                                      Location location) {
+  CallSite site(*this, location);
   return Await(BroadcastAsync(std::move(value), root));
 }
 
-arrow::Result<Buffers> Communicator::AllGather(std::shared_ptr<arrow::Buffer> value) {
+arrow::Result<Buffers> Communicator::AllGather(std::shared_ptr<arrow::Buffer> value, Location location) {
+  CallSite site(*this, location);
   return Await(AllGatherAsync(std::move(value)));
 }
 
-arrow::Result<Buffers> Communicator::Gather(std::shared_ptr<arrow::Buffer> value, Rank root) {
+arrow::Result<Buffers> Communicator::Gather(std::shared_ptr<arrow::Buffer> value, Rank root, Location location) {
+  CallSite site(*this, location);
   return Await(GatherAsync(std::move(value), root));
 }
 
-arrow::Result<std::shared_ptr<arrow::Buffer>> Communicator::Scatter(Buffers values, Rank root) {
+arrow::Result<std::shared_ptr<arrow::Buffer>> Communicator::Scatter(Buffers values, Rank root, Location location) {
+  CallSite site(*this, location);
   return Await(ScatterAsync(std::move(values), root));
 }
 
-arrow::Result<Buffers> Communicator::AllToAll(Buffers values) { return Await(AllToAllAsync(std::move(values))); }
+arrow::Result<Buffers> Communicator::AllToAll(Buffers values, Location location) {
+  CallSite site(*this, location);
+  return Await(AllToAllAsync(std::move(values)));
+}
 
-arrow::Status Communicator::Send(Rank to, std::shared_ptr<arrow::Buffer> value, int64_t tag) {
+arrow::Status Communicator::Send(Rank to, std::shared_ptr<arrow::Buffer> value, int64_t tag, Location location) {
+  CallSite site(*this, location);
   return Await(SendAsync(to, std::move(value), tag));
 }
 
-arrow::Result<std::shared_ptr<arrow::Buffer>> Communicator::Receive(Rank from, int64_t tag) {
+arrow::Result<std::shared_ptr<arrow::Buffer>> Communicator::Receive(Rank from, int64_t tag, Location location) {
+  CallSite site(*this, location);
   return Await(ReceiveAsync(from, tag));
 }
 
-arrow::Result<Agreement> Communicator::Agree(Proposal proposal) { return Await(AgreeAsync(std::move(proposal))); }
+arrow::Result<Agreement> Communicator::Agree(Proposal proposal, Location location) {
+  CallSite site(*this, location);
+  return Await(AgreeAsync(std::move(proposal)));
+}
 
 }  // namespace cylon

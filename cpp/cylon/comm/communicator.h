@@ -40,15 +40,34 @@ struct Agreement {
   int64_t Max(size_t index) const;
 };
 
+class Communicator;
+
+/// Where the calls on a communicator come from while this lives, for messages: "analysis.py:42". The outermost counts:
+/// what helps is the line of the user's program, not the library's own. The blocking forms of a communicator's calls
+/// and the operators have one; around an Async call, say it yourself: `CallSite here(communicator);`. Of the thread
+/// that calls on the communicator.
+class CYLON_EXPORT CallSite {
+ public:
+  explicit CallSite(Communicator& communicator, std::source_location location = std::source_location::current());
+  /// `place` as text: of a caller in another language.
+  CallSite(Communicator& communicator, std::string place);
+  ~CallSite();
+  CallSite(const CallSite&) = delete;
+  CallSite& operator=(const CallSite&) = delete;
+
+ private:
+  Communicator* communicator_;  // nullptr: another one stands, or nobody is told
+};
+
 /// A group of ranks. Every call is collective unless it says otherwise: all ranks of the group make the same calls in
 /// the same order. One thread at a time calls. Calls that end in Async return at once and may be many under way; the
 /// others wait, driving progress.
 ///
 /// A collective whose ranks disagree (other operation, type, count, root, or reduction) gives CollectiveMismatchError,
-/// naming both calls, at every rank, and revokes the communicator. A lost rank gives RankFailedError at every rank and
-/// revokes the communicators that contain it: waiting calls fail at once, later ones when made. A rank that has left in
-/// order (Close) is no failure until another needs it. Errors name ranks by their number in the world, also in
-/// communicators made by Split.
+/// naming both calls and where they were made, at every rank, and revokes the communicator. A lost rank gives
+/// RankFailedError at every rank and revokes the communicators that contain it: waiting calls fail at once, later ones
+/// when made. A rank that has left in order (Close) is no failure until another needs it. Errors name ranks by their
+/// number in the world, also in communicators made by Split.
 ///
 /// Usable while a context of its world is: calls after Context::Close, or after fork in the child, return an error.
 class CYLON_EXPORT Communicator {
@@ -66,8 +85,9 @@ class CYLON_EXPORT Communicator {
   /// Whom a wait is for, by rank of the communicator.
   using AwaitedRanks = std::function<std::vector<Rank>()>;
   /// Waits until `future` is finished, and returns OK whatever its own status is; or why the wait itself ended: the
-  /// interrupt hook's status. For state machines outside this room, whose waits the communicator cannot see through:
-  /// `awaited` is asked whom a message shall name. Not collective.
+  /// interrupt hook's status, or DeadlineError where nothing has moved at this rank for progress_deadline_s, in which
+  /// case the communicator is revoked with the same error at every rank. For state machines outside this room, whose
+  /// waits the communicator cannot see through: `awaited` is asked whom the error shall name. Not collective.
   virtual arrow::Status Wait(const arrow::Future<>& future, const AwaitedRanks& awaited) = 0;
 
   /// Waits for `future` through the executor. Where the wait itself ends (the interrupt hook said so), this rank gives
@@ -124,22 +144,29 @@ class CYLON_EXPORT Communicator {
   /// Ranks of equal `color` (>= 0) form a new communicator, ordered by (key, rank); color -1 gives nullptr.
   virtual arrow::Result<std::shared_ptr<Communicator>> Split(int color, int key) = 0;
 
-  // Blocking forms.
-  arrow::Status Barrier();
+  // Blocking forms. `location` is for messages.
+
+  using Location = std::source_location;
+  arrow::Status Barrier(Location location = Location::current());
   arrow::Result<std::shared_ptr<arrow::Buffer>> AllReduce(std::shared_ptr<arrow::Buffer> values, ElementType type,
-                                                          ReduceOp op);
-  arrow::Result<int64_t> AllReduce(int64_t value, ReduceOp op);
-  arrow::Result<double> AllReduce(double value, ReduceOp op);
+                                                          ReduceOp op, Location location = Location::current());
+  arrow::Result<int64_t> AllReduce(int64_t value, ReduceOp op, Location location = Location::current());
+  arrow::Result<double> AllReduce(double value, ReduceOp op, Location location = Location::current());
   arrow::Result<std::shared_ptr<arrow::Buffer>> Reduce(std::shared_ptr<arrow::Buffer> values, ElementType type,
-                                                       ReduceOp op, Rank root);
-  arrow::Result<std::shared_ptr<arrow::Buffer>> Broadcast(std::shared_ptr<arrow::Buffer> value, Rank root);
-  arrow::Result<Buffers> AllGather(std::shared_ptr<arrow::Buffer> value);
-  arrow::Result<Buffers> Gather(std::shared_ptr<arrow::Buffer> value, Rank root);
-  arrow::Result<std::shared_ptr<arrow::Buffer>> Scatter(Buffers values, Rank root);
-  arrow::Result<Buffers> AllToAll(Buffers values);
-  arrow::Status Send(Rank to, std::shared_ptr<arrow::Buffer> value, int64_t tag);
-  arrow::Result<std::shared_ptr<arrow::Buffer>> Receive(Rank from, int64_t tag);
-  arrow::Result<Agreement> Agree(Proposal proposal);
+                                                       ReduceOp op, Rank root, Location location = Location::current());
+  arrow::Result<std::shared_ptr<arrow::Buffer>> Broadcast(std::shared_ptr<arrow::Buffer> value, Rank root,
+                                                          Location location = Location::current());
+  arrow::Result<Buffers> AllGather(std::shared_ptr<arrow::Buffer> value, Location location = Location::current());
+  arrow::Result<Buffers> Gather(std::shared_ptr<arrow::Buffer> value, Rank root,
+                                Location location = Location::current());
+  arrow::Result<std::shared_ptr<arrow::Buffer>> Scatter(Buffers values, Rank root,
+                                                        Location location = Location::current());
+  arrow::Result<Buffers> AllToAll(Buffers values, Location location = Location::current());
+  arrow::Status Send(Rank to, std::shared_ptr<arrow::Buffer> value, int64_t tag,
+                     Location location = Location::current());
+  arrow::Result<std::shared_ptr<arrow::Buffer>> Receive(Rank from, int64_t tag,
+                                                        Location location = Location::current());
+  arrow::Result<Agreement> Agree(Proposal proposal, Location location = Location::current());
 
   // For the exchange, which has channels of its own. Not collective, but every rank draws in the same order.
 
@@ -154,9 +181,14 @@ class CYLON_EXPORT Communicator {
   virtual arrow::Future<> Revoked() = 0;
   /// Names the operation under way for error messages ("Join, exchange of the left side"); "" ends it.
   virtual void SetOperation(std::string operation) = 0;
+  /// Where the call that is being made comes from; "" where nobody said. Of the calling thread.
+  const std::string& call_site() const { return call_site_; }
 
  private:
+  friend class CallSite;
   arrow::Status WaitOrGiveUp(const arrow::Future<>& future);
+
+  std::string call_site_;
 };
 
 }  // namespace cylon

@@ -7,10 +7,9 @@
 #include <tuple>
 #include <utility>
 
-#include "cylon/comm/paths.h"
+#include "cylon/base/readable.h"
+#include "cylon/bootstrap/gathering.h"
 #include "cylon/comm/runtime.h"
-#include "cylon/comm/watch/tcp_wire.h"
-#include "cylon/net/inproc/inproc.h"
 
 namespace cylon {
 
@@ -32,6 +31,28 @@ constexpr auto kVerdictPatience = std::chrono::seconds(1);
 /// An interrupted join looks up from its polls at least every 50 ms.
 constexpr auto kAbandonedJoin = std::chrono::seconds(1);
 
+/// What becomes of a wait that began before the job's end, and of goodbyes after it.
+constexpr auto kAfterEnd = std::chrono::milliseconds(100);
+
+arrow::Status EndOfJob(const Options& options) {
+  return DeadlineError("the job did not end within the " + ReadableSeconds(options.deadline_s) +
+                       " that it was given as a whole, from joining on (deadline_s); raise CYLON_DEADLINE, or look for "
+                       "what takes so long");
+}
+
+/// Waits for `future`, a protocol that ends by itself soon after `abandoned` is set, and which refers to things that
+/// have to outlive it.
+template <typename T>
+arrow::Result<T> AwaitOrAbandon(Executor& executor, const arrow::Future<T>& future, std::atomic<bool>* abandoned) {
+  auto outcome = executor.Await(future);
+  if (future.is_finished()) {
+    return outcome;
+  }
+  // Interrupted: within a poll or an answer of the store.
+  abandoned->store(true);
+  return outcome.status() & executor.Wait(arrow::Future<>(future), executor.Now() + kAbandonedJoin);
+}
+
 /// Shared by a context and those that were split from it; the last one takes it apart.
 class Runtime {
  public:
@@ -47,6 +68,15 @@ class Runtime {
                                            WatchSetup{std::move(parts_.watch), Seconds(options.peer_timeout_s),
                                                       Seconds(options.slow_warning_s), &parts_.resources->log()});
     liveness_->process = ::getpid();
+    liveness_->progress_deadline = Seconds(options.progress_deadline_s);
+    if (parts_.ends != kNever) {
+      end_timer_ = parts_.executor->PostAt(
+          parts_.ends, [weak = std::weak_ptr<Endpoint>(endpoint_), why = EndOfJob(options).message()] {
+            if (auto endpoint = weak.lock(); endpoint && !endpoint->closed()) {
+              endpoint->EndAll(Finding{Finding::Source::kDisagreement, ErrorKind::kDeadline, -1, why});
+            }
+          });
+    }
     if (parts_.own_executor) {
       liveness_->report = RankReport::Enter(endpoint_, *parts_.executor, parts_.world.rank, parts_.world.size());
       endpoint_->SetReport(liveness_->report);
@@ -59,6 +89,9 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   arrow::Status Start(TimePoint deadline) {
+    if (parts_.interrupt) {
+      parts_.executor->SetInterruptHook(parts_.interrupt);
+    }
     auto started = arrow::Future<>::Make();
     parts_.executor->Post([endpoint = endpoint_, started] {
       // A rank may fail before all links stand: then there is nothing to wait for.
@@ -89,7 +122,8 @@ class Runtime {
       return arrow::Status::OK();
     }
     const auto& options = parts_.resources->options();
-    const auto deadline = parts_.executor->Now() + Seconds(options.close_deadline_s);
+    const auto now = parts_.executor->Now();
+    const auto deadline = std::min(now + Seconds(options.close_deadline_s), EndsAfter(now));
     auto gone = arrow::Future<>::Make();
     parts_.executor->Post([endpoint = endpoint_, gone]() mutable {
       endpoint->Leave().AddCallback([gone](const arrow::Status& s) mutable { gone.MarkFinished(s); });
@@ -114,7 +148,41 @@ class Runtime {
     return status;
   }
 
+  /// What the next world of this process stands on, when it has gathered; this runtime is closed then, also where that
+  /// fails.
+  arrow::Result<Parts> Gather(const RejoinOptions& options) {
+    ARROW_RETURN_NOT_OK(liveness_->Check());
+    if (!parts_.store || !parts_.network) {
+      return arrow::Status::Invalid(
+          "there is no store in which the ranks that are left could meet; start the job by cylon run, or with "
+          "CYLON_STORE "
+          "set");
+    }
+    auto world_group = endpoint_->world_group();
+    if (world_group->Check().ok()) {
+      // A failure that was told may still be settled.
+      ARROW_RETURN_NOT_OK(parts_.executor->RunTask([world_group] {
+        return world_group->doubtful()
+                   ? arrow::Status::OK()
+                   : arrow::Status::Invalid(
+                         "no rank of this world has failed, so that there is nothing to rejoin; go on "
+                         "with the context that there is");
+      }));
+      ARROW_RETURN_NOT_OK(parts_.executor->Wait(world_group->revoked()));
+    }
+    auto gathered = GatherInStore(options);
+    Parts next =
+        TakeApart(arrow::Status::Invalid("the context was closed when its ranks rejoined; go on with the new "
+                                         "one"));
+    ARROW_RETURN_NOT_OK(gathered.status());
+    std::tie(next.world, next.seat) = *std::move(gathered);
+    ARROW_ASSIGN_OR_RAISE(next.transport, next.seat->Join(next.world));
+    next.watch = next.seat->JoinWatch(next.world);
+    return next;
+  }
+
   const Parts& parts() const { return parts_; }
+  bool revoked() const { return endpoint_->world_group() != nullptr && !endpoint_->world_group()->Check().ok(); }
   bool forked() const { return liveness_->forked(); }
   std::shared_ptr<Communicator> WorldCommunicator() {
     return std::make_shared<GroupCommunicator>(endpoint_, endpoint_->world_group(), liveness_,
@@ -122,9 +190,55 @@ class Runtime {
   }
 
  private:
+  TimePoint EndsAfter(TimePoint now) const {
+    return parts_.ends == kNever ? kNever : std::max(parts_.ends, now) + kAfterEnd;
+  }
+
+  arrow::Result<std::pair<World, std::unique_ptr<Seat>>> GatherInStore(const RejoinOptions& options) {
+    auto& executor = *parts_.executor;
+    ARROW_ASSIGN_OR_RAISE(auto seat, parts_.network(parts_.world.size()));
+    GatherRequest request;
+    request.job = parts_.world.job;
+    request.epoch = parts_.world.epoch;
+    request.rank = parts_.world.rank;
+    request.world_size = parts_.world.size();
+    request.gone = [endpoint = endpoint_] { return endpoint->Gone(); };
+    request.least_ranks = options.least_ranks;
+    request.card = AddressCard{HostName(), ::getpid(), seat->address(), seat->watch_address()};
+    request.deadline = std::min(executor.Now() + Seconds(options.window_s), parts_.ends);
+    const auto abandoned = std::make_shared<std::atomic<bool>>(false);
+    request.abandoned = abandoned;
+    auto gather = Spawn(executor, cylon::Gather(parts_.store.get(), executor, std::move(request)));
+    auto world = AwaitOrAbandon(executor, gather, abandoned.get());
+    if (!world.ok() && executor.Now() >= parts_.ends) {
+      return EndOfJob(parts_.resources->options());
+    }
+    ARROW_RETURN_NOT_OK(world.status());
+    return std::pair(*std::move(world), std::move(seat));
+  }
+
+  /// Stops, and gives what may go on in another world.
+  Parts TakeApart(const arrow::Status& why) {
+    Parts next;
+    next.reports = parts_.reports;
+    next.resources = parts_.resources;
+    next.own_executor = parts_.own_executor;
+    next.executor = parts_.executor;
+    next.interrupt = parts_.interrupt;
+    next.network = parts_.network;
+    next.ends = parts_.ends;
+    auto store = std::move(parts_.store);
+    Stop(why);
+    next.store = std::move(store);
+    return next;
+  }
+
   void Stop(const arrow::Status& why) {
     if (liveness_->closed.exchange(true)) {
       return;
+    }
+    if (end_timer_) {
+      end_timer_->Cancel();
     }
     if (liveness_->report) {
       liveness_->report->Leave();
@@ -134,7 +248,7 @@ class Runtime {
     auto stop = [this, why] {
       endpoint_->Shutdown(why);
       parts_.store.reset();
-      parts_.listener.reset();
+      parts_.seat.reset();
       return arrow::Status::OK();
     };
     if (!parts_.executor->RunTask(stop).ok()) {
@@ -145,7 +259,15 @@ class Runtime {
   Parts parts_;
   std::shared_ptr<Liveness> liveness_ = std::make_shared<Liveness>();
   std::shared_ptr<Endpoint> endpoint_;
+  std::shared_ptr<Timer> end_timer_;
 };
+
+arrow::Result<std::shared_ptr<Context>> EnterGathered(Parts parts, const RejoinOptions& options);
+
+/// True where the ranks that are left of a world may gather again.
+bool LeavesSurvivors(const arrow::Status& status) {
+  return IsError(status, ErrorKind::kRankFailed) || IsError(status, ErrorKind::kLinkLost);
+}
 
 class RankContext final : public Context {
  public:
@@ -175,6 +297,19 @@ class RankContext final : public Context {
     return std::make_shared<RankContext>(runtime_, std::move(part), /*whole=*/false);
   }
 
+  arrow::Result<std::shared_ptr<Context>> Rejoin(RejoinOptions options) override {
+    if (!whole_) {
+      return arrow::Status::Invalid(
+          "Rejoin was called on a part of the ranks, made by Split; call it on the context of the whole world");
+    }
+    if (options.window_s <= 0 || options.least_ranks < 1) {
+      return arrow::Status::Invalid("Rejoin got a window of ", options.window_s, " s and least_ranks ",
+                                    options.least_ranks, "; expected more than 0 s and at least 1 rank");
+    }
+    ARROW_ASSIGN_OR_RAISE(Parts parts, runtime_->Gather(options));
+    return EnterGathered(std::move(parts), options);
+  }
+
   arrow::Status Close() override { return whole_ ? runtime_->Close() : arrow::Status::OK(); }
 
  private:
@@ -182,6 +317,30 @@ class RankContext final : public Context {
   std::shared_ptr<Communicator> communicator_;
   bool whole_;  // not by Split: Close ends it all
 };
+
+/// A context over the world that was gathered, once all of it has come; after failures meanwhile, over the next one, of
+/// those who are left.
+arrow::Result<std::shared_ptr<Context>> EnterGathered(Parts parts, const RejoinOptions& options) {
+  while (true) {
+    const auto deadline =
+        std::min(parts.executor->Now() + Seconds(parts.resources->options().join_deadline_s), parts.ends);
+    auto runtime = std::make_shared<Runtime>(std::move(parts));
+    auto status = runtime->Start(deadline);
+    if (status.ok()) {
+      auto communicator = runtime->WorldCommunicator();
+      // Who was named and has died since is found here, not in the program's first call.
+      status = communicator->Barrier();
+      if (status.ok()) {
+        return std::make_shared<RankContext>(std::move(runtime), std::move(communicator), /*whole=*/true);
+      }
+    }
+    // Each round leaves out at least one rank, so that there are not more of them than ranks.
+    if (!LeavesSurvivors(status) || !runtime->revoked()) {
+      return status;
+    }
+    ARROW_ASSIGN_OR_RAISE(parts, runtime->Gather(options));
+  }
+}
 
 }  // namespace
 
@@ -193,6 +352,10 @@ World LocalWorld() {
   return world;
 }
 
+TimePoint EndOf(const Options& options, TimePoint joined) {
+  return options.deadline_s == 0 ? kNever : joined + Seconds(options.deadline_s);
+}
+
 arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadline) {
   auto runtime = std::make_shared<Runtime>(std::move(parts));
   ARROW_RETURN_NOT_OK(runtime->Start(deadline));
@@ -200,50 +363,48 @@ arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadl
   return std::make_shared<RankContext>(std::move(runtime), std::move(communicator), /*whole=*/true);
 }
 
-arrow::Result<std::shared_ptr<Context>> ConnectMesh(Parts parts, const Options& options, std::string secret) {
-  auto& executor = *parts.own_executor;
-  parts.executor = &executor;
-  const auto deadline = executor.Now() + Seconds(options.join_deadline_s);
-  auto listen = [&]() -> arrow::Status {
-    ARROW_ASSIGN_OR_RAISE(auto paths, MakePaths(executor, options));
-    parts.listener = MeshTransport::Listen(executor, std::move(paths), options.world_size);
-    return arrow::Status::OK();
-  };
-  ARROW_RETURN_NOT_OK(executor.RunTask(listen));
-  auto watching = std::make_unique<AsioExecutor>("cylon-watch");
-  auto wire = std::make_shared<TcpWire>(*watching, options.world_size);
-  ARROW_RETURN_NOT_OK(wire->Listen(options.bind_host.empty() ? "127.0.0.1" : options.bind_host));
-  auto& watch_executor = *watching;
-  parts.watch = std::make_unique<Watch>(std::move(watching), watch_executor, wire);
-  JoinRequest request;
-  request.job = options.job.empty() ? "default" : options.job;
-  request.epoch = options.epoch;
-  request.rank = options.rank;
-  request.world_size = options.world_size;
-  request.card = AddressCard{HostName(), ::getpid(), parts.listener->address(), wire->address()};
-  request.deadline = deadline;
+arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options) {
+  auto& executor = *parts.executor;
+  parts.ends = EndOf(options, executor.Now());
+  const auto deadline = std::min(executor.Now() + Seconds(options.join_deadline_s), parts.ends);
+  ARROW_ASSIGN_OR_RAISE(parts.seat, parts.network(options.world_size));
+  const std::string job = options.job.empty() ? "default" : options.job;
+  const AddressCard card{HostName(), ::getpid(), parts.seat->address(), parts.seat->watch_address()};
   const auto abandoned = std::make_shared<std::atomic<bool>>(false);
-  request.abandoned = abandoned;
-  auto join = Spawn(executor, Join(parts.store.get(), executor, std::move(request)));
-  auto world = executor.Await(join);
-  if (!join.is_finished()) {
-    // Interrupted: the protocol ends by itself before its store goes, within a poll or an answer of the store.
-    abandoned->store(true);
-    return world.status() & executor.Wait(arrow::Future<>(join), executor.Now() + kAbandonedJoin);
+  arrow::Future<World> joining;
+  if (options.rejoin) {
+    GatherRequest request;
+    request.job = job;
+    request.card = card;
+    request.deadline = deadline;
+    request.abandoned = abandoned;
+    joining = Spawn(executor, Gather(parts.store.get(), executor, std::move(request)));
+  } else {
+    JoinRequest request;
+    request.job = job;
+    request.epoch = options.epoch;
+    request.rank = options.rank;
+    request.world_size = options.world_size;
+    request.card = card;
+    request.deadline = deadline;
+    request.abandoned = abandoned;
+    joining = Spawn(executor, Join(parts.store.get(), executor, std::move(request)));
+  }
+  auto world = AwaitOrAbandon(executor, joining, abandoned.get());
+  if (!world.ok() && executor.Now() >= parts.ends) {
+    return EndOfJob(options).WithMessage(EndOfJob(options).message(),
+                                         "; joining had not ended: ", world.status().message());
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
-  ARROW_RETURN_NOT_OK(CheckPaths(options, parts.world));
-  wire->Join(parts.world, Security{.secret = secret, .plain_text = options.plain_text});
-  MeshSettings settings;
-  settings.secret = std::move(secret);
-  settings.connect_deadline = Seconds(options.connect_deadline_s);
-  parts.transport = parts.listener->Join(parts.world, std::move(settings));
-  Options settled = options;
-  settled.rank = parts.world.rank;
-  settled.secret.clear();  // done with; what is not kept cannot be shown
-  settled.store = ReadableStore(settled.store);
-  ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(std::move(settled)));
-  return MakeContext(std::move(parts), deadline);
+  ARROW_ASSIGN_OR_RAISE(parts.transport, parts.seat->Join(parts.world));
+  parts.watch = parts.seat->JoinWatch(parts.world);
+  options.rank = parts.world.rank;
+  options.world_size = parts.world.size();
+  options.secret.clear();  // done with; what is not kept cannot be shown
+  options.store = ReadableStore(options.store);
+  const bool gathered = options.rejoin;
+  ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(std::move(options)));
+  return gathered ? EnterGathered(std::move(parts), {}) : MakeContext(std::move(parts), deadline);
 }
 
 }  // namespace internal
@@ -254,27 +415,31 @@ arrow::Result<std::shared_ptr<Context>> Context::Local(Options options, std::fun
   options.rank = 0;
   options.world_size = 1;
   internal::Parts parts;
-  ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(std::move(options)));
-  parts.own_executor = std::make_unique<AsioExecutor>("cylon");
+  parts.own_executor = std::make_shared<AsioExecutor>("cylon");
   parts.executor = parts.own_executor.get();
-  parts.executor->SetInterruptHook(std::move(interrupt));
-  auto hub = std::make_shared<InprocHub>(1);
-  parts.transport = hub->MakeTransport(0, *parts.executor);
-  parts.shared = std::move(hub);
+  parts.ends = internal::EndOf(options, parts.executor->Now());
+  ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(std::move(options)));
+  parts.interrupt = std::move(interrupt);
   parts.world = internal::LocalWorld();
+  parts.transport = InprocHub(1).MakeTransport(0, *parts.executor);
   return internal::MakeContext(std::move(parts), kNever);
 }
 
 arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::function<arrow::Status()> interrupt) {
-  if (options.world_size <= 1 && options.store.empty()) {
+  if (options.world_size <= 1 && options.store.empty() && !options.rejoin) {
     return Local(std::move(options), std::move(interrupt));
+  }
+  if (options.store.empty() && options.rejoin) {
+    return arrow::Status::Invalid(
+        "this process is to replace a rank that failed (CYLON_REJOIN), but no store is named in "
+        "which the others gather; set CYLON_STORE to the one that the job was started with");
   }
   if (options.store.empty()) {
     return arrow::Status::Invalid("world_size is ", options.world_size,
                                   " but no store is named in which the ranks could meet; set CYLON_STORE to host:port, "
                                   "redis://host:port or file:///shared/directory, or start the program by cylon run");
   }
-  if (options.world_size < 1) {
+  if (options.world_size < 1 && !options.rejoin) {
     return arrow::Status::Invalid("a store is named (", ReadableStore(options.store), ") but world_size is ",
                                   options.world_size, "; expected the number of ranks; set CYLON_WORLD_SIZE");
   }
@@ -288,13 +453,16 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   if (options.stall_reports) {
     ARROW_ASSIGN_OR_RAISE(parts.reports, internal::HoldStallReports());
   }
-  parts.own_executor = std::make_unique<AsioExecutor>("cylon");
+  parts.own_executor = std::make_shared<AsioExecutor>("cylon");
   auto& executor = *parts.own_executor;
-  executor.SetInterruptHook(std::move(interrupt));
+  parts.executor = &executor;
+  executor.SetInterruptHook(interrupt);
+  parts.interrupt = std::move(interrupt);
   const auto deadline = executor.Now() + internal::Seconds(options.join_deadline_s);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
-  parts.launcher = !options.epoch.empty();
-  return internal::ConnectMesh(std::move(parts), options, std::move(secret));
+  parts.network = internal::MeshNetwork(executor, options, std::move(secret));
+  parts.launcher = !options.epoch.empty() && !options.rejoin;
+  return internal::JoinWorld(std::move(parts), std::move(options));
 }
 
 }  // namespace cylon

@@ -12,6 +12,12 @@
 
 namespace cylon {
 
+/// How the ranks of a world that failed meet again.
+struct RejoinOptions {
+  double window_s = 10;  ///< how long the ranks that live, and replacements, are waited for
+  int least_ranks = 1;   ///< of the new world; until there are so many, replacements are waited for through the window
+};
+
 /// One thread at a time calls on a context.
 class CYLON_EXPORT Context {
  public:
@@ -21,7 +27,8 @@ class CYLON_EXPORT Context {
 
   /// This process's rank of the job that `options` describe (OptionsFromEnvironment under a launcher): joins, connects,
   /// and returns when every rank has come. Collective. DeadlineError names the ranks that did not come;
-  /// AuthenticationError for a wrong secret. With world_size 0 or 1 and no store it is Local.
+  /// AuthenticationError for a wrong secret. With options.rejoin it takes the place of a rank that failed, in the world
+  /// that the survivors' Rejoin makes. With world_size 0 or 1 and no store it is Local.
   static arrow::Result<std::shared_ptr<Context>> Connect(Options options,
                                                          std::function<arrow::Status()> interrupt = nullptr);
 
@@ -37,6 +44,16 @@ class CYLON_EXPORT Context {
   /// A context over a part of the ranks, sharing this one's resources and connections, which end with the last of them
   /// (or with Close of this one); see Communicator::Split. nullptr for color -1. Collective.
   virtual arrow::Result<std::shared_ptr<Context>> Split(int color, int key) = 0;
+
+  /// After a failure (the communicator of the whole world is revoked): gathers the ranks that are left, and processes
+  /// that were started with rejoin=1 in the place of others, in the store, and returns a context over a new world with
+  /// an epoch of its own: survivors keep their order, replacements follow, ranks go from 0 without gaps. Collective
+  /// among those who live. Ends when all that can come have come, at the latest after the window; what fails meanwhile
+  /// is failed ranks of the new world, which are left out of the next. This context is closed, whatever comes of it;
+  /// tables keep this rank's rows only, so that most programs read their input again. DeadlineError where fewer than
+  /// least_ranks came (the same at all, naming who is missing) and where the others went on without this rank. Invalid
+  /// where nothing has failed, and where there is no store to meet in.
+  virtual arrow::Result<std::shared_ptr<Context>> Rejoin(RejoinOptions options = {}) = 0;
 
   /// Leaves in order: says goodbye, writes the trace, clears the store. Waits at most close_deadline_s for its messages
   /// to leave. Collective in that every rank should call it, but it does not wait for the others.

@@ -28,9 +28,7 @@ constexpr auto kInquiryPatience = std::chrono::seconds(1);
 /// A sign of life counts for as long as somebody may look for it.
 constexpr auto kLifeTimeToLive = std::chrono::minutes(10);
 
-std::string WholeSeconds(Duration time) {
-  return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(time).count()) + " s";
-}
+std::string TimeText(Duration time) { return ReadableSeconds(std::chrono::duration<double>(time).count()); }
 
 std::string OperationText(const std::string& operation, uint64_t sequence) {
   return operation + " (operation " + std::to_string(sequence) + ")";
@@ -38,7 +36,7 @@ std::string OperationText(const std::string& operation, uint64_t sequence) {
 
 /// "computes since 41 s, was last in Join (operation 7)".
 std::string SightingText(const Report& report) {
-  std::string text = (report.waits ? "waits for " : "computes since ") + WholeSeconds(report.since);
+  std::string text = (report.waits ? "waits for " : "computes since ") + TimeText(report.since);
   if (!report.operation.empty()) {
     text += (report.waits ? " in " : ", was last in ") + OperationText(report.operation, report.sequence);
   }
@@ -131,6 +129,9 @@ std::shared_ptr<Group> Endpoint::MakeGroup(uint32_t id, std::vector<Rank> member
       group->Propose(lost);
     }
   }
+  if (end_) {
+    group->End(*end_);
+  }
   if (auto early = early_.find(key); early != early_.end()) {
     group->Report(early->second);
     early_.erase(early);
@@ -187,6 +188,7 @@ void Endpoint::OnFinding(const Finding& finding) {
   Finding found = finding;
   if (found.kind == ErrorKind::kIsolated) {
     // There is nobody whom it could be told, and no store to settle it.
+    end_ = found;
     for (const auto& [key, group] : std::map(groups_)) {
       group->End(found);
     }
@@ -255,7 +257,7 @@ void Endpoint::WarnOfSlowRanks() {
   }
   watch_->Inquire(awaited, kInquiryPatience, [weak = weak_from_this(), awaited, doing](const auto& found) {
     if (auto self = weak.lock(); self && !self->closed()) {
-      std::string text = "this rank waits for " + WholeSeconds(doing.since) +
+      std::string text = "this rank waits for " + TimeText(doing.since) +
                          (doing.operation.empty() ? "" : " in " + OperationText(doing.operation, doing.sequence));
       for (const Rank rank : awaited) {
         const auto at = found.find(rank);
@@ -417,6 +419,10 @@ void Endpoint::OnTold(Rank from, const ControlHeader& header, const Finding& fin
     finding.kind == ErrorKind::kLinkLost ? ReportLink(finding) : ReportLost(finding);
     return;
   }
+  if (finding.kind == ErrorKind::kDeadline && finding.rank < 0) {
+    EndAll(finding);  // of the whole job
+    return;
+  }
   const GroupKey key{header.communicator, header.leader};
   if (auto at = groups_.find(key); at != groups_.end()) {
     auto group = at->second;
@@ -459,6 +465,33 @@ arrow::Future<> Endpoint::Leave() {
     gone.MarkFinished(status);
   });
   return gone;
+}
+
+std::vector<Rank> Endpoint::Gone() const {
+  std::vector<Rank> gone(left_.begin(), left_.end());
+  for (const auto& [rank, finding] : lost_) {
+    if (finding.kind == ErrorKind::kRankFailed) {
+      gone.push_back(rank);
+    }
+  }
+  return gone;
+}
+
+void Endpoint::EndAll(const Finding& finding) {
+  if (end_) {
+    return;
+  }
+  if (world_group_ != nullptr) {
+    // Told and settled for those whose clocks come a little later: they would see this rank go first.
+    FloodRevocation(*world_group_, finding);
+    if (has_store()) {
+      SettleInStore(*world_group_, finding).AddCallback([](const arrow::Result<std::string>&) {});
+    }
+  }
+  end_ = finding;
+  for (const auto& [key, group] : std::map(groups_)) {
+    group->End(finding);
+  }
 }
 
 void Endpoint::Shutdown(const arrow::Status& why) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -71,6 +72,8 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   uint32_t next_id() const { return next_id_; }
   void ReserveIds(uint32_t next) { next_id_ = std::max(next_id_, next); }
 
+  /// Ranks that failed or have left.
+  std::vector<Rank> Gone() const;
   bool HasLeft(Rank world_rank) const { return left_.contains(world_rank); }
   /// Somebody needs a rank that has left.
   void OnMissed(Rank world_rank);
@@ -81,6 +84,10 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   void FloodRevocation(const Group& group, const Finding& finding);
   /// The finding that the store keeps for `group`: this one, if it is the first.
   arrow::Future<std::string> SettleInStore(const Group& group, const Finding& finding);
+
+  /// The whole job is over, as every rank finds sooner or later: every communicator here is revoked at once, those too
+  /// that are made later, and the others are told.
+  void EndAll(const Finding& finding);
 
   /// Leaves in order: finishes when every peer has been told goodbye.
   arrow::Future<> Leave();
@@ -133,8 +140,9 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   uint32_t next_id_ = kWorldCommunicator + 1;
   std::map<Rank, Finding> lost_;
   std::map<std::pair<Rank, Rank>, Finding> lost_links_;
-  std::set<Rank> left_;  // said goodbye
-  std::set<Rank> told_;  // of another rank's loss
+  std::set<Rank> left_;         // said goodbye
+  std::set<Rank> told_;         // of another rank's loss
+  std::optional<Finding> end_;  // of EndAll
 };
 
 }  // namespace cylon::internal

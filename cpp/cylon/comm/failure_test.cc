@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "cylon/base/random.h"
+#include "cylon/comm/call.h"
 #include "cylon/comm/context.h"
 #include "cylon/comm/launcher_word.h"
 #include "cylon/comm/testing/ranks.h"
@@ -152,6 +153,57 @@ TEST_P(FailureTest, ArgumentsThatDifferAreAMismatchThatNamesBothCalls) {
                 return comm.AllReduce(BufferOf<int64_t>({1}), type, ReduceOp::kSum).status();
               }),
               HasSubstr("AllReduce(1 x double, sum)"));
+}
+
+TEST_P(FailureTest, AMismatchNamesWhereBothCallsWereMade) {
+  std::string places[2];
+  const auto statuses = Run([&](Context& context) {
+    auto& comm = context.communicator();
+    if (comm.rank() == 1) {
+      const std::string line = std::to_string(__LINE__ + 2);
+      places[1] = "rank 1 called Gather(root 0) at failure_test.cc:" + line;
+      return comm.Gather(BufferOf<int64_t>({1}), 0).status() & Repeat([&] { return comm.Barrier(); });
+    }
+    CallSite here(comm, "program.py:7");  // the outer one counts
+    return Repeat([&] { return comm.Barrier(); });
+  });
+  EXPECT_EQ(Unlike(statuses, ErrorKind::kCollectiveMismatch), "") << ::testing::PrintToString(statuses);
+  // Ring neighbours compare: the other one of the two is 0 or 2.
+  EXPECT_THAT(statuses[0].message(), AllOf(HasSubstr(places[1]), HasSubstr("called Barrier() at program.py:7"),
+                                           HasSubstr("; every rank has to make the same calls in the same order")));
+}
+
+TEST_P(FailureTest, AnAgreementThatFailsNamesWhereItWasAsked) {
+  const auto statuses = Run([&](Context& context) {
+    auto& comm = context.communicator();
+    CallSite here(comm, "program.py:" + std::to_string(10 + comm.rank()));
+    return comm.Agree({comm.rank() == 1 ? "Sort(a)" : "Join(a)", arrow::Status::OK(), {}}).status();
+  });
+  for (const auto& status : statuses) {
+    EXPECT_EQ(
+        status.message(),
+        "rank 0 called Join(a) at program.py:10 but rank 1 called Sort(a) at program.py:11; every rank has to make "
+        "the same calls in the same order");
+  }
+}
+
+TEST(CallHeaderTest, NamesAreCutToFitAndPlacesKeepTheirEnd) {
+  internal::CallHeader header;
+  header.call.kind = internal::CallKind::kGather;
+  header.call.root = 3;
+  header.call.within = "Join, exchange of " + std::string(300, 'x');
+  header.call.site = std::string(300, 'y') + "/analysis.py:42";
+  header.sequence = 77;
+  const auto bytes = internal::Encode(header);
+  EXPECT_LE(bytes.size(), kMaxUserHeader);
+  const auto decoded = internal::DecodeCallHeader(bytes);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_TRUE(internal::SameCall(decoded->call, header.call));
+  EXPECT_EQ(decoded->sequence, 77U);
+  EXPECT_TRUE(decoded->call.within.starts_with("Join, exchange of xx"));
+  EXPECT_TRUE(decoded->call.site.ends_with("yy/analysis.py:42"));
+  const auto cut = internal::DecodeCallHeader(InlineBytes(bytes.bytes().first(bytes.size() - 1)));
+  EXPECT_TRUE(IsError(cut.status(), ErrorKind::kProtocol));
 }
 
 TEST_P(FailureTest, ACallThatOneRankRefusesIsAMismatchForTheOthers) {

@@ -37,6 +37,15 @@ arrow::Status GivenUpError(const Finding& finding, const std::string& host, cons
                            "; this process had been stopped, or its machine stood still: look for who stopped it");
 }
 
+/// The whole job's deadline is nobody's in particular (rank -1): it says where this rank was. A lack of progress is one
+/// rank's, whose words say all.
+arrow::Status PastDeadline(const Finding& finding, const std::string& operation, uint64_t sequence) {
+  if (finding.rank >= 0 || operation.empty()) {
+    return DeadlineError(finding.text, finding.rank);
+  }
+  return DeadlineError(finding.text + "; this rank was in " + During(operation, sequence));
+}
+
 }  // namespace
 
 std::string Encode(const Finding& finding) {
@@ -91,6 +100,8 @@ arrow::Status ToStatus(const Finding& finding, Rank own_rank, const std::string&
       return IsolatedError(own_rank, finding.text, operation, sequence);
     case ErrorKind::kCollectiveMismatch:
       return CollectiveMismatchError(finding.text, finding.rank);
+    case ErrorKind::kDeadline:
+      return PastDeadline(finding, operation, sequence);
     case ErrorKind::kRemote: {
       arrow::Status status;
       if (!DecodeStatus(finding.text, &status).ok() || status.ok()) {

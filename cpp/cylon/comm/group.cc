@@ -301,6 +301,8 @@ std::set<Rank> Group::Awaited() const {
   return ranks;
 }
 
+void Group::End(const Finding& finding) { Conclude(Verdict{arrow::Status::OK(), finding, /*agreed=*/true}); }
+
 void Group::AddInFlight(std::map<Rank, int>* messages) const {
   for (const auto& [number, each] : operations_) {
     each->AddInFlight(messages);
@@ -309,8 +311,6 @@ void Group::AddInFlight(std::map<Rank, int>* messages) const {
     sender_->AddInFlight(messages);
   }
 }
-
-void Group::End(const Finding& finding) { Conclude(Verdict{arrow::Status::OK(), finding, /*agreed=*/true}); }
 
 void Group::Close(const arrow::Status& why) { Conclude(Verdict{why, {}, true}); }
 

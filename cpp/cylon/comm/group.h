@@ -3,6 +3,7 @@
 
 #include <arrow/util/future.h>
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -39,6 +40,8 @@ class Group : public std::enable_shared_from_this<Group> {
   arrow::Future<> revoked() const { return revoked_; }
   void SetOperation(std::string operation);
   std::string operation() const;
+  /// Messages of members so far: those of a barrier have no bytes that would show that something moves.
+  int64_t messages() const { return messages_.load(std::memory_order_relaxed); }
 
   // From tasks.
 
@@ -59,18 +62,19 @@ class Group : public std::enable_shared_from_this<Group> {
   /// A finding that others learn without this group: settled.
   void Propose(const Finding& finding);
   void OnDeparture(Rank world_rank);
+  void CountMessage() { messages_.fetch_add(1, std::memory_order_relaxed); }
   void OnMismatch(Rank from, const Call& theirs, const Call& own);
   void OnBrokenProtocol(Rank from, const std::string& what);
   void OnLocalFailure(const arrow::Status& status);
 
+  /// Revoked at once by what every rank finds by itself.
+  void End(const Finding& finding);
   /// This rank's first unfinished call, "" where there is none: that of the operator, else.
   std::string FirstUnfinished(uint64_t* sequence) const;
   /// Ranks of the group from which something is awaited, or to which something is on its way.
   std::set<Rank> Awaited() const;
   /// Adds the messages that are under way, by destination in the world.
   void AddInFlight(std::map<Rank, int>* messages) const;
-  /// Revoked at once by what this rank finds alone.
-  void End(const Finding& finding);
   /// Ends everything with `why`, which is not a failure of the others: the context is closed.
   void Close(const arrow::Status& why);
 
@@ -93,6 +97,7 @@ class Group : public std::enable_shared_from_this<Group> {
   Rank rank_;
   arrow::Future<> revoked_ = arrow::Future<>::Make();
 
+  std::atomic<int64_t> messages_{0};
   std::map<uint64_t, std::shared_ptr<Operation>> operations_;
   std::map<uint64_t, std::shared_ptr<Mailbox>> mailboxes_;  // by tag
   std::shared_ptr<Mailbox> sender_;  // never opened: holds the sends with a tag that are under way

@@ -8,6 +8,8 @@
 #include <tuple>
 #include <type_traits>
 
+#include "cylon/base/failpoint.h"
+#include "cylon/base/readable.h"
 #include "cylon/comm/agree.h"
 #include "cylon/comm/collectives.h"
 #include "cylon/comm/reduce.h"
@@ -15,6 +17,10 @@
 namespace cylon::internal {
 
 namespace {
+
+/// How often a wait looks whether anything has moved, within the time in which something has to.
+constexpr int kLooks = 8;
+constexpr auto kShortestLook = std::chrono::milliseconds(1);
 
 arrow::Status StatusOf(const arrow::Status& status) { return status; }
 template <typename T>
@@ -31,6 +37,11 @@ Co<T> Drive(OperationPtr op, Co<T> algorithm) {
     (void)co_await revoked;
   }
   CYLON_CO_RETURN_NOT_OK(op->group().Begin(op));
+  if (auto hit = CYLON_FAILPOINT_STATUS("collective.begin"); !hit.ok()) {
+    op->group().OnLocalFailure(hit);
+    op->End();
+    co_return hit;
+  }
   auto outcome = co_await algorithm;
   if (const auto status = StatusOf(outcome); !status.ok() && !op->failed()) {
     op->group().OnLocalFailure(status);
@@ -172,9 +183,79 @@ arrow::Status GroupCommunicator::Check() const {
   return group_->Check();
 }
 
+int64_t GroupCommunicator::Moved() const {
+  const auto& lanes = endpoint_->lanes();
+  return lanes.bytes_sent() + lanes.bytes_received() + group_->messages() +
+         static_cast<int64_t>(next_collective_ + next_exchange_);
+}
+
 arrow::Status GroupCommunicator::Wait(const arrow::Future<>& future, const AwaitedRanks& awaited) {
   const RankReport::Wait reported(liveness_->report.get(), *group_, awaited);
-  return executor().Wait(future);
+  const Duration limit = liveness_->progress_deadline;
+  if (limit == Duration::zero() || size() == 1 || future.is_finished()) {
+    return executor().Wait(future);
+  }
+  // Only waiting counts, over as many waits as it takes: what a rank computes in between is no stall.
+  auto look = [&, before = executor().Now()]() mutable {
+    const auto now = executor().Now();
+    stalled_ += now - std::exchange(before, now);
+    if (const auto moved = Moved(); moved != moved_) {
+      moved_ = moved;
+      stalled_ = Duration::zero();
+    }
+  };
+  look();
+  while (true) {
+    const auto until = executor().Now() + std::max<Duration>(std::min(limit - stalled_, limit / kLooks), kShortestLook);
+    const auto status = executor().Wait(future, until);
+    look();
+    if (future.is_finished() || !IsError(status, ErrorKind::kDeadline)) {
+      return status;
+    }
+    if (stalled_ >= limit) {
+      return EndStall(awaited);
+    }
+  }
+}
+
+arrow::Status GroupCommunicator::EndStall(const AwaitedRanks& awaited) {
+  std::set<Rank> others;
+  for (const Rank rank : awaited ? awaited() : std::vector<Rank>()) {
+    others.insert(rank);
+  }
+  const double stalled = std::chrono::duration<double>(stalled_).count();
+  const double limit = std::chrono::duration<double>(liveness_->progress_deadline).count();
+  auto report = [group = group_, others, stalled, limit]() mutable {
+    others.merge(group->Awaited());
+    std::vector<Rank> named;
+    for (const Rank rank : others) {
+      if (rank != group->rank()) {
+        named.push_back(group->ToWorld(rank));
+      }
+    }
+    std::ranges::sort(named);
+    uint64_t sequence = 0;
+    const std::string operation = group->FirstUnfinished(&sequence);
+    Finding finding;
+    finding.source = Finding::Source::kDisagreement;
+    finding.kind = ErrorKind::kDeadline;
+    finding.rank = group->ToWorld(group->rank());
+    finding.text = "rank " + std::to_string(finding.rank) + " has waited " + ReadableSeconds(stalled) +
+                   (operation.empty() ? "" : " in " + operation) +
+                   (sequence == 0 ? "" : " (operation " + std::to_string(sequence) + ")") +
+                   (named.empty() ? "" : " for " + ReadableRanks(named)) +
+                   ", and nothing has moved there; expected progress within " + ReadableSeconds(limit) +
+                   " (progress_deadline_s); look at what " +
+                   (named.empty()       ? "the other ranks"
+                    : named.size() == 1 ? "that rank"
+                                        : "those ranks") +
+                   " did, or raise CYLON_PROGRESS_DEADLINE";
+    group->Report(finding);
+    return arrow::Status::OK();
+  };
+  ARROW_RETURN_NOT_OK(executor().RunTask(std::move(report)));
+  ARROW_RETURN_NOT_OK(executor().Wait(group_->revoked()));
+  return Check();
 }
 
 void GroupCommunicator::GiveUp(const std::string& cause) {
@@ -185,6 +266,7 @@ void GroupCommunicator::GiveUp(const std::string& cause) {
 
 OperationPtr GroupCommunicator::NewOperation(Call call) {
   call.within = group_->operation();
+  call.site = call_site();
   ++next_collective_;
   if (liveness_->report) {
     liveness_->report->OnCall(call, next_collective_);
@@ -293,7 +375,7 @@ arrow::Future<Buffers> GroupCommunicator::AllToAllAsync(Buffers values) {
 }
 
 arrow::Future<Agreement> GroupCommunicator::AgreeAsync(Proposal proposal) {
-  auto bytes = EncodeProposal(proposal);
+  auto bytes = EncodeProposal(proposal, call_site());
   return Make<Buffers>(
              Call{.kind = CallKind::kAgree}, arrow::Status::OK(), [&] { return Buffers{bytes}; },
              [&](const OperationPtr& operation) { return RunAgree(operation, group_, bytes, proposal); })

@@ -18,6 +18,7 @@ namespace cylon::internal {
 struct Liveness {
   std::atomic<bool> closed{false};
   pid_t process;
+  Duration progress_deadline{0};       // of a wait in which nothing moves; 0: none
   std::shared_ptr<RankReport> report;  ///< or none
   /// OK where calls may be made: the context is open, and this is the process that made it.
   arrow::Status Check() const;
@@ -71,6 +72,10 @@ class GroupCommunicator final : public Communicator {
   /// A call that this rank refuses: its peers have to see it all the same, or they would wait.
   arrow::Status Refuse(Call call, const arrow::Status& why);
   arrow::Status CheckRoot(Rank root) const;
+  /// Changes with every call and everything that comes or goes at this rank.
+  int64_t Moved() const;
+  /// Tells everybody that nothing has moved for `stalled_`, and returns that as an error.
+  arrow::Status EndStall(const AwaitedRanks& awaited);
 
   std::shared_ptr<Endpoint> endpoint_;
   std::shared_ptr<Group> group_;
@@ -78,6 +83,8 @@ class GroupCommunicator final : public Communicator {
   arrow::MemoryPool* pool_;
   uint64_t next_collective_ = 0;
   uint64_t next_exchange_ = 0;
+  int64_t moved_ = 0;    // at the last look
+  Duration stalled_{0};  // that waits have taken since it changed
 };
 
 }  // namespace cylon::internal

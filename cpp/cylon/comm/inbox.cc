@@ -148,6 +148,7 @@ void Inbox::OnMessage(Rank world_from, Message message) {
   if (failure_ || from < 0) {
     return;
   }
+  group_->CountMessage();
   OnMemberMessage(from, std::move(message));
 }
 

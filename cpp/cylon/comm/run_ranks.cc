@@ -4,7 +4,6 @@
 #include "cylon/base/random.h"
 #include "cylon/comm/context.h"
 #include "cylon/comm/runtime.h"
-#include "cylon/net/inproc/inproc.h"
 #include "cylon/net/sim/sim_world.h"
 
 namespace cylon {
@@ -33,36 +32,41 @@ World ThreadsAsWorld(int ranks, Rank rank) {
 }
 
 /// Runs `body`; a context that is let go without Close aborts.
-arrow::Status RunBody(const ThreadWorld& world, arrow::Result<std::shared_ptr<Context>> context, const Body& body) {
+arrow::Status RunBody(arrow::Result<std::shared_ptr<Context>> context, const Body& body) {
   ARROW_RETURN_NOT_OK(context.status());
-  if (world.interrupt) {
-    (*context)->executor().SetInterruptHook(world.interrupt);
-  }
   ARROW_RETURN_NOT_OK(body(**context));
   return (*context)->Close();
 }
 
 arrow::Result<std::shared_ptr<Context>> MakeSimRank(const ThreadWorld& world, SimWorld* sim,
+                                                    const std::shared_ptr<internal::InprocWorlds>& worlds,
                                                     const std::shared_ptr<MemoryStoreData>& data, Rank rank) {
   internal::Parts parts;
   ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(RankOptions(world, rank)));
   parts.executor = &sim->executor(rank);
+  parts.interrupt = world.interrupt;
+  parts.ends = internal::EndOf(world.options, parts.executor->Now());
+  // What the seed shuffles is the first world's messages; worlds after a failure are the threads' own.
+  parts.network = internal::InprocNetwork(worlds, *parts.executor);
   parts.store = OpenMemoryStore(data, *parts.executor);
   parts.transport = sim->MakeTransport(rank);
   parts.world = ThreadsAsWorld(world.ranks, rank);
   return internal::MakeContext(std::move(parts), kNever);
 }
 
-arrow::Result<std::shared_ptr<Context>> MakeInprocRank(const ThreadWorld& world, const std::shared_ptr<InprocHub>& hub,
+arrow::Result<std::shared_ptr<Context>> MakeInprocRank(const ThreadWorld& world,
+                                                       const std::shared_ptr<internal::InprocWorlds>& worlds,
                                                        const std::shared_ptr<MemoryStoreData>& data, Rank rank) {
   internal::Parts parts;
   ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(RankOptions(world, rank)));
-  parts.shared = hub;
-  parts.own_executor = std::make_unique<AsioExecutor>("cylon-" + std::to_string(rank));
+  parts.own_executor = std::make_shared<AsioExecutor>("cylon-" + std::to_string(rank));
   parts.executor = parts.own_executor.get();
+  parts.interrupt = world.interrupt;
+  parts.ends = internal::EndOf(world.options, parts.executor->Now());
   parts.store = OpenMemoryStore(data, *parts.executor);
-  parts.transport = hub->MakeTransport(rank, *parts.executor);
+  parts.network = internal::InprocNetwork(worlds, *parts.executor);
   parts.world = ThreadsAsWorld(world.ranks, rank);
+  parts.transport = worlds->Join(parts.world, *parts.executor);
   return internal::MakeContext(std::move(parts), kNever);
 }
 
@@ -70,13 +74,16 @@ arrow::Result<std::shared_ptr<Context>> MakeMeshRank(const ThreadWorld& world,
                                                      const std::shared_ptr<MemoryStoreData>& data,
                                                      const std::string& secret, Rank rank) {
   internal::Parts parts;
-  parts.own_executor = std::make_unique<AsioExecutor>("cylon-" + std::to_string(rank));
+  parts.own_executor = std::make_shared<AsioExecutor>("cylon-" + std::to_string(rank));
+  parts.executor = parts.own_executor.get();
+  parts.interrupt = world.interrupt;
   parts.store = OpenMemoryStore(data, *parts.own_executor);
   Options options = RankOptions(world, rank);
   options.epoch = "1";
   options.transport = world.kind == ThreadWorld::Kind::kShm ? "shm" : "tcp";
   options.local_size = world.ranks;
-  return internal::ConnectMesh(std::move(parts), options, secret);
+  parts.network = internal::MeshNetwork(*parts.own_executor, options, secret);
+  return internal::JoinWorld(std::move(parts), options);
 }
 
 }  // namespace
@@ -84,6 +91,7 @@ arrow::Result<std::shared_ptr<Context>> MakeMeshRank(const ThreadWorld& world,
 std::vector<arrow::Status> RunRanks(const ThreadWorld& world, const Body& body) {
   std::vector<arrow::Status> results(static_cast<size_t>(std::max(world.ranks, 0)));
   auto data = MakeMemoryStoreData();
+  auto worlds = std::make_shared<internal::InprocWorlds>();
   if (world.kind == ThreadWorld::Kind::kSim) {
     SimWorld sim(world.ranks, world.seed);
     if (world.kill_rank >= 0) {
@@ -91,7 +99,7 @@ std::vector<arrow::Status> RunRanks(const ThreadWorld& world, const Body& body) 
     }
     // Each rank's own status is kept; the world's is the first of them.
     (void)sim.Run([&](Rank rank) {
-      auto status = RunBody(world, MakeSimRank(world, &sim, data, rank), body);
+      auto status = RunBody(MakeSimRank(world, &sim, worlds, data, rank), body);
       results[static_cast<size_t>(rank)] = status;
       return status;
     });
@@ -102,13 +110,12 @@ std::vector<arrow::Status> RunRanks(const ThreadWorld& world, const Body& body) 
     results.assign(results.size(), secret.status());
     return results;
   }
-  auto hub = std::make_shared<InprocHub>(world.ranks);
   std::vector<std::thread> threads;
   for (Rank rank = 0; rank < world.ranks; ++rank) {
     threads.emplace_back([&, rank] {
-      auto context = world.kind == ThreadWorld::Kind::kInproc ? MakeInprocRank(world, hub, data, rank)
+      auto context = world.kind == ThreadWorld::Kind::kInproc ? MakeInprocRank(world, worlds, data, rank)
                                                               : MakeMeshRank(world, data, *secret, rank);
-      results[static_cast<size_t>(rank)] = RunBody(world, std::move(context), body);
+      results[static_cast<size_t>(rank)] = RunBody(std::move(context), body);
     });
   }
   for (auto& thread : threads) {

@@ -13,7 +13,7 @@
 #include "cylon/bootstrap/store.h"
 #include "cylon/comm/context.h"
 #include "cylon/comm/group_communicator.h"
-#include "cylon/net/mesh/mesh_transport.h"
+#include "cylon/comm/network.h"
 #include "cylon/net/transport.h"
 
 namespace cylon::internal {
@@ -22,22 +22,28 @@ namespace cylon::internal {
 struct Parts {
   std::shared_ptr<void> reports;  ///< keeps SIGUSR1 answered, or none
   std::shared_ptr<Resources> resources;
-  std::shared_ptr<void> shared;                ///< what ranks of one process share (a hub); goes after the transport
-  std::unique_ptr<AsioExecutor> own_executor;  ///< or none:
+  std::shared_ptr<AsioExecutor> own_executor;  ///< or none: it is of whoever made this. Shared with what Rejoin makes.
   Executor* executor = nullptr;
-  std::unique_ptr<Store> store;             ///< or none
-  std::unique_ptr<MeshTransport> listener;  ///< or none
+  std::function<arrow::Status()> interrupt;  ///< hook of every wait, or none
+  std::unique_ptr<Store> store;              ///< or none
+  Network network;                           ///< or none
+  std::unique_ptr<Seat> seat;                ///< or none
   std::unique_ptr<Transport> transport;
   std::unique_ptr<Watch> watch;  ///< or none, where ranks are threads of one process
   World world;
-  bool launcher = false;  ///< something may set the launcher's word
+  bool launcher = false;    ///< something may set the launcher's word
+  TimePoint ends = kNever;  ///< deadline_s, from joining on
 };
 
 /// A rank of a world that stands: connects, and returns when the first links stand.
 arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadline);
 
-/// A rank over links between processes: joins by way of `parts.store`. `parts` has own_executor and store.
-arrow::Result<std::shared_ptr<Context>> ConnectMesh(Parts parts, const Options& options, std::string secret);
+/// A rank that meets the others in `parts.store` (as a replacement with options.rejoin), and is connected to them by
+/// `parts.network`. `parts` has an executor as well.
+arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options);
+
+/// Once a rank has joined, until when it may run; kNever without deadline_s.
+TimePoint EndOf(const Options& options, TimePoint joined);
 
 /// A world of one rank.
 World LocalWorld();

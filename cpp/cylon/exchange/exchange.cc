@@ -5,6 +5,7 @@
 #include <deque>
 #include <utility>
 
+#include "cylon/base/failpoint.h"
 #include "cylon/base/trace.h"
 #include "cylon/exchange/chunking.h"
 #include "cylon/exchange/port.h"
@@ -216,6 +217,7 @@ arrow::Status Session::Stream() {
 
 arrow::Status Session::Receive() {
   while (auto arrival = port_->Take()) {
+    CYLON_FAILPOINT("exchange.receive");
     InStream& stream = *in_[arrival->from];
     ARROW_ASSIGN_OR_RAISE(auto batch, stream.Take(std::move(arrival->message)));
     if (batch != nullptr) {
@@ -268,6 +270,7 @@ arrow::Status Session::SendPending() {
   for (Rank to = 0; to < size_; ++to) {
     auto& queue = pending_[to];
     while (!queue.empty() && port_->in_flight(to) < kChunksInFlight) {
+      CYLON_FAILPOINT("exchange.send");
       Pending& front = queue.front();
       auto chunk = front.batch;
       const int64_t rows = std::min(front.rows_each, chunk->num_rows() - front.next_row);

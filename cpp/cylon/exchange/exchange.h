@@ -61,16 +61,21 @@ using Partitioner = std::function<arrow::Status(const arrow::RecordBatch& batch,
 /// Every row to where `partitioner` says. `rows_from`: how many of the result's rows each rank sent.
 CYLON_EXPORT arrow::Result<Table> ShuffleTable(Context& context, const std::string& what, const Table& table,
                                                const Partitioner& partitioner,
-                                               std::vector<int64_t>* rows_from = nullptr);
+                                               std::vector<int64_t>* rows_from = nullptr,
+                                               std::source_location location = std::source_location::current());
 /// Rows to the rank that the hash of `keys` names.
 CYLON_EXPORT arrow::Result<Table> ShuffleByHash(Context& context, const std::string& what, const Table& table,
-                                                const std::vector<int>& keys);
+                                                const std::vector<int>& keys,
+                                                std::source_location location = std::source_location::current());
 /// The whole distributed table at every rank.
-CYLON_EXPORT arrow::Result<Table> AllGatherTable(Context& context, const Table& table);
+CYLON_EXPORT arrow::Result<Table> AllGatherTable(Context& context, const Table& table,
+                                                 std::source_location location = std::source_location::current());
 /// The whole distributed table at `root`, no rows elsewhere.
-CYLON_EXPORT arrow::Result<Table> GatherTable(Context& context, const Table& table, Rank root);
+CYLON_EXPORT arrow::Result<Table> GatherTable(Context& context, const Table& table, Rank root,
+                                              std::source_location location = std::source_location::current());
 /// The table of `root` at every rank. Other ranks pass a table with the same schema; its rows are ignored.
-CYLON_EXPORT arrow::Result<Table> BroadcastTable(Context& context, const Table& table, Rank root);
+CYLON_EXPORT arrow::Result<Table> BroadcastTable(Context& context, const Table& table, Rank root,
+                                                 std::source_location location = std::source_location::current());
 /// The same rows in the same order, sizes even to within one row; or `rows_per_rank`, by rank, adding up to the total
 /// (the same at every rank).
 CYLON_EXPORT arrow::Result<Table> RepartitionTable(

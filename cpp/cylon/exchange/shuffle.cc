@@ -192,7 +192,9 @@ arrow::Status CheckRoot(Context& context, const char* what, Rank root) {
 }  // namespace
 
 arrow::Result<Table> ShuffleTable(Context& context, const std::string& what, const Table& table,
-                                  const Partitioner& partitioner, std::vector<int64_t>* rows_from) {
+                                  const Partitioner& partitioner, std::vector<int64_t>* rows_from,
+                                  std::source_location location) {
+  CallSite site(context.communicator(), location);
   if (context.world_size() == 1) {
     if (rows_from != nullptr) {
       rows_from->push_back(table.num_rows());
@@ -208,7 +210,8 @@ arrow::Result<Table> ShuffleTable(Context& context, const std::string& what, con
 }
 
 arrow::Result<Table> ShuffleByHash(Context& context, const std::string& what, const Table& table,
-                                   const std::vector<int>& keys) {
+                                   const std::vector<int>& keys, std::source_location location) {
+  CallSite site(context.communicator(), location);
   const auto count = static_cast<uint32_t>(context.world_size());
   return ShuffleTable(context, what, table,
                       [&](const arrow::RecordBatch& batch, int64_t, std::vector<uint32_t>* destinations) {
@@ -216,7 +219,8 @@ arrow::Result<Table> ShuffleByHash(Context& context, const std::string& what, co
                       });
 }
 
-arrow::Result<Table> AllGatherTable(Context& context, const Table& table) {
+arrow::Result<Table> AllGatherTable(Context& context, const Table& table, std::source_location location) {
+  CallSite site(context.communicator(), location);
   if (context.world_size() == 1) {
     return table;
   }
@@ -227,7 +231,8 @@ arrow::Result<Table> AllGatherTable(Context& context, const Table& table) {
   return ExchangeShares(context, "all-gather of a table", table.schema(), shares);
 }
 
-arrow::Result<Table> GatherTable(Context& context, const Table& table, Rank root) {
+arrow::Result<Table> GatherTable(Context& context, const Table& table, Rank root, std::source_location location) {
+  CallSite site(context.communicator(), location);
   ARROW_RETURN_NOT_OK(CheckRoot(context, "a gather of a table", root));
   if (context.world_size() == 1) {
     return table;
@@ -236,7 +241,8 @@ arrow::Result<Table> GatherTable(Context& context, const Table& table, Rank root
                         {Share{root, table}});
 }
 
-arrow::Result<Table> BroadcastTable(Context& context, const Table& table, Rank root) {
+arrow::Result<Table> BroadcastTable(Context& context, const Table& table, Rank root, std::source_location location) {
+  CallSite site(context.communicator(), location);
   ARROW_RETURN_NOT_OK(CheckRoot(context, "a broadcast of a table", root));
   if (context.world_size() == 1) {
     return table;

@@ -8,6 +8,8 @@ namespace cylon::internal {
 namespace {
 
 constexpr int64_t kAlignment = BatchPayload::kBodyAlignment;
+/// Rows of one stream, which may cost their sender no bytes (columns of nulls, no columns): sums must not overflow.
+constexpr int64_t kMaxRows = int64_t{1} << 48;
 
 int64_t RoundUp(int64_t value) { return (value + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -98,7 +100,10 @@ arrow::Status InStream::TakeEnd(const Frame& frame, const Buffers& segments) {
     }
     return arrow::Status::OK();
   }
-  return DecodeStatus(std::string_view(*segments[0]), &status_);
+  if (auto read = DecodeStatus(std::string_view(*segments[0]), &status_); !read.ok()) {
+    return Wrong("an end that cannot be read (" + read.message() + ")");
+  }
+  return arrow::Status::OK();
 }
 
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> InStream::Take(Message message) {
@@ -141,7 +146,11 @@ arrow::Result<std::shared_ptr<arrow::RecordBatch>> InStream::Take(Message messag
       return Wrong("a batch of " + std::to_string((*batch)->num_rows()) + " rows, expected " +
                    std::to_string(frame.rows));
     }
-    if (auto valid = (*batch)->Validate(); !valid.ok()) {
+    if (frame.rows > kMaxRows - rows_) {
+      return Wrong("a batch of " + std::to_string(frame.rows) + " rows after " + std::to_string(rows_) +
+                   ", expected at most " + std::to_string(kMaxRows) + " in all");
+    }
+    if (auto valid = validator_.Check(**batch); !valid.ok()) {
       return Wrong("a batch that is not valid (" + valid.message() + ")");
     }
     rows_ += frame.rows;

@@ -11,6 +11,7 @@
 #include "cylon/base/error.h"
 #include "cylon/net/message.h"
 #include "cylon/table/batch_ipc.h"
+#include "cylon/table/batch_validator.h"
 
 namespace cylon::internal {
 
@@ -59,7 +60,7 @@ class OutStream {
   int64_t rows_ = 0;
 };
 
-/// The stream from one rank: checks that it is whole and in order. Not thread-safe.
+/// The stream from one rank: checks that it is whole and in order, and every batch in full. Not thread-safe.
 class InStream {
  public:
   InStream(Rank from, std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool);
@@ -77,6 +78,7 @@ class InStream {
   Rank from_;
   arrow::MemoryPool* pool_;
   BatchDecoder decoder_;
+  BatchValidator validator_;
   uint64_t sequence_ = 0;
   int64_t rows_ = 0;
   bool ended_ = false;

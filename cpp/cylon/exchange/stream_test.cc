@@ -107,20 +107,60 @@ TEST_F(StreamTest, ANumberOfRowsThatIsWrongIsRefused) {
   ExpectRefused(With(messages[1], [](Frame* frame) { frame->rows = 3; }), "expected 3");
 }
 
-TEST_F(StreamTest, OffsetsBeyondTheDataAreRefused) {
-  std::shared_ptr<arrow::Buffer> offsets = *arrow::AllocateBuffer(8);
-  const int32_t values[2] = {0, 1000000};
-  std::memcpy(offsets->mutable_data(), values, 8);
-  auto bad = arrow::RecordBatch::Make(
+// One row of (n, s), whose text lies at `offsets` of `bytes`; the encoder passes on what it is given.
+std::shared_ptr<arrow::RecordBatch> OneRow(const arrow::RecordBatch& batch, const std::array<int32_t, 2>& offsets,
+                                           const std::string& bytes) {
+  std::shared_ptr<arrow::Buffer> buffer = *arrow::AllocateBuffer(8);
+  std::memcpy(buffer->mutable_data(), offsets.data(), 8);
+  return arrow::RecordBatch::Make(
       TestSchema(), 1,
-      {batch_->column_data(0)->Slice(0, 1),
-       arrow::ArrayData::Make(arrow::utf8(), 1, {nullptr, offsets, arrow::Buffer::FromString("x")}, 0)});
-  auto messages = out_.Write(*bad);
-  if (!messages.ok()) {
-    return;  // refused before it left
+      {batch.column_data(0)->Slice(0, 1),
+       arrow::ArrayData::Make(arrow::utf8(), 1, {nullptr, buffer, arrow::Buffer::FromString(bytes)}, 0)});
+}
+
+TEST_F(StreamTest, OffsetsBeyondTheDataAreRefused) {
+  auto messages = *out_.Write(*OneRow(*batch_, {0, 1}, "x"));
+  ASSERT_TRUE(in_.Take(messages[0]).ok());
+  // The text's offsets are the first segment of 8 bytes that has its 1 in the second half.
+  for (auto& segment : messages[1].segments) {
+    int32_t values[2];
+    if (segment->size() >= 8 && (std::memcpy(values, segment->data(), 8), values[0] == 0 && values[1] == 1)) {
+      segment = arrow::Buffer::FromVector(std::vector<int32_t>{0, 1000000});
+    }
   }
-  ASSERT_TRUE(in_.Take((*messages)[0]).ok());
-  ExpectRefused((*messages)[1], "not valid");
+  ExpectRefused(messages[1], "not valid");
+}
+
+TEST_F(StreamTest, TextThatIsNotUtf8IsRefused) {
+  auto messages = *out_.Write(*OneRow(*batch_, {0, 1}, "\xff"));
+  ASSERT_TRUE(in_.Take(messages[0]).ok());
+  ExpectRefused(messages[1], "the text of row 0 is not UTF-8");
+}
+
+TEST_F(StreamTest, AnotherSchemaIsRefused) {
+  OutStream other(ChannelId{}, arrow::schema({arrow::field("n", arrow::int64()), arrow::field("s", arrow::binary())}),
+                  arrow::default_memory_pool());
+  auto messages = *other.Write(
+      *RandomBatch(arrow::schema({arrow::field("n", arrow::int64()), arrow::field("s", arrow::binary())}), 3, 1));
+  ExpectRefused(messages[0], "another schema");
+}
+
+TEST_F(StreamTest, MoreRowsThanCanBeAddedAreRefused) {
+  auto schema = arrow::schema(arrow::FieldVector{});
+  OutStream out(ChannelId{}, schema, arrow::default_memory_pool());
+  InStream in(5, schema, arrow::default_memory_pool());
+  auto batch = arrow::RecordBatch::Make(schema, INT64_MAX, std::vector<std::shared_ptr<arrow::ArrayData>>{});
+  auto messages = *out.Write(*batch);
+  ASSERT_TRUE(in.Take(messages[0]).ok());
+  auto status = in.Take(messages[1]).status();
+  EXPECT_TRUE(IsError(status, ErrorKind::kProtocol)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("a batch of 9223372036854775807 rows after 0"));
+}
+
+TEST_F(StreamTest, AnEndThatCannotBeReadNamesThePeer) {
+  auto end = out_.End(arrow::Status::IOError("disk on fire"));
+  end.segments[0] = arrow::Buffer::FromString("{}");
+  ExpectRefused(end, "an end that cannot be read");
 }
 
 }  // namespace

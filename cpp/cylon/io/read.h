@@ -21,7 +21,8 @@ struct ParquetReadOptions {
 /// file; nothing is read twice or left out. OutOfMemory at every rank, before any rows are read, where a row group
 /// alone takes more than its rank's budget.
 CYLON_EXPORT arrow::Result<Table> ReadParquet(Context& context, const std::vector<std::string>& paths,
-                                              const ParquetReadOptions& options = {});
+                                              const ParquetReadOptions& options = {},
+                                              std::source_location location = std::source_location::current());
 
 struct CsvReadOptions {
   char delimiter = ',';
@@ -39,7 +40,8 @@ struct CsvReadOptions {
 /// begins. Types are inferred by each rank over its whole range, then promoted to one that holds all ranks' values
 /// (int64 → double → string; …). Collective. Errors name file and byte or line.
 CYLON_EXPORT arrow::Result<Table> ReadCsv(Context& context, const std::vector<std::string>& paths,
-                                          const CsvReadOptions& options = {});
+                                          const CsvReadOptions& options = {},
+                                          std::source_location location = std::source_location::current());
 
 /// Files that `paths` mean, sorted within each; IOError for a path that does not exist, Invalid for a folder or glob
 /// without a match.

@@ -335,7 +335,9 @@ arrow::Result<Table> ReadCsvInBlocks(Context& context, const std::vector<std::st
 
 }  // namespace csv
 
-arrow::Result<Table> ReadCsv(Context& context, const std::vector<std::string>& paths, const CsvReadOptions& options) {
+arrow::Result<Table> ReadCsv(Context& context, const std::vector<std::string>& paths, const CsvReadOptions& options,
+                             std::source_location location) {
+  CallSite site(context.communicator(), location);
   const auto resources = context.resources();
   // A block's text, its parsed values and its columns are in memory together, once for each thread.
   constexpr int64_t kShare = 16;

@@ -116,7 +116,8 @@ arrow::Status ReadGroups(const std::shared_ptr<Resources>& resources, const std:
 }  // namespace
 
 arrow::Result<Table> ReadParquet(Context& context, const std::vector<std::string>& paths,
-                                 const ParquetReadOptions& options) {
+                                 const ParquetReadOptions& options, std::source_location location) {
+  CallSite site(context.communicator(), location);
   ARROW_ASSIGN_OR_RAISE(const auto files,
                         io::AgreeOnFiles(context, Signature(paths, options), arrow::Status::OK(), paths, ".parquet"));
   const auto footers = ReadFooters(context, files, options);

@@ -19,6 +19,7 @@ struct ParquetWriteOptions {
 /// after every rank has written and synced its own; a failure at any rank removes the temporary files everywhere and is
 /// an error at every rank. With overwrite, Parquet files of an earlier, larger world are removed last. Collective.
 CYLON_EXPORT arrow::Status WriteParquet(Context& context, const Table& table, const std::string& directory,
-                                        const ParquetWriteOptions& options = {});
+                                        const ParquetWriteOptions& options = {},
+                                        std::source_location location = std::source_location::current());
 
 }  // namespace cylon

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "cylon/base/failpoint.h"
 #include "cylon/io/write.h"
 
 namespace cylon {
@@ -92,6 +93,7 @@ class PartFile {
   arrow::Status Write(const Table& table, const ParquetWriteOptions& options, arrow::Compression::type compression);
 
   arrow::Status Publish() {
+    CYLON_FAILPOINT("file.rename");
     if (::rename(temporary_.c_str(), final_.c_str()) != 0) {
       return SystemError("cannot give its name to", final_, errno);
     }
@@ -110,6 +112,7 @@ class PartFile {
 
 arrow::Status PartFile::WriteTo(const std::shared_ptr<arrow::io::OutputStream>& sink, const Table& table,
                                 const ParquetWriteOptions& options, arrow::Compression::type compression) {
+  CYLON_FAILPOINT("file.write");
   arrow::MemoryPool* pool = table.resources()->memory();
   const auto properties = ::parquet::WriterProperties::Builder()
                               .memory_pool(pool)
@@ -201,7 +204,8 @@ arrow::Status RemoveStaleParts(const std::string& directory, int world_size) {
 }  // namespace
 
 arrow::Status WriteParquet(Context& context, const Table& table, const std::string& directory,
-                           const ParquetWriteOptions& options) {
+                           const ParquetWriteOptions& options, std::source_location location) {
+  CallSite site(context.communicator(), location);
   const std::string schema = table.schema()->ToString(/*show_metadata=*/false);
   const std::string signature = "WriteParquet('" + directory + "', compression=" + options.compression +
                                 ", row_group_rows=" + std::to_string(options.row_group_rows) +

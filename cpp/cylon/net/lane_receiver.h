@@ -3,6 +3,7 @@
 
 #include <arrow/memory_pool.h>
 #include <arrow/result.h>
+#include <atomic>
 
 #include <functional>
 #include <list>
@@ -125,7 +126,7 @@ class LaneReceiver : public std::enable_shared_from_this<LaneReceiver> {
   IntervalSet closed_communicators_;
   std::vector<int64_t> window_used_;                                                // by peer, of our window
   std::vector<std::unordered_map<uint64_t, std::shared_ptr<Incoming>>> announced_;  // by peer; until whole or stopped
-  int64_t bytes_received_ = 0;
+  std::atomic<int64_t> bytes_received_{0};                                          // callers read it
 };
 
 }  // namespace cylon::internal

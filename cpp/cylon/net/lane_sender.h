@@ -2,6 +2,7 @@
 #pragma once
 
 #include <arrow/util/future.h>
+#include <atomic>
 
 #include <deque>
 #include <memory>
@@ -102,7 +103,7 @@ class LaneSender : public std::enable_shared_from_this<LaneSender> {
   std::vector<Peer> peers_;
   SendTracker sends_;
   arrow::Status closed_;
-  int64_t bytes_sent_ = 0;
+  std::atomic<int64_t> bytes_sent_{0};  // callers read it
 };
 
 }  // namespace cylon::internal

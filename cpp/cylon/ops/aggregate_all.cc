@@ -76,7 +76,9 @@ arrow::Result<Row> AcrossRanks(Context& context, const Table& table, const Aggre
 
 }  // namespace
 
-arrow::Result<Row> AggregateAll(Context& context, const Table& table, const std::vector<Aggregate>& aggregates) {
+arrow::Result<Row> AggregateAll(Context& context, const Table& table, const std::vector<Aggregate>& aggregates,
+                                std::source_location location) {
+  CallSite site(context.communicator(), location);
   CollectiveOperator operation(context, "AggregateAll");
   const auto& resources = context.resources();
   std::vector<AggregateSpec> specs;

@@ -74,7 +74,8 @@ arrow::Result<Table> WithSchema(const Table& table, const std::shared_ptr<arrow:
 
 }  // namespace
 
-arrow::Result<Table> Concat(Context& context, const std::vector<Table>& tables) {
+arrow::Result<Table> Concat(Context& context, const std::vector<Table>& tables, std::source_location location) {
+  CallSite site(context.communicator(), location);
   internal::CollectiveOperator operation(context, "Concat");
   const auto join = [&]() -> arrow::Result<Table> {
     if (tables.empty()) {

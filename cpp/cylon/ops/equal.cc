@@ -161,7 +161,9 @@ arrow::Result<bool> EqualInOrder(CollectiveOperator& operation, const Agreement&
 
 }  // namespace
 
-arrow::Result<bool> Equal(Context& context, const Table& left, const Table& right, bool ordered) {
+arrow::Result<bool> Equal(Context& context, const Table& left, const Table& right, bool ordered,
+                          std::source_location location) {
+  CallSite site(context.communicator(), location);
   CollectiveOperator operation(context, "Equal");
   arrow::Status local = internal::CheckTable(left) & internal::CheckTable(right);
   const bool same_schema = local.ok() && SameColumns(*left.schema(), *right.schema());

@@ -90,7 +90,9 @@ arrow::Result<Table> GroupThenTravel(CollectiveOperator& operation, const Table&
 
 }  // namespace
 
-arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupByOptions& options) {
+arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupByOptions& options,
+                             std::source_location location) {
+  CallSite site(context.communicator(), location);
   CollectiveOperator operation(context, "GroupBy");
   const auto prepared = Prepare(context, table, options);
   const std::string details = "keys " + internal::OneLine(options.keys) +

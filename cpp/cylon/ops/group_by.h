@@ -36,12 +36,14 @@ struct GroupByOptions {
 /// once (nunique; median and quantile unless approximate). First and last go by the order (rank, row). Nulls (and NaN
 /// in float columns) do not count, as in pandas. KeyError, TypeError as in Join; Invalid when an integer sum or product
 /// overflows, a quantile is not between 0 and 1, or a compression is not between 10 and 10000.
-CYLON_EXPORT arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupByOptions& options);
+CYLON_EXPORT arrow::Result<Table> GroupBy(Context& context, const Table& table, const GroupByOptions& options,
+                                          std::source_location location = std::source_location::current());
 
 /// The same aggregates over all rows of the distributed table: one row, the same at every rank. Collective. Quantiles
 /// sort the column over all ranks (unless approximate), and nunique brings equal values together, so that neither needs
 /// all of it at one rank.
-CYLON_EXPORT arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateAll(Context& context, const Table& table,
-                                                                             const std::vector<Aggregate>& aggregates);
+CYLON_EXPORT arrow::Result<std::shared_ptr<arrow::RecordBatch>> AggregateAll(
+    Context& context, const Table& table, const std::vector<Aggregate>& aggregates,
+    std::source_location location = std::source_location::current());
 
 }  // namespace cylon

@@ -47,7 +47,9 @@ arrow::Result<Table> KeepWhereKeysMeet(CollectiveOperator& operation, const Tabl
 
 }  // namespace
 
-arrow::Result<Table> GroupHead(Context& context, const Table& table, const GroupHeadOptions& options) {
+arrow::Result<Table> GroupHead(Context& context, const Table& table, const GroupHeadOptions& options,
+                               std::source_location location) {
+  CallSite site(context.communicator(), location);
   const bool tail = options.side == GroupSide::kTail;
   CollectiveOperator operation(context, tail ? "GroupTail" : "GroupHead");
   GroupHeadKernelOptions kernel;

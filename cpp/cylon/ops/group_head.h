@@ -21,6 +21,7 @@ struct GroupHeadOptions {
 /// The first (kHead) or last (kTail) rows of each group, by the order (rank, row). Collective. Kept rows stay where
 /// they are and in that order, so the result does not depend on the number of ranks: keys and row numbers travel.
 /// KeyError, TypeError as in Join.
-CYLON_EXPORT arrow::Result<Table> GroupHead(Context& context, const Table& table, const GroupHeadOptions& options);
+CYLON_EXPORT arrow::Result<Table> GroupHead(Context& context, const Table& table, const GroupHeadOptions& options,
+                                            std::source_location location = std::source_location::current());
 
 }  // namespace cylon

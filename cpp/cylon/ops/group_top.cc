@@ -8,7 +8,9 @@
 
 namespace cylon {
 
-arrow::Result<Table> GroupTop(Context& context, const Table& table, const GroupTopOptions& options) {
+arrow::Result<Table> GroupTop(Context& context, const Table& table, const GroupTopOptions& options,
+                              std::source_location location) {
+  CallSite site(context.communicator(), location);
   const SortOptions order{options.by, NullPlacement::kLast};
   const auto find_here = [&]() -> arrow::Result<Table> {
     ARROW_ASSIGN_OR_RAISE(const auto by, internal::FindSortKeys(table, order));

@@ -22,6 +22,7 @@ struct GroupTopOptions {
 /// GroupHead give, but every rank first leaves out rows that cannot be among them, so that few are sorted and travel.
 /// Of equal rows those that come first in the order (rank, row). Collective. KeyError, TypeError as in Sort and
 /// GroupHead; Invalid for a negative count.
-CYLON_EXPORT arrow::Result<Table> GroupTop(Context& context, const Table& table, const GroupTopOptions& options);
+CYLON_EXPORT arrow::Result<Table> GroupTop(Context& context, const Table& table, const GroupTopOptions& options,
+                                           std::source_location location = std::source_location::current());
 
 }  // namespace cylon

@@ -144,7 +144,9 @@ arrow::Result<Table> JoinAlone(const std::shared_ptr<Resources>& resources, cons
 
 }  // namespace
 
-arrow::Result<Table> Join(Context& context, const Table& left, const Table& right, const JoinOptions& options) {
+arrow::Result<Table> Join(Context& context, const Table& left, const Table& right, const JoinOptions& options,
+                          std::source_location location) {
+  CallSite site(context.communicator(), location);
   CollectiveOperator operation(context, "Join");
   auto prepared = PrepareJoin(context, left, right, options);
   std::vector<int64_t> sizes = {0, 0, context.resources()->memory()->limit(), 0, 0};

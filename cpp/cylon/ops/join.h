@@ -43,6 +43,7 @@ struct JoinOptions {
 /// keys of different types (says how to cast) and for columns that cannot be compared; Invalid for names that clash
 /// even with suffixes, and for a cross join with keys.
 CYLON_EXPORT arrow::Result<Table> Join(Context& context, const Table& left, const Table& right,
-                                       const JoinOptions& options);
+                                       const JoinOptions& options,
+                                       std::source_location location = std::source_location::current());
 
 }  // namespace cylon

@@ -11,7 +11,9 @@ namespace cylon {
 
 using internal::CollectiveOperator;
 
-arrow::Result<Table> Filter(Context& context, const Table& table, const arrow::ChunkedArray& mask) {
+arrow::Result<Table> Filter(Context& context, const Table& table, const arrow::ChunkedArray& mask,
+                            std::source_location location) {
+  CallSite site(context.communicator(), location);
   ARROW_RETURN_NOT_OK(internal::CheckTable(table));
   if (mask.type()->id() != arrow::Type::BOOL) {
     return arrow::Status::TypeError(
@@ -46,7 +48,9 @@ arrow::Result<Table> Rename(const Table& table, const std::vector<std::pair<std:
   return table.RenameColumns(renamed);
 }
 
-arrow::Result<Table> SliceRows(Context& context, const Table& table, int64_t offset, int64_t length) {
+arrow::Result<Table> SliceRows(Context& context, const Table& table, int64_t offset, int64_t length,
+                               std::source_location location) {
+  CallSite site(context.communicator(), location);
   CollectiveOperator operation(context, "SliceRows");
   arrow::Status local = internal::CheckTable(table);
   if (local.ok() && (offset < 0 || length < 0)) {
@@ -68,11 +72,14 @@ arrow::Result<Table> SliceRows(Context& context, const Table& table, int64_t off
   return table.Slice(begin, std::min(wanted, table.num_rows() - begin));
 }
 
-arrow::Result<Table> Head(Context& context, const Table& table, int64_t count) {
+arrow::Result<Table> Head(Context& context, const Table& table, int64_t count, std::source_location location) {
+  CallSite site(context.communicator(), location);
   return SliceRows(context, table, 0, count);
 }
 
-arrow::Result<Table> Shuffle(Context& context, const Table& table, const std::vector<std::string>& columns) {
+arrow::Result<Table> Shuffle(Context& context, const Table& table, const std::vector<std::string>& columns,
+                             std::source_location location) {
+  CallSite site(context.communicator(), location);
   CollectiveOperator operation(context, "Shuffle");
   std::vector<int> keys;
   const auto prepare = [&]() -> arrow::Status {
@@ -89,7 +96,9 @@ arrow::Result<Table> Shuffle(Context& context, const Table& table, const std::ve
 }
 
 arrow::Result<Table> Repartition(Context& context, const Table& table,
-                                 const std::optional<std::vector<int64_t>>& rows_per_rank) {
+                                 const std::optional<std::vector<int64_t>>& rows_per_rank,
+                                 std::source_location location) {
+  CallSite site(context.communicator(), location);
   CollectiveOperator operation(context, "Repartition");
   arrow::Status local = internal::CheckTable(table);
   int64_t asked = 0;
@@ -120,7 +129,8 @@ arrow::Result<Table> Repartition(Context& context, const Table& table,
   return RepartitionTable(context, table, rows_per_rank);
 }
 
-arrow::Result<int64_t> TotalRows(Context& context, const Table& table) {
+arrow::Result<int64_t> TotalRows(Context& context, const Table& table, std::source_location location) {
+  CallSite site(context.communicator(), location);
   CollectiveOperator operation(context, "TotalRows");
   ARROW_ASSIGN_OR_RAISE(const auto agreement, operation.Begin(internal::OneLine(table.schema()),
                                                               internal::CheckTable(table), {table.num_rows()}));

@@ -72,7 +72,8 @@ arrow::Result<Table> CompareSides(Context& context, const std::string& name, con
 
 }  // namespace
 
-arrow::Result<Table> Union(Context& context, const Table& left, const Table& right) {
+arrow::Result<Table> Union(Context& context, const Table& left, const Table& right, std::source_location location) {
+  CallSite site(context.communicator(), location);
   {
     CollectiveOperator operation(context, "Union");
     ARROW_RETURN_NOT_OK(operation
@@ -84,11 +85,13 @@ arrow::Result<Table> Union(Context& context, const Table& left, const Table& rig
   return Unique(context, both, {}, Keep::kFirst);
 }
 
-arrow::Result<Table> Intersect(Context& context, const Table& left, const Table& right) {
+arrow::Result<Table> Intersect(Context& context, const Table& left, const Table& right, std::source_location location) {
+  CallSite site(context.communicator(), location);
   return CompareSides(context, "Intersect", left, right, true);
 }
 
-arrow::Result<Table> Subtract(Context& context, const Table& left, const Table& right) {
+arrow::Result<Table> Subtract(Context& context, const Table& left, const Table& right, std::source_location location) {
+  CallSite site(context.communicator(), location);
   return CompareSides(context, "Subtract", left, right, false);
 }
 

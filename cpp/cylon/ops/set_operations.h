@@ -14,12 +14,15 @@ namespace cylon {
 
 /// Every row that is in `left` or in `right`, once. At each rank in the order of `left`, then of `right`; of equal rows
 /// the first over (rank, left before right, row) stays.
-CYLON_EXPORT arrow::Result<Table> Union(Context& context, const Table& left, const Table& right);
+CYLON_EXPORT arrow::Result<Table> Union(Context& context, const Table& left, const Table& right,
+                                        std::source_location location = std::source_location::current());
 
 /// Every row that is in `left` and in `right`, once; in no particular order.
-CYLON_EXPORT arrow::Result<Table> Intersect(Context& context, const Table& left, const Table& right);
+CYLON_EXPORT arrow::Result<Table> Intersect(Context& context, const Table& left, const Table& right,
+                                            std::source_location location = std::source_location::current());
 
 /// Every row that is in `left` and not in `right`, once; in no particular order.
-CYLON_EXPORT arrow::Result<Table> Subtract(Context& context, const Table& left, const Table& right);
+CYLON_EXPORT arrow::Result<Table> Subtract(Context& context, const Table& left, const Table& right,
+                                           std::source_location location = std::source_location::current());
 
 }  // namespace cylon

@@ -6,7 +6,9 @@
 
 namespace cylon {
 
-arrow::Result<Table> Sort(Context& context, const Table& table, const SortOptions& options) {
+arrow::Result<Table> Sort(Context& context, const Table& table, const SortOptions& options,
+                          std::source_location location) {
+  CallSite site(context.communicator(), location);
   internal::CollectiveOperator operation(context, "Sort");
   std::vector<SortKey> keys;
   const auto check = [&]() -> arrow::Result<Table> {

@@ -25,6 +25,7 @@ struct SortOptions {
 /// last whatever the directions, NaN between them and the numbers. Collective.
 /// Ranges come from a sample of every rank's rows; ties are cut by position, so that one heavy value does not make one
 /// heavy rank.
-CYLON_EXPORT arrow::Result<Table> Sort(Context& context, const Table& table, const SortOptions& options);
+CYLON_EXPORT arrow::Result<Table> Sort(Context& context, const Table& table, const SortOptions& options,
+                                       std::source_location location = std::source_location::current());
 
 }  // namespace cylon

@@ -18,7 +18,8 @@ constexpr int kRowNumberBits = 40;
 }  // namespace
 
 arrow::Result<Table> TopK(Context& context, const Table& table, const SortOptions& options, int64_t count,
-                          KeepTies ties) {
+                          KeepTies ties, std::source_location location) {
+  CallSite site(context.communicator(), location);
   internal::CollectiveOperator operation(context, "TopK");
   const auto& resources = context.resources();
   std::vector<SortKey> keys;

@@ -13,6 +13,7 @@ enum class KeepTies : uint8_t { kFirst, kLast, kAll };
 /// input (kLast: in the reverse). Every rank finds its own first ones in one pass, and only those travel. Collective.
 /// Errors as Sort; Invalid for a negative count.
 CYLON_EXPORT arrow::Result<Table> TopK(Context& context, const Table& table, const SortOptions& options, int64_t count,
-                                       KeepTies ties = KeepTies::kFirst);
+                                       KeepTies ties = KeepTies::kFirst,
+                                       std::source_location location = std::source_location::current());
 
 }  // namespace cylon

@@ -75,7 +75,9 @@ const char* KeepName(Keep keep) {
 
 }  // namespace
 
-arrow::Result<Table> Unique(Context& context, const Table& table, const std::vector<std::string>& columns, Keep keep) {
+arrow::Result<Table> Unique(Context& context, const Table& table, const std::vector<std::string>& columns, Keep keep,
+                            std::source_location location) {
+  CallSite site(context.communicator(), location);
   CollectiveOperator operation(context, "Unique");
   std::vector<int> keys;
   const auto prepare = [&]() -> arrow::Result<Table> {

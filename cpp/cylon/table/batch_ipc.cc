@@ -8,70 +8,18 @@
 #include <cstring>
 #include <deque>
 
+#include "cylon/table/flat_bytes.h"
+
 namespace cylon {
 
 namespace {
 
+using internal::FlatBytes;
+using internal::StorageOf;
+
 constexpr int64_t RoundUp(int64_t value) {
   return (value + BatchPayload::kBodyAlignment - 1) / BatchPayload::kBodyAlignment * BatchPayload::kBodyAlignment;
 }
-
-/// Walks a flatbuffer that Arrow has just written, to move the buffers of a message's body. Every step stays inside
-/// the bytes; a place that is not there is -1. (Arrow does not install its flatbuffer headers.)
-///
-///   table:  int32 distance back to its vtable, then fields
-///   vtable: uint16 size, uint16 size of the table, uint16 place of field 0, of field 1, ... (0: not there)
-///   vector: uint32 count, then elements
-class FlatBytes {
- public:
-  explicit FlatBytes(arrow::MutableBuffer* bytes) : data_(bytes->mutable_data()), size_(bytes->size()) {}
-
-  template <typename T>
-  T Get(int64_t place) const {
-    T value{};
-    if (Inside(place, sizeof(T))) {
-      std::memcpy(&value, data_ + place, sizeof(T));
-    }
-    return value;
-  }
-  template <typename T>
-  bool Set(int64_t place, T value) {
-    if (!Inside(place, sizeof(T))) {
-      return false;
-    }
-    std::memcpy(data_ + place, &value, sizeof(T));
-    return true;
-  }
-  /// Where the table, vector or string is that the offset at `place` points to.
-  int64_t Follow(int64_t place) const { return Inside(place, 4) ? place + Get<uint32_t>(place) : -1; }
-  /// Where `field` of the table at `table` is stored.
-  int64_t Field(int64_t table, int field) const {
-    if (!Inside(table, 4)) {
-      return -1;
-    }
-    const int64_t vtable = table - Get<int32_t>(table);
-    const int64_t entry = vtable + 4 + int64_t{2} * field;
-    if (!Inside(vtable, 4) || entry + 2 > vtable + Get<uint16_t>(vtable)) {
-      return -1;
-    }
-    const auto distance = Get<uint16_t>(entry);
-    return distance == 0 ? -1 : table + distance;
-  }
-
- private:
-  bool Inside(int64_t place, int64_t length) const { return place >= 0 && length <= size_ && place <= size_ - length; }
-
-  uint8_t* data_;
-  int64_t size_;
-};
-
-// Places in Arrow's Message.fbs.
-constexpr int kMessageHeader = 2;
-constexpr int kMessageBodyLength = 3;
-constexpr int kDictionaryBatchData = 1;
-constexpr int kRecordBatchBuffers = 2;
-/// struct Buffer { offset: long; length: long; }
-constexpr int64_t kBufferStruct = 16;
 
 // `payload` with its buffers at multiples of 64, the metadata telling so.
 arrow::Result<BatchPayload> AlignBody(const arrow::ipc::IpcPayload& payload, arrow::MemoryPool* pool) {
@@ -88,22 +36,27 @@ arrow::Result<BatchPayload> AlignBody(const arrow::ipc::IpcPayload& payload, arr
   };
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> copy, arrow::AllocateBuffer(payload.metadata->size(), pool));
   std::memcpy(copy->mutable_data(), payload.metadata->data(), static_cast<size_t>(payload.metadata->size()));
-  arrow::MutableBuffer view(copy->mutable_data(), copy->size());
-  FlatBytes bytes(&view);
+  const FlatBytes bytes(copy->data(), copy->size());
+  const auto set = [&](int64_t place, int64_t value) {
+    if (!bytes.Inside(place, sizeof(value))) {
+      return false;
+    }
+    std::memcpy(copy->mutable_data() + place, &value, sizeof(value));
+    return true;
+  };
 
-  const int64_t message = bytes.Follow(0);
-  int64_t batch = bytes.Follow(bytes.Field(message, kMessageHeader));
+  int64_t batch = internal::HeaderOf(bytes);
   if (payload.type == arrow::ipc::MessageType::DICTIONARY_BATCH) {
-    batch = bytes.Follow(bytes.Field(batch, kDictionaryBatchData));
+    batch = internal::DictionaryData(bytes, batch);
   }
-  const int64_t buffers = bytes.Follow(bytes.Field(batch, kRecordBatchBuffers));
+  const int64_t buffers = bytes.Follow(bytes.Field(batch, internal::kRecordBatchBuffers));
   const int64_t count = buffers < 0 ? 0 : bytes.Get<uint32_t>(buffers);
   if (count != static_cast<int64_t>(payload.body_buffers.size())) {
     return unexpected("the buffers of its body");
   }
   for (int64_t i = 0; i < count; ++i) {
     const auto& buffer = payload.body_buffers[i];
-    if (!bytes.Set<int64_t>(buffers + 4 + i * kBufferStruct, RoundUp(out.body_length))) {
+    if (!set(buffers + 4 + i * internal::kBufferStruct, RoundUp(out.body_length))) {
       return unexpected("the place of a buffer");
     }
     if (buffer != nullptr && buffer->size() > 0) {
@@ -112,8 +65,8 @@ arrow::Result<BatchPayload> AlignBody(const arrow::ipc::IpcPayload& payload, arr
     }
   }
   // A length of 0 is left out, being the default.
-  const int64_t length = bytes.Field(message, kMessageBodyLength);
-  if (length < 0 ? out.body_length != 0 : !bytes.Set<int64_t>(length, out.body_length)) {
+  const int64_t length = bytes.Field(bytes.Follow(0), internal::kMessageBodyLength);
+  if (length < 0 ? out.body_length != 0 : !set(length, out.body_length)) {
     return unexpected("the length of its body");
   }
   out.metadata = std::move(copy);
@@ -152,14 +105,6 @@ class InboxReader : public arrow::ipc::MessageReader {
  private:
   std::shared_ptr<Inbox> inbox_;
 };
-
-const arrow::DataType& StorageOf(const arrow::DataType& type) {
-  const auto* layer = &type;
-  while (layer->id() == arrow::Type::EXTENSION) {
-    layer = static_cast<const arrow::ExtensionType&>(*layer).storage_type().get();
-  }
-  return *layer;
-}
 
 bool HasUnion(const arrow::DataType& type) {
   const arrow::DataType& storage = StorageOf(type);
@@ -202,41 +147,37 @@ arrow::Result<std::shared_ptr<arrow::ArrayData>> PadUnions(const std::shared_ptr
   return out;
 }
 
-// `data` as `type`, which lies over the same layout. nullptr where it does not.
-std::shared_ptr<arrow::ArrayData> Retype(const arrow::ArrayData& data, const std::shared_ptr<arrow::DataType>& type) {
-  const arrow::DataType& target = StorageOf(*type);
-  const arrow::DataType& source = StorageOf(*data.type);
-  if (target.id() != source.id() || target.num_fields() != source.num_fields() ||
-      static_cast<size_t>(target.num_fields()) != data.child_data.size() ||
-      (target.num_fields() == 0 && target.id() != arrow::Type::DICTIONARY && !target.Equals(source))) {
-    return nullptr;
-  }
-  auto out = std::make_shared<arrow::ArrayData>(data);
-  out->type = type;
-  for (int i = 0; i < target.num_fields(); ++i) {
-    out->child_data[i] = Retype(*data.child_data[i], target.field(i)->type());
-    if (out->child_data[i] == nullptr) {
-      return nullptr;
+arrow::ipc::IpcWriteOptions WriteOptions(arrow::MemoryPool* pool) {
+  auto options = arrow::ipc::IpcWriteOptions::Defaults();
+  options.allow_64bit = true;
+  options.memory_pool = pool;
+  options.use_threads = false;
+  return options;
+}
+
+// What no BatchEncoder writes, and a hostile one could: bytes that grow when they are read, and dictionaries that do.
+arrow::Status CheckContent(const arrow::ipc::Message& message) {
+  const FlatBytes bytes(message.metadata()->data(), message.metadata()->size());
+  const int64_t header = internal::HeaderOf(bytes);
+  int64_t batch = header;
+  if (message.type() == arrow::ipc::MessageType::DICTIONARY_BATCH) {
+    batch = internal::DictionaryData(bytes, header);
+    const int64_t delta = bytes.Field(header, internal::kDictionaryBatchIsDelta);
+    if (bytes.Get<uint8_t>(delta) != 0) {
+      return arrow::Status::Invalid("a piece of a dictionary came, expected whole ones");
     }
   }
-  if (target.id() == arrow::Type::DICTIONARY) {
-    const auto& dictionary = static_cast<const arrow::DictionaryType&>(target);
-    if (!dictionary.index_type()->Equals(static_cast<const arrow::DictionaryType&>(source).index_type()) ||
-        data.dictionary == nullptr) {
-      return nullptr;
-    }
-    out->dictionary = Retype(*data.dictionary, dictionary.value_type());
-    if (out->dictionary == nullptr) {
-      return nullptr;
-    }
+  if (bytes.Field(batch, internal::kRecordBatchCompression) >= 0) {
+    return arrow::Status::Invalid("a body of ", message.body_length(),
+                                  " bytes is compressed, expected one that takes no more memory than it has bytes");
   }
-  return out;
+  return arrow::Status::OK();
 }
 
 }  // namespace
 
-BatchEncoder::BatchEncoder(std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool, Sink sink)
-    : schema_(std::move(schema)),
+BatchEncoder::BatchEncoder(const std::shared_ptr<arrow::Schema>& schema, arrow::MemoryPool* pool, Sink sink)
+    : schema_(WireSchema(*schema)),
       pool_(pool),
       sink_(std::move(sink)),
       has_unions_(std::any_of(schema_->fields().begin(), schema_->fields().end(),
@@ -246,14 +187,10 @@ BatchEncoder::BatchEncoder(BatchEncoder&&) noexcept = default;
 
 arrow::Status BatchEncoder::Write(const arrow::RecordBatch& batch) {
   if (writer_ == nullptr) {
-    auto options = arrow::ipc::IpcWriteOptions::Defaults();
-    options.allow_64bit = true;
-    options.memory_pool = pool_;
-    options.use_threads = false;
     ARROW_ASSIGN_OR_RAISE(writer_, arrow::ipc::internal::OpenRecordBatchWriter(
-                                       std::make_unique<AligningSink>(sink_, pool_), schema_, options));
+                                       std::make_unique<AligningSink>(sink_, pool_), schema_, WriteOptions(pool_)));
   }
-  if (!has_unions_) {
+  if (!has_unions_ && batch.schema()->Equals(*schema_, /*check_metadata=*/false)) {
     return writer_->WriteRecordBatch(batch);
   }
   std::vector<std::shared_ptr<arrow::ArrayData>> columns;
@@ -261,83 +198,87 @@ arrow::Status BatchEncoder::Write(const arrow::RecordBatch& batch) {
     ARROW_ASSIGN_OR_RAISE(auto padded, PadUnions(column, pool_));
     columns.push_back(std::move(padded));
   }
-  return writer_->WriteRecordBatch(*arrow::RecordBatch::Make(schema_, batch.num_rows(), std::move(columns)));
+  auto padded = arrow::RecordBatch::Make(batch.schema(), batch.num_rows(), std::move(columns));
+  ARROW_ASSIGN_OR_RAISE(auto plain, WithSchema(padded, schema_));
+  return writer_->WriteRecordBatch(*plain);
 }
 
 struct BatchDecoder::State {
   std::shared_ptr<arrow::Schema> schema;
   arrow::MemoryPool* pool;
+  int dictionaries;      // of the schema
+  int new_dictionaries;  // since the last batch
   std::shared_ptr<Inbox> inbox = std::make_shared<Inbox>();
   std::shared_ptr<arrow::RecordBatchReader> reader;
+
+  arrow::Status TakeSchema(const arrow::ipc::Message& message);
 };
 
 BatchDecoder::BatchDecoder(std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool)
     : state_(std::make_unique<State>()) {
+  state_->dictionaries = CountDictionaries(*schema);
+  state_->new_dictionaries = 0;
   state_->schema = std::move(schema);
   state_->pool = pool;
 }
 BatchDecoder::~BatchDecoder() = default;
 BatchDecoder::BatchDecoder(BatchDecoder&&) noexcept = default;
 
+// What comes is compared with what this side would write, and never interpreted: no types are made from its bytes.
+arrow::Status BatchDecoder::State::TakeSchema(const arrow::ipc::Message& message) {
+  if (message.type() != arrow::ipc::MessageType::SCHEMA) {
+    return arrow::Status::Invalid("the stream begins with a message of type ", static_cast<int>(message.type()),
+                                  ", expected its schema");
+  }
+  const auto wire_schema = WireSchema(*schema);
+  arrow::ipc::IpcPayload own;
+  ARROW_RETURN_NOT_OK(arrow::ipc::GetSchemaPayload(*wire_schema, WriteOptions(pool),
+                                                   arrow::ipc::DictionaryFieldMapper(*wire_schema), &own));
+  if (!message.metadata()->Equals(*own.metadata)) {
+    return arrow::Status::TypeError("the stream has another schema (in ", message.metadata()->size(),
+                                    " bytes), expected {", wire_schema->ToString(), "} (in ", own.metadata->size(),
+                                    " bytes)");
+  }
+  ARROW_ASSIGN_OR_RAISE(auto first, arrow::ipc::Message::Open(own.metadata, nullptr));
+  inbox->push_back(std::move(first));
+  auto options = arrow::ipc::IpcReadOptions::Defaults();
+  options.memory_pool = pool;
+  options.use_threads = false;
+  // Where a body's buffers lie is the sender's choice; what is read through pointers of a type has to suit the type.
+  options.ensure_alignment = arrow::ipc::Alignment::kDataTypeSpecificAlignment;
+  return arrow::ipc::RecordBatchStreamReader::Open(std::make_unique<InboxReader>(inbox), options).Value(&reader);
+}
+
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> BatchDecoder::Take(std::shared_ptr<arrow::Buffer> metadata,
                                                                       std::shared_ptr<arrow::Buffer> body) {
   ARROW_ASSIGN_OR_RAISE(auto message, arrow::ipc::Message::Open(std::move(metadata), std::move(body)));
   const auto type = message->type();
-  state_->inbox->push_back(std::move(message));
   if (state_->reader == nullptr) {
-    if (type != arrow::ipc::MessageType::SCHEMA) {
-      return arrow::Status::Invalid("the stream begins with a message of type ", static_cast<int>(type),
-                                    ", expected its schema");
-    }
-    auto options = arrow::ipc::IpcReadOptions::Defaults();
-    options.memory_pool = state_->pool;
-    options.use_threads = false;
-    ARROW_ASSIGN_OR_RAISE(state_->reader, arrow::ipc::RecordBatchStreamReader::Open(
-                                              std::make_unique<InboxReader>(state_->inbox), options));
+    ARROW_RETURN_NOT_OK(state_->TakeSchema(*message));
     return nullptr;
   }
-  if (type == arrow::ipc::MessageType::DICTIONARY_BATCH) {
-    return nullptr;
-  }
-  if (type != arrow::ipc::MessageType::RECORD_BATCH) {
+  if (type != arrow::ipc::MessageType::DICTIONARY_BATCH && type != arrow::ipc::MessageType::RECORD_BATCH) {
     return arrow::Status::Invalid("a message of type ", static_cast<int>(type),
                                   " came, expected a record batch or a dictionary");
   }
+  ARROW_RETURN_NOT_OK(CheckContent(*message));
+  state_->inbox->push_back(std::move(message));
+  if (type == arrow::ipc::MessageType::DICTIONARY_BATCH) {
+    // They wait for the batch that refers to them.
+    if (++state_->new_dictionaries > state_->dictionaries) {
+      return arrow::Status::Invalid(state_->new_dictionaries,
+                                    " dictionaries came before a batch, expected at most the ", state_->dictionaries,
+                                    " of the schema");
+    }
+    return nullptr;
+  }
+  state_->new_dictionaries = 0;
   std::shared_ptr<arrow::RecordBatch> batch;
   ARROW_RETURN_NOT_OK(state_->reader->ReadNext(&batch));
   if (batch == nullptr || !state_->inbox->empty()) {
     return arrow::Status::Invalid("the stream ended before the dictionaries that its schema names");
   }
   return WithSchema(batch, state_->schema);
-}
-
-arrow::Result<std::shared_ptr<arrow::RecordBatch>> WithSchema(const std::shared_ptr<arrow::RecordBatch>& batch,
-                                                              const std::shared_ptr<arrow::Schema>& schema) {
-  if (batch->schema() == schema || batch->schema()->Equals(*schema, /*check_metadata=*/true)) {
-    return batch;
-  }
-  auto mismatch = [&] {
-    return arrow::Status::TypeError("a batch has columns {", batch->schema()->ToString(), "}, expected {",
-                                    schema->ToString(), "}; cast it to that schema");
-  };
-  if (batch->num_columns() != schema->num_fields()) {
-    return mismatch();
-  }
-  std::vector<std::shared_ptr<arrow::ArrayData>> columns;
-  columns.reserve(static_cast<size_t>(batch->num_columns()));
-  for (int i = 0; i < batch->num_columns(); ++i) {
-    const auto& column = batch->column_data(i);
-    const auto& field = schema->field(i);
-    if (batch->schema()->field(i)->name() != field->name()) {
-      return mismatch();
-    }
-    columns.push_back(column->type->Equals(*field->type(), /*check_metadata=*/true) ? column
-                                                                                    : Retype(*column, field->type()));
-    if (columns.back() == nullptr) {
-      return mismatch();
-    }
-  }
-  return arrow::RecordBatch::Make(schema, batch->num_rows(), std::move(columns));
 }
 
 }  // namespace cylon

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cylon/base/export.h"
+#include "cylon/table/wire_schema.h"
 
 namespace cylon {
 
@@ -31,14 +32,14 @@ class CYLON_EXPORT BatchEncoder {
  public:
   using Sink = std::function<arrow::Status(BatchPayload)>;
   /// `sink` gets the payloads in order. Small pieces (bitmaps and offsets of slices) are rewritten in memory of `pool`.
-  BatchEncoder(std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool, Sink sink);
+  BatchEncoder(const std::shared_ptr<arrow::Schema>& schema, arrow::MemoryPool* pool, Sink sink);
   ~BatchEncoder();
   BatchEncoder(BatchEncoder&&) noexcept;
 
   arrow::Status Write(const arrow::RecordBatch& batch);
 
  private:
-  std::shared_ptr<arrow::Schema> schema_;
+  std::shared_ptr<arrow::Schema> schema_;  // as it travels
   arrow::MemoryPool* pool_;
   Sink sink_;
   bool has_unions_;
@@ -48,7 +49,8 @@ class CYLON_EXPORT BatchEncoder {
 /// The other end of a BatchEncoder. Not thread-safe.
 class CYLON_EXPORT BatchDecoder {
  public:
-  /// Batches come out with `schema`, whatever is known here of its extension types.
+  /// Batches come out with `schema`, whatever is known here of its extension types. The stream's own schema has to be
+  /// what a BatchEncoder for `schema` writes; a body must not be compressed, nor a dictionary come in pieces.
   BatchDecoder(std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool);
   ~BatchDecoder();
   BatchDecoder(BatchDecoder&&) noexcept;
@@ -62,9 +64,5 @@ class CYLON_EXPORT BatchDecoder {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-/// `batch` with `schema`, whose types differ at most in being extension types over the batch's. TypeError otherwise.
-CYLON_EXPORT arrow::Result<std::shared_ptr<arrow::RecordBatch>> WithSchema(
-    const std::shared_ptr<arrow::RecordBatch>& batch, const std::shared_ptr<arrow::Schema>& schema);
 
 }  // namespace cylon

@@ -1,6 +1,9 @@
 // IPC payloads: every type comes back, buffers are placed at multiples of 64, bad bytes are refused.
 #include "cylon/table/batch_ipc.h"
 
+#include <arrow/io/memory.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/util/compression.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -142,9 +145,136 @@ TEST(BatchIpcTest, BadBytesAreRefused) {
   EXPECT_FALSE(decoder.Take(payloads[1].metadata, arrow::SliceBuffer(Body(payloads[1]), 0, 64)).ok());
 
   BatchDecoder other(arrow::schema({arrow::field("n", arrow::int32())}), arrow::default_memory_pool());
-  ASSERT_TRUE(other.Take(payloads[0].metadata, Body(payloads[0])).ok());
-  auto refused = other.Take(payloads[1].metadata, Body(payloads[1]));
-  EXPECT_TRUE(refused.status().IsTypeError()) << refused.status();
+  auto refused = other.Take(payloads[0].metadata, Body(payloads[0])).status();
+  EXPECT_TRUE(refused.IsTypeError()) << refused;
+  EXPECT_THAT(refused.message(), ::testing::HasSubstr("expected {n: int32}"));
+}
+
+// What a peer writes itself, with Arrow's own writer: all of a stream's payloads.
+std::vector<BatchPayload> WriteWith(const arrow::ipc::IpcWriteOptions& options,
+                                    const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
+  auto sink = *arrow::io::BufferOutputStream::Create();
+  auto writer = *arrow::ipc::MakeStreamWriter(sink, batches[0]->schema(), options);
+  for (const auto& batch : batches) {
+    EXPECT_TRUE(writer->WriteRecordBatch(*batch).ok());
+  }
+  EXPECT_TRUE(writer->Close().ok());
+  auto source = std::make_shared<arrow::io::BufferReader>(*sink->Finish());
+  std::vector<BatchPayload> payloads;
+  while (true) {
+    auto message = *arrow::ipc::ReadMessage(source.get());
+    if (message == nullptr) {
+      return payloads;
+    }
+    payloads.push_back({message->type(), message->metadata(), {message->body()}, message->body_length()});
+  }
+}
+
+// The first payload of a stream with `schema`, as it has to be.
+BatchPayload SchemaOf(const std::shared_ptr<arrow::Schema>& schema) {
+  std::vector<BatchPayload> payloads;
+  BatchEncoder encoder(schema, arrow::default_memory_pool(), [&](BatchPayload payload) {
+    payloads.push_back(std::move(payload));
+    return arrow::Status::OK();
+  });
+  EXPECT_TRUE(encoder.Write(*RandomBatch(schema, 0, 1)).ok());
+  payloads[0].body.push_back(std::make_shared<arrow::Buffer>(nullptr, 0));
+  return payloads[0];
+}
+
+// The status of the first payload that is refused.
+arrow::Status TakeAll(const std::shared_ptr<arrow::Schema>& schema, const std::vector<BatchPayload>& payloads) {
+  BatchDecoder decoder(schema, arrow::default_memory_pool());
+  for (const auto& payload : payloads) {
+    ARROW_RETURN_NOT_OK(decoder.Take(payload.metadata, payload.body[0]));
+  }
+  return arrow::Status::OK();
+}
+
+TEST(BatchIpcTest, CompressedBodiesAreRefusedBeforeTheyGrow) {
+  auto schema = arrow::schema({arrow::field("n", arrow::int64())});
+  // A MiB of zeros: some KiB on their way.
+  auto zeros = *arrow::AllocateBuffer(1 << 20);
+  std::memset(zeros->mutable_data(), 0, static_cast<size_t>(zeros->size()));
+  auto batch = arrow::RecordBatch::Make(
+      schema, 1 << 17, {arrow::ArrayData::Make(arrow::int64(), 1 << 17, {nullptr, std::move(zeros)}, 0)});
+  for (const auto type : {arrow::Compression::LZ4_FRAME, arrow::Compression::ZSTD}) {
+    auto options = arrow::ipc::IpcWriteOptions::Defaults();
+    options.codec = *arrow::util::Codec::Create(type);
+    arrow::ProxyMemoryPool pool(arrow::default_memory_pool());
+    BatchDecoder decoder(schema, &pool);
+    auto payloads = WriteWith(options, {batch});
+    payloads[0] = SchemaOf(schema);
+    ASSERT_TRUE(decoder.Take(payloads[0].metadata, payloads[0].body[0]).ok());
+    auto refused = decoder.Take(payloads[1].metadata, payloads[1].body[0]).status();
+    EXPECT_TRUE(refused.IsInvalid()) << refused;
+    EXPECT_THAT(refused.message(),
+                ::testing::HasSubstr("a body of " + std::to_string(payloads[1].body_length) + " bytes is compressed"));
+    EXPECT_LT(pool.max_memory(), 64 << 10);
+  }
+}
+
+TEST(BatchIpcTest, DictionariesWithoutABatchAreRefused) {
+  auto schema = arrow::schema({arrow::field("d", arrow::dictionary(arrow::int8(), arrow::utf8()))});
+  auto payloads = WriteWith(arrow::ipc::IpcWriteOptions::Defaults(), {RandomBatch(schema, 20, 1)});
+  ASSERT_EQ(payloads.size(), 3U);
+  payloads[0] = SchemaOf(schema);
+  payloads.insert(payloads.begin() + 1, payloads[1]);
+  auto refused = TakeAll(schema, payloads);
+  EXPECT_TRUE(refused.IsInvalid()) << refused;
+  EXPECT_THAT(refused.message(), ::testing::HasSubstr("2 dictionaries came before a batch, expected at most the 1"));
+}
+
+TEST(BatchIpcTest, DictionariesInPiecesAreRefused) {
+  auto type = arrow::dictionary(arrow::int8(), arrow::utf8());
+  auto schema = arrow::schema({arrow::field("d", type)});
+  auto options = arrow::ipc::IpcWriteOptions::Defaults();
+  options.emit_dictionary_deltas = true;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+  for (const auto& values : std::vector<std::vector<std::string>>{{"a"}, {"a", "b"}}) {
+    arrow::StringBuilder text;
+    arrow::Int8Builder codes;
+    ASSERT_TRUE(text.AppendValues(values).ok() && codes.AppendValues({0, 0}).ok());
+    batches.push_back(arrow::RecordBatch::Make(
+        schema, 2, {*arrow::DictionaryArray::FromArrays(type, *codes.Finish(), *text.Finish())}));
+  }
+  auto payloads = WriteWith(options, batches);
+  payloads[0] = SchemaOf(schema);
+  auto refused = TakeAll(schema, payloads);
+  EXPECT_TRUE(refused.IsInvalid()) << refused;
+  EXPECT_THAT(refused.message(), ::testing::HasSubstr("a piece of a dictionary came"));
+}
+
+/// An extension type whose maker counts how often a registry has called it.
+class CallingType : public cylon::testing::PointType {
+ public:
+  std::string extension_name() const override { return "cylon.test.calling"; }
+  arrow::Result<std::shared_ptr<arrow::DataType>> Deserialize(std::shared_ptr<arrow::DataType>,
+                                                              const std::string&) const override {
+    ++calls;
+    return std::make_shared<CallingType>();
+  }
+  static inline int calls = 0;
+};
+
+// A registered type may be written in Python, and its maker would run with whatever bytes the peer chose.
+TEST(BatchIpcTest, NoExtensionTypeIsMadeFromTheBytesOfAPeer) {
+  auto type = std::make_shared<CallingType>();
+  ASSERT_TRUE(arrow::RegisterExtensionType(type).ok());
+  auto extended = arrow::schema({arrow::field("p", type)});
+  auto batch = RandomBatch(arrow::schema({arrow::field("p", type->storage_type())}), 20, 1);
+  auto column = batch->column_data(0)->Copy();
+  column->type = type;
+  auto told = arrow::RecordBatch::Make(extended, 20, {std::move(column)});
+
+  Stream stream(extended);
+  ExpectSame(stream.Pass(*told), *told);
+  // A peer that writes it itself names the type in its schema's metadata; it is refused, whatever is expected here.
+  const auto payloads = WriteWith(arrow::ipc::IpcWriteOptions::Defaults(), {told});
+  EXPECT_TRUE(TakeAll(extended, payloads).IsTypeError());
+  EXPECT_TRUE(TakeAll(batch->schema(), payloads).IsTypeError());
+  EXPECT_EQ(CallingType::calls, 0);
+  ASSERT_TRUE(arrow::UnregisterExtensionType(type->extension_name()).ok());
 }
 
 }  // namespace

@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "cylon/base/failpoint.h"
+
 namespace cylon {
 
 namespace {
@@ -169,6 +171,7 @@ arrow::Result<int64_t> SpillFile::Write(const std::vector<std::shared_ptr<arrow:
     add(kZeros.data(), RoundUp(size, kAlignment) - size);
     add(part->data(), part->size());
   }
+  CYLON_FAILPOINT("spill.write");
   const int64_t offset = Place(size);
   const int error = WriteAll(descriptor_, std::move(pieces), offset);
   if (error != 0) {
@@ -180,6 +183,7 @@ arrow::Result<int64_t> SpillFile::Write(const std::vector<std::shared_ptr<arrow:
 
 arrow::Result<std::shared_ptr<arrow::Buffer>> SpillFile::Read(int64_t offset, int64_t size,
                                                               arrow::MemoryPool* pool) const {
+  CYLON_FAILPOINT("spill.read");
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(size, pool));
   int64_t done = 0;
   while (done < size) {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "cylon/base/failpoint.h"
 #include "cylon/wire/end_of_stream.h"
 #include "cylon/wire/stream.h"
 
@@ -44,6 +45,9 @@ class SocketState : public std::enable_shared_from_this<SocketState<Socket>> {
       return arrow::Future<int64_t>::MakeFinished(
           arrow::Status::Invalid("a read of ", peer_name_, " is under way; wait for it before the next one"));
     }
+    if (auto hit = CYLON_FAILPOINT_STATUS("net.read"); !hit.ok()) {
+      return arrow::Future<int64_t>::MakeFinished(std::move(hit));
+    }
     auto done = arrow::Future<int64_t>::Make();
     read_ = done;
     into_ = into;
@@ -60,6 +64,9 @@ class SocketState : public std::enable_shared_from_this<SocketState<Socket>> {
     if (write_.has_value()) {
       return arrow::Future<>::MakeFinished(
           arrow::Status::Invalid("a write to ", peer_name_, " is under way; wait for it before the next one"));
+    }
+    if (auto hit = CYLON_FAILPOINT_STATUS("net.write"); !hit.ok()) {
+      return arrow::Future<>::MakeFinished(std::move(hit));
     }
     auto done = arrow::Future<>::Make();
     write_ = done;
@@ -154,6 +161,10 @@ class SocketState : public std::enable_shared_from_this<SocketState<Socket>> {
       }
       if (count == 0) {
         return FinishWrite(arrow::Status::OK());
+      }
+      if (const size_t first = CYLON_FAILPOINT_SIZE("net.write", gather[0].iov_len); first < gather[0].iov_len) {
+        gather[0].iov_len = first;
+        count = 1;
       }
       msghdr message{};
       message.msg_iov = gather.data();

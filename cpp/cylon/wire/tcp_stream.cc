@@ -4,6 +4,7 @@
 #include <asio/steady_timer.hpp>
 
 #include "cylon/base/error.h"
+#include "cylon/base/failpoint.h"
 #include "cylon/wire/socket_stream.h"
 #include "cylon/wire/stream.h"
 
@@ -119,6 +120,7 @@ class TcpListener : public Listener {
 
 Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor, HostPort address, TimePoint deadline,
                                        arrow::Future<> stop) {
+  CYLON_CO_RETURN_NOT_OK(CYLON_FAILPOINT_STATUS("net.dial"));
   auto attempt = std::make_shared<Attempt>(io, address.ToString());
   if (stop.is_valid()) {
     stop.AddCallback([weak = std::weak_ptr<Attempt>(attempt)](const arrow::Status&) {

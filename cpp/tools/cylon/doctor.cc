@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cylon/base/asio_executor.h"
+#include "cylon/base/failpoint.h"
 #include "cylon/base/options.h"
 #include "cylon/base/resources.h"
 #include "cylon/bootstrap/store.h"
@@ -104,6 +105,13 @@ void ShowPython(const std::map<std::string, std::string>& environment) {
   }
 }
 
+/// Only of builds that have them.
+void ShowFailpoints() {
+  for (const auto& row : FailpointTable()) {
+    Line(&row == FailpointTable().data() ? "Failpoints" : "", std::string(row.name) + ": " + std::string(row.meaning));
+  }
+}
+
 void ShowVariables(const std::map<std::string, std::string>& environment) {
   bool any = false;
   for (const auto& [name, value] : environment) {
@@ -129,6 +137,7 @@ int Doctor(const std::map<std::string, std::string>& environment) {
   Line("OpenSSL", ::OpenSSL_version(OPENSSL_VERSION));
   ShowTransports();
   ShowPython(environment);
+  ShowFailpoints();
 
   const HostLimits limits = DetectHostLimits();
   Line("Cores", std::to_string(limits.cores) + " for this process (" + std::to_string(::sysconf(_SC_NPROCESSORS_ONLN)) +

@@ -49,6 +49,17 @@ auto WithoutGil(Function&& function) {
   return Check(std::move(outcome));
 }
 
+/// Where Python is: the first frame outside this package, "analysis.py:42"; "" where there is none.
+std::string PythonPlace();
+
+/// The same for a call on `context`, which errors then name by its place in the program.
+template <typename Function>
+auto WithoutGil(Context& context, Function&& function) {
+  // A context of one rank has nobody to tell.
+  CallSite site(context.communicator(), context.world_size() > 1 ? PythonPlace() : std::string());
+  return WithoutGil(std::forward<Function>(function));
+}
+
 /// Lets Python's signal handlers run; for waits.
 arrow::Status CheckSignals();
 

@@ -90,10 +90,17 @@ void BindContext(nb::module_& module) {
       .def_prop_ro("bytes_sent", [](Context& self) { return self.communicator().lanes().bytes_sent(); })
       .def_prop_ro("bytes_received", [](Context& self) { return self.communicator().lanes().bytes_received(); })
       .def_prop_ro("spilled_bytes", [](Context& self) { return self.resources()->memory()->spilled_bytes(); })
-      .def("barrier", [](Context& self) { WithoutGil([&] { return self.communicator().Barrier(); }); })
+      .def("barrier", [](Context& self) { WithoutGil(self, [&] { return self.communicator().Barrier(); }); })
+      .def(
+          "rejoin",
+          [](Context& self, double window_s, int least_ranks) {
+            return WithoutGil(self, [&] { return self.Rejoin({window_s, least_ranks}); });
+          },
+          nb::arg("window_s"), nb::arg("least_ranks"))
       .def("close", [](Context& self) { WithoutGil([&] { return self.Close(); }); })
       .def(
-          "split", [](Context& self, int color, int key) { return WithoutGil([&] { return self.Split(color, key); }); },
+          "split",
+          [](Context& self, int color, int key) { return WithoutGil(self, [&] { return self.Split(color, key); }); },
           nb::arg("color"), nb::arg("key"));
 
   module.def("run_ranks", &RunThreadWorld, nb::arg("kind"), nb::arg("ranks"), nb::arg("seed"), nb::arg("options"),

@@ -33,6 +33,18 @@ void Check(const arrow::Status& status) {
   throw StatusException(status);
 }
 
+std::string PythonPlace() {
+  const auto sys = nb::module_::import_("sys");
+  const std::string package = nb::cast<std::string>(nb::module_::import_("pycylon").attr("__path__")[0]) + "/";
+  for (nb::object frame = sys.attr("_getframe")(); !frame.is_none(); frame = frame.attr("f_back")) {
+    const auto file = nb::cast<std::string>(frame.attr("f_code").attr("co_filename"));
+    if (!file.starts_with(package)) {
+      return file.substr(file.rfind('/') + 1) + ":" + nb::cast<std::string>(nb::str(frame.attr("f_lineno")));
+    }
+  }
+  return "";
+}
+
 arrow::Status CheckSignals() {
   nb::gil_scoped_acquire acquire;
   if (PyErr_CheckSignals() != 0) {

@@ -31,7 +31,7 @@ Table ReadCsvFiles(Context& context, const std::vector<std::string>& paths, cons
     }
     options.types.emplace_back(name, Check(arrow::ImportType(schema)));
   }
-  return WithoutGil([&] { return ReadCsv(context, paths, options); });
+  return WithoutGil(context, [&] { return ReadCsv(context, paths, options); });
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ void BindFiles(nb::module_& module) {
       "read_parquet",
       [](Context& context, const std::vector<std::string>& paths, const std::vector<std::string>& columns) {
         ParquetReadOptions options{columns};
-        return WithoutGil([&] { return ReadParquet(context, paths, options); });
+        return WithoutGil(context, [&] { return ReadParquet(context, paths, options); });
       },
       nb::arg("context"), nb::arg("paths"), nb::arg("columns"));
   module.def(
@@ -53,7 +53,7 @@ void BindFiles(nb::module_& module) {
       [](Context& context, const Table& table, const std::string& directory, const std::string& compression,
          int64_t row_group_rows, bool overwrite) {
         ParquetWriteOptions options{compression, row_group_rows, overwrite};
-        WithoutGil([&] { return WriteParquet(context, table, directory, options); });
+        WithoutGil(context, [&] { return WriteParquet(context, table, directory, options); });
       },
       nb::arg("context"), nb::arg("table"), nb::arg("directory"), nb::arg("compression"), nb::arg("row_group_rows"),
       nb::arg("overwrite"));

@@ -118,19 +118,19 @@ Table JoinTables(Context& context, const Table& left, const Table& right, const 
   options.null_keys = match_nulls ? NullKeys::kMatch : NullKeys::kNeverMatch;
   options.left_suffix = suffixes.first;
   options.right_suffix = suffixes.second;
-  return WithoutGil([&] { return Join(context, left, right, options); });
+  return WithoutGil(context, [&] { return Join(context, left, right, options); });
 }
 
 Table GroupTable(Context& context, const Table& table, const std::vector<std::string>& keys,
                  const std::vector<AggregateTuple>& aggregates, bool drop_null_keys, bool sort) {
   GroupByOptions options{keys, ParseAggregates(aggregates), drop_null_keys, sort};
-  return WithoutGil([&] { return GroupBy(context, table, options); });
+  return WithoutGil(context, [&] { return GroupBy(context, table, options); });
 }
 
 Table HeadOfGroups(Context& context, const Table& table, const std::vector<std::string>& keys, int64_t count, bool tail,
                    bool drop_null_keys) {
   const GroupHeadOptions options{keys, count, tail ? GroupSide::kTail : GroupSide::kHead, drop_null_keys};
-  return WithoutGil([&] { return GroupHead(context, table, options); });
+  return WithoutGil(context, [&] { return GroupHead(context, table, options); });
 }
 
 std::vector<SortColumn> SortColumns(const std::vector<std::pair<std::string, bool>>& by) {
@@ -144,12 +144,12 @@ std::vector<SortColumn> SortColumns(const std::vector<std::pair<std::string, boo
 Table TopOfGroups(Context& context, const Table& table, const std::vector<std::string>& keys,
                   const std::vector<std::pair<std::string, bool>>& by, int64_t count, bool drop_null_keys) {
   const GroupTopOptions options{keys, SortColumns(by), count, drop_null_keys};
-  return WithoutGil([&] { return GroupTop(context, table, options); });
+  return WithoutGil(context, [&] { return GroupTop(context, table, options); });
 }
 
 Table AggregateTable(Context& context, const Table& table, const std::vector<AggregateTuple>& aggregates) {
   auto parsed = ParseAggregates(aggregates);
-  return WithoutGil([&]() -> arrow::Result<Table> {
+  return WithoutGil(context, [&]() -> arrow::Result<Table> {
     ARROW_ASSIGN_OR_RAISE(auto batch, AggregateAll(context, table, parsed));
     return Table::FromBatches(context.resources(), batch->schema(), {batch});
   });
@@ -160,7 +160,7 @@ Table SortRows(Context& context, const Table& table, const std::vector<std::pair
   SortOptions options;
   options.by = SortColumns(by);
   options.nulls = nulls_first ? NullPlacement::kFirst : NullPlacement::kLast;
-  return WithoutGil([&] { return Sort(context, table, options); });
+  return WithoutGil(context, [&] { return Sort(context, table, options); });
 }
 
 Table TopRows(Context& context, const Table& table, const std::vector<std::pair<std::string, bool>>& by, int64_t count,
@@ -169,25 +169,25 @@ Table TopRows(Context& context, const Table& table, const std::vector<std::pair<
   options.by = SortColumns(by);
   const KeepTies ties =
       Choose<KeepTies>("keep", keep, {{"first", KeepTies::kFirst}, {"last", KeepTies::kLast}, {"all", KeepTies::kAll}});
-  return WithoutGil([&] { return TopK(context, table, options, count, ties); });
+  return WithoutGil(context, [&] { return TopK(context, table, options, count, ties); });
 }
 
 Table CombineSets(Context& context, const Table& left, const Table& right, const std::string& operation) {
-  using Operation = arrow::Result<Table> (*)(Context&, const Table&, const Table&);
+  using Operation = decltype(&Union);
   const auto chosen = Choose<Operation>("operation", operation,
                                         {{"union", &Union}, {"intersect", &Intersect}, {"subtract", &Subtract}});
-  return WithoutGil([&] { return chosen(context, left, right); });
+  return WithoutGil(context, [&] { return chosen(context, left, right, std::source_location::current()); });
 }
 
 Table UniqueTable(Context& context, const Table& table, const std::vector<std::string>& columns,
                   const std::string& keep) {
   const Keep which =
       Choose<Keep>("keep", keep, {{"first", Keep::kFirst}, {"last", Keep::kLast}, {"none", Keep::kNone}});
-  return WithoutGil([&] { return Unique(context, table, columns, which); });
+  return WithoutGil(context, [&] { return Unique(context, table, columns, which); });
 }
 
 Table FilterTable(Context& context, const Table& table, const Table& mask) {
-  return WithoutGil([&]() -> arrow::Result<Table> {
+  return WithoutGil(context, [&]() -> arrow::Result<Table> {
     ARROW_ASSIGN_OR_RAISE(auto arrow_mask, mask.ToArrow());
     return Filter(context, table, *arrow_mask->column(0));
   });
@@ -214,48 +214,50 @@ void BindOperators(nb::module_& module) {
   module.def(
       "slice_rows",
       [](Context& context, const Table& table, int64_t offset, int64_t length) {
-        return WithoutGil([&] { return SliceRows(context, table, offset, length); });
+        return WithoutGil(context, [&] { return SliceRows(context, table, offset, length); });
       },
       nb::arg("context"), nb::arg("table"), nb::arg("offset"), nb::arg("length"));
   module.def(
       "shuffle",
       [](Context& context, const Table& table, const std::vector<std::string>& columns) {
-        return WithoutGil([&] { return Shuffle(context, table, columns); });
+        return WithoutGil(context, [&] { return Shuffle(context, table, columns); });
       },
       nb::arg("context"), nb::arg("table"), nb::arg("columns"));
   module.def(
       "repartition",
       [](Context& context, const Table& table, const std::optional<std::vector<int64_t>>& rows_per_rank) {
-        return WithoutGil([&] { return Repartition(context, table, rows_per_rank); });
+        return WithoutGil(context, [&] { return Repartition(context, table, rows_per_rank); });
       },
       nb::arg("context"), nb::arg("table"), nb::arg("rows_per_rank").none());
   module.def(
       "gather",
       [](Context& context, const Table& table, int root) {
         return WithoutGil(
-            [&] { return root < 0 ? AllGatherTable(context, table) : GatherTable(context, table, root); });
+            context, [&] { return root < 0 ? AllGatherTable(context, table) : GatherTable(context, table, root); });
       },
       nb::arg("context"), nb::arg("table"), nb::arg("root"));
   module.def(
       "broadcast",
       [](Context& context, const Table& table, int root) {
-        return WithoutGil([&] { return BroadcastTable(context, table, root); });
+        return WithoutGil(context, [&] { return BroadcastTable(context, table, root); });
       },
       nb::arg("context"), nb::arg("table"), nb::arg("root"));
   module.def(
       "concat",
       [](Context& context, const std::vector<Table>& tables) {
-        return WithoutGil([&] { return Concat(context, tables); });
+        return WithoutGil(context, [&] { return Concat(context, tables); });
       },
       nb::arg("context"), nb::arg("tables"));
   module.def(
       "total_rows",
-      [](Context& context, const Table& table) { return WithoutGil([&] { return TotalRows(context, table); }); },
+      [](Context& context, const Table& table) {
+        return WithoutGil(context, [&] { return TotalRows(context, table); });
+      },
       nb::arg("context"), nb::arg("table"));
   module.def(
       "equal",
       [](Context& context, const Table& left, const Table& right, bool ordered) {
-        return WithoutGil([&] { return Equal(context, left, right, ordered); });
+        return WithoutGil(context, [&] { return Equal(context, left, right, ordered); });
       },
       nb::arg("context"), nb::arg("left"), nb::arg("right"), nb::arg("ordered"));
   module.def("map_columns", &MapTable, nb::arg("function"), nb::arg("operands"), nb::arg("name"));

@@ -34,8 +34,9 @@ class CylonEnv:
     distributed : bool
         False makes a world of one rank even under a launcher.
     **options : object
-        Settings by their names in ``docs/options.md``, for example ``threads=4`` or ``memory_bytes='2G'``; they win
-        over the environment variables.
+        Settings by their names in ``docs/options.md``, for example ``threads=4``, ``memory_bytes='2G'`` or
+        ``deadline_s=3600``; they win over the environment variables. ``rejoin=True`` makes this process the replacement
+        of a rank that failed: it waits until the ranks that are left call `rejoin`.
 
     Raises
     ------
@@ -58,11 +59,13 @@ class CylonEnv:
         texts = {name: _option_text(value) for name, value in options.items()}
         make = _core.Context.connect if distributed else _core.Context.local
         self._context: _core.Context | None = make(texts)
+        self._successor: CylonEnv | None = None
 
     @classmethod
     def _of(cls, context: _core.Context) -> CylonEnv:
         env = cls.__new__(cls)
         env._context = context
+        env._successor = None
         return env
 
     @property
@@ -93,6 +96,34 @@ class CylonEnv:
         """
         context = self.context.split(color, key)
         return None if context is None else CylonEnv._of(context)
+
+    def rejoin(self, window_s: float = 10.0, least_ranks: int = 1) -> CylonEnv:
+        """Meet the ranks that are left after a failure, and return the environment of the world that they form.
+
+        Collective among the ranks that live, and processes that were started with ``CylonEnv(rejoin=True)`` in the
+        place of others. Survivors keep their order, replacements follow, and ranks go from 0 without gaps. The old
+        environment is finalized by it. What the lost ranks held is gone: read the input again (``docs/failures.md``).
+
+        Parameters
+        ----------
+        window_s : float
+            How many seconds to wait for the others. It ends sooner when all that can come have come.
+        least_ranks : int
+            Until there are so many ranks, replacements are waited for, through the window.
+
+        Raises
+        ------
+        DeadlineError
+            When fewer than `least_ranks` came, at every rank, naming who is missing; and when the others went on
+            without this rank.
+        ValueError
+            When nothing has failed, or there is no store to meet in.
+        """
+        context = self.context
+        # Closed even where rejoining fails; what checks its arguments and refuses comes before that.
+        self._successor = CylonEnv._of(context.rejoin(window_s, least_ranks))
+        self._context = None
+        return self._successor
 
     def finalize(self) -> None:
         """Leave in order: say goodbye to the other ranks and write the trace.

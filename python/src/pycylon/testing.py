@@ -58,7 +58,11 @@ def run_ranks(
             errors[rank] = error
         finally:
             # The context ends with this call; a traceback keeps the environment, and debuggers print it.
-            env._context = None
+            # So does what it has rejoined as.
+            gone: CylonEnv | None = env
+            while gone is not None:
+                gone._context = None
+                gone = gone._successor
         return rank not in errors
 
     texts = {name: str(int(v)) if isinstance(v, bool) else str(v) for name, v in options.items()}

@@ -2,8 +2,6 @@
 #include "cylon/comm/watch/judge.h"
 
 #include <algorithm>
-#include <iomanip>
-#include <sstream>
 
 #include "cylon/base/readable.h"
 
@@ -23,11 +21,7 @@ constexpr int kObjectionBeats = 2;
 /// A connection that ended before it was proven is dialled again soon: its process is ending, or crowded.
 constexpr Duration kBrokenPause = 10ms;
 
-std::string InShort(Duration time) {
-  std::ostringstream text;
-  text << std::setprecision(3) << std::chrono::duration<double>(time).count() << " s";
-  return text.str();
-}
+std::string InShort(Duration time) { return ReadableSeconds(std::chrono::duration<double>(time).count()); }
 
 }  // namespace
 

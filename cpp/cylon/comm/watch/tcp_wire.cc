@@ -246,7 +246,9 @@ void TcpWire::Close() {
   if (std::exchange(closed_, true)) {
     return;
   }
-  listener_->Close();
+  if (listener_ != nullptr) {
+    listener_->Close();
+  }
   early_.clear();
   stopped_.MarkFinished();
   for (const auto& opening : std::set(diallings_)) {

@@ -1,0 +1,157 @@
+// Where a rank's transports come from.
+#include "cylon/comm/network.h"
+
+#include <utility>
+
+#include "cylon/bootstrap/waits.h"
+#include "cylon/comm/paths.h"
+#include "cylon/comm/watch/tcp_wire.h"
+#include "cylon/net/mesh/mesh_transport.h"
+
+namespace cylon::internal {
+
+Seat::~Seat() = default;
+std::string Seat::watch_address() const { return ""; }
+std::unique_ptr<Watch> Seat::JoinWatch(const World&) { return nullptr; }
+
+namespace {
+
+/// What is done with the listener is done in tasks, as connections may come meanwhile.
+class MeshSeat final : public Seat {
+ public:
+  MeshSeat(AsioExecutor& executor, Options options, MeshSettings settings)
+      : executor_(executor), options_(std::move(options)), settings_(std::move(settings)) {}
+  ~MeshSeat() override {
+    RunNow(executor_, [listener = std::move(listener_)]() mutable { listener.reset(); });
+  }
+  MeshSeat(const MeshSeat&) = delete;
+  MeshSeat& operator=(const MeshSeat&) = delete;
+
+  arrow::Status Listen(int ranks) {
+    auto made = std::make_shared<std::shared_ptr<MeshTransport>>();
+    ARROW_RETURN_NOT_OK(executor_.RunTask([made, &executor = executor_, options = options_, ranks]() -> arrow::Status {
+      ARROW_ASSIGN_OR_RAISE(auto paths, MakePaths(executor, options));
+      *made = MeshTransport::Listen(executor, std::move(paths), ranks);
+      return arrow::Status::OK();
+    }));
+    listener_ = std::move(*made);
+    address_ = listener_->address();
+    // On an executor, and so a thread, of its own: a beat must not wait for anything that this rank does.
+    auto watching = std::make_unique<AsioExecutor>("cylon-watch");
+    auto& its_executor = *watching;
+    wire_ = std::make_shared<TcpWire>(its_executor, ranks);
+    watch_ = std::make_unique<Watch>(std::move(watching), its_executor, wire_);
+    ARROW_RETURN_NOT_OK(wire_->Listen(options_.bind_host.empty() ? "127.0.0.1" : options_.bind_host));
+    watch_address_ = wire_->address();
+    return arrow::Status::OK();
+  }
+
+  std::string address() const override { return address_; }
+  std::string watch_address() const override { return watch_address_; }
+  std::unique_ptr<Watch> JoinWatch(const World& world) override {
+    const auto wire = std::move(wire_);  // it must not outlive its watch
+    Security security;
+    security.secret = settings_.secret;
+    security.plain_text = options_.plain_text;
+    wire->Join(world, std::move(security));
+    return std::move(watch_);
+  }
+  arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
+    ARROW_RETURN_NOT_OK(CheckPaths(options_, world));
+    auto made = std::make_shared<std::unique_ptr<Transport>>();
+    ARROW_RETURN_NOT_OK(executor_.RunTask([made, listener = listener_, world, settings = settings_] {
+      *made = listener->Join(world, settings);
+      return arrow::Status::OK();
+    }));
+    return std::move(*made);
+  }
+
+ private:
+  AsioExecutor& executor_;
+  Options options_;
+  MeshSettings settings_;
+  std::shared_ptr<MeshTransport> listener_;
+  std::string address_;
+  std::unique_ptr<Watch> watch_;   // until JoinWatch
+  std::shared_ptr<TcpWire> wire_;  // the same
+  std::string watch_address_;
+};
+
+class InprocSeat final : public Seat {
+ public:
+  InprocSeat(std::shared_ptr<InprocWorlds> worlds, Executor& executor)
+      : worlds_(std::move(worlds)), executor_(executor), address_(worlds_->Enter()) {}
+  ~InprocSeat() override { worlds_->Leave(address_, executor_); }
+  InprocSeat(const InprocSeat&) = delete;
+  InprocSeat& operator=(const InprocSeat&) = delete;
+
+  std::string address() const override { return address_; }
+  arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
+    return worlds_->Join(world, executor_);
+  }
+
+ private:
+  std::shared_ptr<InprocWorlds> worlds_;
+  Executor& executor_;
+  std::string address_;
+};
+
+}  // namespace
+
+Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret) {
+  options.secret.clear();  // kept once, in the settings
+  MeshSettings settings;
+  settings.secret = std::move(secret);
+  settings.connect_deadline =
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.connect_deadline_s));
+  return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
+    auto seat = std::make_unique<MeshSeat>(executor, options, settings);
+    ARROW_RETURN_NOT_OK(seat->Listen(ranks));
+    return seat;
+  };
+}
+
+std::string InprocWorlds::Enter() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return "thread:" + std::to_string(++entered_);
+}
+
+std::unique_ptr<Transport> InprocWorlds::Join(const World& world, Executor& executor) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  auto [at, first] = epochs_.try_emplace(world.epoch);
+  Epoch& epoch = at->second;
+  if (first) {
+    epoch.world = world;
+    epoch.hub = std::make_unique<InprocHub>(world.size());
+  }
+  epoch.joined.insert(world.rank);
+  auto transport = epoch.hub->MakeTransport(world.rank, executor);
+  Lose(&epoch, executor);
+  return transport;
+}
+
+void InprocWorlds::Leave(const std::string& address, Executor& executor) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  gone_.insert(address);
+  for (auto& [name, epoch] : epochs_) {
+    Lose(&epoch, executor);
+  }
+}
+
+/// Who was named in a world and went before it joined is lost there, as a connection to it would be refused: a
+/// transport in its name that ends at once tells the others.
+void InprocWorlds::Lose(Epoch* epoch, Executor& executor) {
+  for (Rank rank = 0; rank < epoch->world.size(); ++rank) {
+    if (gone_.contains(epoch->world.cards[static_cast<size_t>(rank)].address) && epoch->joined.insert(rank).second) {
+      epoch->hub->MakeTransport(rank, executor).reset();
+    }
+  }
+}
+
+Network InprocNetwork(std::shared_ptr<InprocWorlds> worlds, Executor& executor) {
+  return [worlds = std::move(worlds), &executor](int) -> arrow::Result<std::unique_ptr<Seat>> {
+    return std::make_unique<InprocSeat>(worlds, executor);
+  };
+}
+
+}  // namespace cylon::internal
