@@ -28,6 +28,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="release", help="build to measure (default: release)")
     parser.add_argument("--transport", default="tcp,shm", help="transports, by commas (default: tcp,shm)")
+    parser.add_argument("--redis", help="redis://host:port of the server for the transport redis")
     parser.add_argument("--ranks", default="2,4,8,16", help="numbers of ranks, by commas (default: 2,4,8,16)")
     parser.add_argument("--sizes", help="bytes of a message, by commas (default: 8 to 64 MiB)")
     parser.add_argument("--turns", type=int, default=20, help="of each way (default: 20)")
@@ -52,7 +53,9 @@ def bench(arguments: argparse.Namespace, ranks: int, name: str, options: list[st
     path = arguments.output / f"comm-{name}-{ranks}.json"
     launcher = [str(programs / "cylon"), "run", "-n", str(ranks), "--threads", "1", str(program)]
     began = time.monotonic()
-    subprocess.run([*launcher, "--transport", arguments.transport, *options, "--json", str(path)], check=True)
+    environment = os.environ | ({"CYLON_REDIS": arguments.redis} if arguments.redis else {})
+    command = [*launcher, "--transport", arguments.transport, *options, "--json", str(path)]
+    subprocess.run(command, check=True, env=environment)
     print(f"{name}, {ranks} ranks: {time.monotonic() - began:.0f} s", flush=True)
     report: dict[str, Any] = json.loads(path.read_text())
     path.unlink()

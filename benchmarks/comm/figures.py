@@ -10,6 +10,7 @@ __all__ = ["LARGE_BYTES", "Cell", "Verdict", "cells", "verdicts"]
 
 # Bandwidth targets are for messages that are sent in pieces of a mebibyte; below, latency decides.
 LARGE_BYTES = 1 << 20
+_RIVALS = ("sockets", "memory")
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Verdict:
 
 
 def cells(report: dict[str, Any]) -> list[Cell]:
-    """All cells of one report of comm-bench."""
+    """All cells of one report of comm-bench: of a case, transports first, then what they are compared with."""
     return [
         Cell(case["what"], report["ranks"], case["bytes"], way, tuple(seconds))
         for case in report["cases"]
-        for way, seconds in case["seconds"].items()
+        for way, seconds in sorted(case["seconds"].items(), key=lambda item: (item[0] in _RIVALS, item[0]))
     ]
 
 

@@ -42,11 +42,11 @@ double Monotonic(Clock::time_point at) { return std::chrono::duration<double>(at
 
 }  // namespace
 
-arrow::Result<std::vector<Times>> Measure(Communicator& control, const std::vector<std::unique_ptr<Way>>& ways,
-                                          const Case& wanted, int turns) {
+arrow::Result<std::vector<Times>> Measure(Communicator& control, const std::vector<Way*>& ways, const Case& wanted,
+                                          int turns) {
   std::vector<Times> times;
   std::vector<int> counts;
-  for (const auto& way : ways) {
+  for (Way* way : ways) {
     times.push_back({way->name(), {}});
     double seconds = 0;
     // The first makes links and touches memory; by the second, the third knows how many fill a block.

@@ -29,8 +29,8 @@ struct Times {
 
 /// `turns` times each way once, after a warm-up of each in which its memory is touched and its links are made. Every
 /// rank gets the same. `control` is any communicator of all ranks.
-arrow::Result<std::vector<Times>> Measure(Communicator& control, const std::vector<std::unique_ptr<Way>>& ways,
-                                          const Case& wanted, int turns);
+arrow::Result<std::vector<Times>> Measure(Communicator& control, const std::vector<Way*>& ways, const Case& wanted,
+                                          int turns);
 
 /// Seconds that the first message to a rank and back takes beyond the second: connecting and proving oneself. One for
 /// each rank that is not a neighbour of rank 0 (those are connected at the start). Call it before anything else

@@ -4,6 +4,7 @@
 #include "cylon/base/error.h"
 #include "cylon/base/options.h"
 #include "cylon/comm/context.h"
+#include "cylon/comm/report.h"
 #include "cylon/exchange/exchange.h"
 #include "cylon/io/read.h"
 #include "cylon/io/write.h"

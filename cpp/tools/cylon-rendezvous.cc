@@ -18,14 +18,16 @@ arrow::Status Run(const std::string& listen, const std::string& secret_file) {
     options.secret.clear();
     options.secret_file = secret_file;
   }
-  ARROW_ASSIGN_OR_RAISE(std::string secret, cylon::ReadSecret(options));
+  cylon::Security security;
+  ARROW_ASSIGN_OR_RAISE(security.secret, cylon::ReadSecret(options));
+  security.plain_text = options.plain_text;
   ARROW_ASSIGN_OR_RAISE(const cylon::HostPort address, cylon::HostPort::Parse(listen));
   cylon::AsioExecutor executor("rendezvous");
   auto ended = arrow::Future<>::Make();
   // In place before the address is told: whoever reads it may end this program at once.
   asio::signal_set signals(executor.io(), SIGINT, SIGTERM);
   signals.async_wait([ended](const asio::error_code&, int) mutable { ended.MarkFinished(); });
-  ARROW_ASSIGN_OR_RAISE(auto server, cylon::StoreServer::Start(executor, address, std::move(secret)));
+  ARROW_ASSIGN_OR_RAISE(auto server, cylon::StoreServer::Start(executor, address, std::move(security)));
   std::cout << server->address().ToString() << "\n" << std::flush;
   return executor.Wait(ended);
 }

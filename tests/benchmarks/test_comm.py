@@ -19,7 +19,7 @@ from comm import figures  # noqa: E402 - found in the folder above
 
 
 def test_every_way_is_measured_in_every_case(tmp_path: Path) -> None:
-    program = [sys.executable, str(BENCHMARKS / "bench_comm.py"), "--output", str(tmp_path), "--transport", "tcp"]
+    program = [sys.executable, str(BENCHMARKS / "bench_comm.py"), "--output", str(tmp_path), "--transport", "tcp,shm"]
     program += ["--ranks", "2,4", "--sizes", "8,5000", "--turns", "2", "--start", "5"]
     done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=120, env=dict(os.environ))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -32,15 +32,15 @@ def test_every_way_is_measured_in_every_case(tmp_path: Path) -> None:
         *(("alltoall", ranks, size) for ranks in (2, 4) for size in (8, 5000)),
         *(("stream", 2, size) for size in (8, 5000)),
     }
-    assert {cell.way for cell in cells} == {"tcp", "sockets", "memory"}
-    assert len(cells) == 3 * len(cases)
+    assert {cell.way for cell in cells} == {"tcp", "shm", "sockets", "memory"}
+    assert len(cells) == 4 * len(cases)
     assert all(len(cell.seconds) == 2 and cell.least > 0 for cell in cells)
     assert len(found["reports"][1]["connections"]["tcp"]) == 1
     assert found["starts"][0]["start"]["tcp"]["barrier"] > 0
     page = (tmp_path / "comm.md").read_text()
     for word in ("connecting and authenticating on tcp", "All-to-all, 4 ranks", "Point to point, 2 ranks"):
         assert word in page
-    assert (tmp_path / "comm.svg").read_text().count("<polyline") == 2 * 3
+    assert (tmp_path / "comm.svg").read_text().count("<polyline") == 2 * 4
 
 
 @pytest.mark.parametrize(("seconds", "met"), [([1.1, 1.2, 1.1], True), ([1.1, 1.3, 1.3], False)])

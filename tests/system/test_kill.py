@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -24,6 +25,31 @@ def pump(stream: object, lines: list[str], seen: threading.Condition) -> None:
         with seen:
             lines.append(line)
             seen.notify_all()
+
+
+DIES_BEFORE_IT_JOINS = """import os, signal
+if os.environ["CYLON_RANK"] == "1":
+    os.kill(os.getpid(), signal.SIGKILL)
+import pycylon as cy
+try:
+    cy.CylonEnv()
+except cy.errors.RankFailedError as error:
+    print("raised", error.rank, error.cause)
+"""
+
+
+def test_a_rank_that_dies_before_it_joins_is_named_while_the_others_join(
+    cylon: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(DIES_BEFORE_IT_JOINS)
+    began = time.monotonic()
+    command = [cylon, "run", "-n", "3", "--keep-going", str(program)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert sorted(done.stdout.splitlines()) == [f"[{rank}] raised 1 killed by signal 9 (SIGKILL)" for rank in (0, 2)], (
+        done.stderr
+    )
+    assert time.monotonic() - began < 30, "it was the join deadline of 60 s that ended the wait"
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Launch, Run, check_job, start_job
+from redis_server import RedisServer
 
 PASSWORD = "open sesame"
 ROUNDS = 100 if os.environ.get("CYLON_TEST_LONG") else 5
 
 
-class Server:
-    """A server of its own on the loopback, which keeps nothing on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        # The package of tools has the same program by another name, and starts no service.
-        found = shutil.which("redis-server") or shutil.which("redis-check-rdb")
-        if found is None:
-            pytest.skip("no redis-server was found; install Debian's redis-tools, or Redis")
-        deadline = time.monotonic() + 30
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = probe.getsockname()[1]
-            self.process = subprocess.Popen(
-                ["redis-server", "-"],
-                executable=found,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            assert self.process.stdin is not None
-            self.process.stdin.write(
-                f'bind 127.0.0.1\nport {self.port}\nsave ""\nappendonly no\ndir {folder}\nrequirepass "{PASSWORD}"\n'
-            )
-            self.process.stdin.close()
-            # A port that another program has taken meanwhile ends it: then with another one.
-            assert self.process.stdout is not None
-            if any("Ready to accept connections" in line for line in self.process.stdout):
-                return
-            assert time.monotonic() < deadline, "redis-server does not start"
+class Server(RedisServer):
+    """One that asks for a password."""
 
     @property
     def url(self) -> str:
@@ -58,12 +28,9 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running Redis that asks for a password."""
-    running = Server(tmp_path_factory.mktemp("redis"))
+    running = Server(tmp_path_factory.mktemp("redis"), f'requirepass "{PASSWORD}"')
     yield running
-    running.process.kill()
-    running.process.wait(timeout=10)
-    assert running.process.stdout is not None
-    running.process.stdout.close()
+    running.kill()
 
 
 def test_two_jobs_at_once_and_one_that_crashed_started_again(launch: Launch, server: Server, secret: Path) -> None:
@@ -89,3 +56,42 @@ def test_a_wrong_password_is_told_and_never_shown(
     shown = run(cylon, "doctor", CYLON_STORE=url)
     assert f"127.0.0.1:{server.port}" in shown.stdout
     assert "barley" not in shown.stdout
+
+
+MESSAGES = """import numpy, pandas
+import pycylon as cy
+with cy.CylonEnv() as env:
+    rows = numpy.arange(env.rank, 60000, env.world_size)
+    left = cy.DataFrame(pandas.DataFrame({'k': rows, 'a': rows * 2}))
+    right = cy.DataFrame(pandas.DataFrame({'k': rows[::3], 'b': rows[::3] * 5}))
+    joined = left.merge(right, on='k', env=env)
+    frame = joined.to_pandas()
+    assert (frame['a'] * 5 == frame['b'] * 2).all()
+    print(len(frame), int(frame['k'].sum()))
+"""
+
+
+def test_a_job_whose_messages_go_through_the_server(launch: Launch, server: Server, secret: Path) -> None:
+    rows = [row for rank in range(3) for row in range(rank, 60000, 3)[::3]]
+    for _ in range(2):
+        ranks = [
+            launch(
+                sys.executable,
+                "-c",
+                MESSAGES,
+                CYLON_STORE=server.url,
+                CYLON_TRANSPORT="redis",
+                CYLON_SECRET_FILE=str(secret),
+                CYLON_JOB="messages",
+                CYLON_RANK=str(rank),
+                CYLON_WORLD_SIZE="3",
+                CYLON_JOIN_DEADLINE="40",
+            )
+            for rank in range(3)
+        ]
+        found = [0, 0]
+        for process in ranks:
+            out, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+            found = [sum(pair) for pair in zip(found, map(int, out.split()), strict=True)]
+        assert found == [len(rows), sum(rows)]

@@ -30,7 +30,9 @@ constexpr auto kInterruptPeriod = std::chrono::milliseconds(100);
 /// 0.3 us, a turn of a small message about 1 us.
 constexpr int kBusyTurnsPerLook = 16;
 /// The same while nothing happens: a turn is a few loads then.
-constexpr int kIdleTurnsPerLook = 64;
+constexpr int kIdleTurnsPerLook = 200;
+/// Batches of posted tasks, each of those that the one before has posted, between two looks at pollers.
+constexpr int kRounds = 4;
 /// Handlers of one look.
 constexpr int kHandlersPerLook = 16;
 
@@ -172,6 +174,11 @@ class AsioExecutor::Impl {
         std::unique_lock<std::mutex> drive(drive_mutex_);
         driver_.store(std::this_thread::get_id());
         Drive(finished, std::min(deadline, TimePoint(next_interrupt)), spin_.load(), before_sleep);
+        if (future.is_finished()) {
+          // What is queued may be what others wait for: the caller may compute for long now.
+          for (int round = 0; round < kRounds && RunPosted([] { return false; }); ++round) {
+          }
+        }
         driver_.store(std::thread::id());
       }
       if (future.is_finished()) {
@@ -230,9 +237,13 @@ class AsioExecutor::Impl {
     TimePoint idle_since = kNever;
     Duration budget{0};
     while (!stop()) {
-      bool busy = RunPosted(stop);
-      if (stop()) {
-        return;
+      // What tasks have to say before what others say: they may wait for it.
+      bool busy = false;
+      for (int round = 0; round < kRounds && RunPosted(stop); ++round) {
+        busy = true;
+        if (stop()) {
+          return;
+        }
       }
       busy |= PollAll();
       ++turns;

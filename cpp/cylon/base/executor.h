@@ -17,6 +17,11 @@ using Duration = std::chrono::nanoseconds;
 /// Monotonic. In a simulation it starts at zero and jumps from event to event.
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
+/// What the options have as seconds.
+inline Duration FromSeconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
+
 /// No deadline.
 inline constexpr TimePoint kNever = TimePoint::max();
 

@@ -27,7 +27,8 @@ struct Options {
   std::string secret;       ///< the job's secret, 64 hexadecimal digits
   std::string secret_file;  ///< or a file with mode 0600 that holds it
   std::string bind_host;    ///< address to listen on; loopback unless told otherwise
-  std::string transport;    ///< "" or "auto": the best way that each pair has; "tcp", "shm"
+  std::string transport;    ///< "" or "auto": the best way that each pair has; "tcp", "shm"; "redis": through a server
+  std::string redis;        ///< of transport "redis": the server; empty: the store's
   bool plain_text = false;  ///< off loopback too, connections are not encrypted
 
   // How long things may take, in seconds.

@@ -29,23 +29,29 @@ namespace {
 
 using internal::CardFromJson;
 using internal::CardToJson;
+using internal::IntegerIn;
 using internal::Json;
 using internal::kFirstPoll;
 using internal::kLongestPoll;
 using internal::Look;
 using internal::ParseObject;
 using internal::Pause;
+using internal::ProblemIn;
+using internal::TextIn;
 using internal::Who;
+
+/// Processes that may come to replace others in one gathering: each is looked for.
+constexpr int64_t kMostReplacements = 1 << 16;
 
 /// Who has come, as far as one survivor has seen.
 struct Arrivals {
   std::map<Rank, Json> survivors;
   std::map<int64_t, Json> replacements;
   int count() const { return static_cast<int>(survivors.size() + replacements.size()); }
-  int LeastRanks() const {
-    int least = 1;
+  int64_t LeastRanks() const {
+    int64_t least = 1;
     for (const auto& [rank, json] : survivors) {
-      least = std::max(least, json.value("least", 1));
+      least = std::max(least, IntegerIn(json, "least", 1));
     }
     return least;
   }
@@ -113,6 +119,11 @@ Co<void> SeeReplacements(Store* store, const Gatherer* me, Arrivals* arrivals) {
   if (count) {
     std::from_chars(count->data(), count->data() + count->size(), last);
   }
+  if (last > kMostReplacements) {
+    co_return ProtocolError("'" + counter + "' in the store counts " + std::to_string(last) +
+                            " replacements, expected at most " + std::to_string(kMostReplacements) +
+                            "; is another program using this store?");
+  }
   for (int64_t n = 1; n <= last; ++n) {
     if (arrivals->replacements.contains(n)) {
       continue;
@@ -164,9 +175,7 @@ arrow::Result<std::string> Proposal(const Gatherer& me, const Arrivals& arrivals
 arrow::Result<std::optional<World>> ReadDecision(const Gatherer& me, const std::string& key, const std::string& text) {
   ARROW_ASSIGN_OR_RAISE(const Json json, ParseObject(key, text));
   if (json.contains("problem") && json["problem"].is_string()) {
-    arrow::Status status;
-    ARROW_RETURN_NOT_OK(DecodeStatus(json["problem"].get<std::string>(), &status));
-    return status.ok() ? ProtocolError("'" + key + "' in the store is malformed") : status;
+    return ProblemIn(key, json["problem"].get<std::string>());
   }
   if (!json.contains("epoch") || !json["epoch"].is_string() || !json.contains("cards") || !json["cards"].is_array()) {
     return ProtocolError("'" + key + "' in the store is malformed; is another program using this store?");
@@ -177,7 +186,7 @@ arrow::Result<std::optional<World>> ReadDecision(const Gatherer& me, const std::
   world.rank = -1;
   for (const auto& entry : json["cards"]) {
     ARROW_ASSIGN_OR_RAISE(AddressCard card, CardFromJson(entry));
-    if (entry.value("nonce", "") == me.nonce) {
+    if (TextIn(entry, "nonce") == me.nonce) {
       world.rank = world.size();
     }
     world.cards.push_back(std::move(card));
@@ -202,7 +211,7 @@ Co<World> GatherSurvivors(Store* store, Executor& executor, const Gatherer* me) 
   auto come = store->SetIfAbsent(own_key, own.dump(), kRunTimeToLive);
   CYLON_CO_ASSIGN_OR_RETURN(const std::string stands, co_await come);
   CYLON_CO_ASSIGN_OR_RETURN(const Json taken, ParseObject(own_key, stands));
-  if (taken.value("nonce", "") != me->nonce) {
+  if (TextIn(taken, "nonce") != me->nonce) {
     co_return arrow::Status::Invalid("rank ", request.rank, " of job '", request.job, "' rejoined before, as ",
                                      Who(taken), "; a context is rejoined once: go on with the one that this returned");
   }

@@ -24,8 +24,15 @@ inline constexpr Duration kLongestPoll = std::chrono::milliseconds(50);
 Json CardToJson(const AddressCard& card);
 /// ProtocolError where `json` is no card.
 arrow::Result<AddressCard> CardFromJson(const Json& json);
-/// What another process wrote under `key`; a store is only as trustworthy as whoever can write to it.
+/// What another process wrote under `key`; a store is only as trustworthy as whoever can write to it. What lies deeper
+/// in it than in any table of ranks is left out: objects are copied and written by functions that call themselves.
 arrow::Result<Json> ParseObject(const std::string& key, const std::string& text);
+/// Member `name` of an object; `otherwise` (no text, false) where it is not there or is of another type.
+int64_t IntegerIn(const Json& object, const char* name, int64_t otherwise);
+std::string TextIn(const Json& object, const char* name);
+bool FlagIn(const Json& object, const char* name);
+/// The error that another process wrote under `key`. Never OK.
+arrow::Status ProblemIn(const std::string& key, const std::string& text);
 /// "process 17 on node3", for messages.
 std::string Who(const Json& card);
 

@@ -24,15 +24,20 @@ namespace {
 
 using internal::CardFromJson;
 using internal::CardToJson;
+using internal::FlagIn;
+using internal::IntegerIn;
 using internal::Json;
 using internal::kFirstPoll;
 using internal::kLongestPoll;
 using internal::Look;
 using internal::ParseObject;
 using internal::Pause;
+using internal::ProblemIn;
+using internal::TextIn;
 using internal::Who;
 using namespace std::chrono_literals;
 
+constexpr const char* kProblem = "/problem";
 constexpr Duration kBeat = 100ms;
 /// A leader whose beat stands still for this long is gone.
 constexpr Duration kBeatLost = 1500ms;
@@ -109,7 +114,7 @@ class BeatWatch {
 
 /// Tells everybody of this epoch that there will be no world.
 Co<void> Report(Store* store, std::string prefix, std::string epoch, arrow::Status problem) {
-  auto set = store->SetIfAbsent(prefix + epoch + "/problem", EncodeStatus(problem), kRunTimeToLive);
+  auto set = store->SetIfAbsent(prefix + epoch + kProblem, EncodeStatus(problem), kRunTimeToLive);
   auto told = co_await set;  // the problem is this rank's error all the same
   static_cast<void>(told);
   co_return problem;
@@ -132,6 +137,13 @@ Co<void> Missing(Store* store, const Me* me, std::string epoch) {
       missing.push_back(rank);
     }
   }
+  if (missing.empty() && request.rank > 0) {
+    co_return DeadlineError("all ranks of job '" + request.job +
+                                "' came, but rank 0, which brings them together, did not do so within the join "
+                                "deadline" +
+                                hint,
+                            0);
+  }
   if (missing.empty()) {
     co_return DeadlineError("all ranks of job '" + request.job +
                             "' came, but too late to meet within the join deadline" + hint);
@@ -152,6 +164,10 @@ Co<Rank> TakeRank(Store* store, const Me* me, std::string epoch, std::string* ta
   if (rank < 0) {
     auto draw = store->Add(me->prefix + epoch + "/arrivals", 1, me->time_to_live);
     CYLON_CO_ASSIGN_OR_RETURN(const int64_t drawn, co_await draw);
+    if (drawn < 1) {
+      co_return ProtocolError("the count of arrivals in the store is " + std::to_string(drawn) +
+                              ", expected at least 1; is another program using this store?");
+    }
     if (drawn > me->request.world_size) {
       co_return arrow::Status::Invalid("process number ", drawn, " came to job '", me->request.job, "', which has ",
                                        me->request.world_size,
@@ -163,7 +179,7 @@ Co<Rank> TakeRank(Store* store, const Me* me, std::string epoch, std::string* ta
   auto set = store->SetIfAbsent(key, Describe(*me).dump(), me->time_to_live);
   CYLON_CO_ASSIGN_OR_RETURN(const std::string stands, co_await set);
   CYLON_CO_ASSIGN_OR_RETURN(const Json other, ParseObject(key, stands));
-  if (other.value("nonce", "") != me->nonce) {
+  if (TextIn(other, "nonce") != me->nonce) {
     *taken_by = Who(other);
     co_return Rank{-1};
   }
@@ -183,7 +199,7 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
     CYLON_CO_ASSIGN_OR_RETURN(auto here, co_await look);
     if (here) {
       CYLON_CO_ASSIGN_OR_RETURN(const Json json, ParseObject(key, *here));
-      const int size = json.value("size", 0);
+      const int64_t size = IntegerIn(json, "size", 0);
       if (size != request.world_size) {
         auto report = Report(
             store, me->prefix, epoch,
@@ -191,7 +207,7 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
                                    request.world_size, "; start all with the same world size"));
         co_return co_await report;
       }
-      if (json.value("drawn", false) != (request.rank < 0)) {
+      if (FlagIn(json, "drawn") != (request.rank < 0)) {
         auto report = Report(store, me->prefix, epoch,
                              arrow::Status::Invalid("some processes of job '", request.job,
                                                     "' were given their rank and some draw it; do one or the other"));
@@ -200,12 +216,10 @@ Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string ep
       cards.push_back(json);
       continue;
     }
-    auto look_problem = Look(store, me->prefix + epoch + "/problem");
+    auto look_problem = Look(store, me->prefix + epoch + kProblem);
     CYLON_CO_ASSIGN_OR_RETURN(auto problem, co_await look_problem);
     if (problem) {
-      arrow::Status status;
-      CYLON_CO_RETURN_NOT_OK(DecodeStatus(*problem, &status));
-      co_return status;
+      co_return ProblemIn(epoch + kProblem, *problem);
     }
     if (beat && executor.Now() >= next_beat) {
       next_beat = executor.Now() + kBeat;
@@ -253,7 +267,12 @@ Co<World> ReadTable(const Me* me, std::string epoch, Rank rank, std::string text
     CYLON_CO_ASSIGN_OR_RETURN(AddressCard card, CardFromJson(entry));
     world.cards.push_back(std::move(card));
   }
-  if (rank >= world.size() || json["cards"][static_cast<size_t>(rank)].value("nonce", "") != me->nonce) {
+  if (world.size() != me->request.world_size) {
+    co_return ProtocolError("the table in the store has " + std::to_string(world.size()) + " ranks, expected the " +
+                            std::to_string(me->request.world_size) +
+                            " of the job; is another program using this store?");
+  }
+  if (TextIn(json["cards"][static_cast<size_t>(rank)], "nonce") != me->nonce) {
     co_return arrow::Status::Invalid("rank ", rank, " of job '", me->request.job,
                                      "' was started twice; start each once");
   }
@@ -276,12 +295,10 @@ Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Me* 
         co_return std::optional<World>(std::move(world));
       }
     }
-    auto look_problem = Look(store, me->prefix + epoch + "/problem");
+    auto look_problem = Look(store, me->prefix + epoch + kProblem);
     CYLON_CO_ASSIGN_OR_RETURN(auto problem, co_await look_problem);
     if (problem && (rank >= 0 || !request.epoch.empty())) {
-      arrow::Status status;
-      CYLON_CO_RETURN_NOT_OK(DecodeStatus(*problem, &status));
-      co_return status;
+      co_return ProblemIn(epoch + kProblem, *problem);
     }
     bool leader_lives = !request.epoch.empty();
     if (request.epoch.empty()) {
@@ -389,19 +406,30 @@ Co<World> Join(Store* store, Executor& executor, JoinRequest request) {
       auto take = TakeRank(store, &me, epoch, &taken_by);
       CYLON_CO_ASSIGN_OR_RETURN(rank, co_await take);
     }
+    bool follows = true;
     if (leads || (!request.epoch.empty() && rank == 0)) {
       auto assemble = Assemble(store, executor, &me, epoch, leads);
-      CYLON_CO_ASSIGN_OR_RETURN(const bool assembled, co_await assemble);
-      if (!assembled) {
-        continue;
+      CYLON_CO_ASSIGN_OR_RETURN(follows, co_await assemble);
+    }
+    if (follows) {
+      auto table = AwaitTable(store, executor, &me, epoch, rank, taken_by);
+      CYLON_CO_ASSIGN_OR_RETURN(auto world, co_await table);
+      if (world) {
+        co_return std::move(*world);
       }
     }
-    auto table = AwaitTable(store, executor, &me, epoch, rank, taken_by);
-    CYLON_CO_ASSIGN_OR_RETURN(auto world, co_await table);
-    if (world) {
-      co_return std::move(*world);
+    // There is another leader. Leaders without end are none.
+    if (executor.Now() >= request.deadline) {
+      auto missing = Missing(store, &me, epoch);
+      CYLON_CO_RETURN_NOT_OK(co_await missing);
     }
+    auto pause = Pause(executor, request.abandoned, kFirstPoll);
+    CYLON_CO_RETURN_NOT_OK(co_await pause);
   }
+}
+
+std::string JoinProblemKey(std::string_view job, std::string_view epoch) {
+  return std::string(job) + "/" + std::string(epoch) + kProblem;
 }
 
 Co<void> Leave(Store* store, World world) {
@@ -411,7 +439,7 @@ Co<void> Leave(Store* store, World world) {
   std::vector<std::string> keys{world.job + "/" + HereKey(world.epoch, world.rank)};
   if (left == world.size()) {
     // Not before: a slow rank may still have to read the table when others have done their work and leave.
-    for (const char* name : {"/table", "/beat", "/arrivals", "/problem", "/left"}) {
+    for (const char* name : {"/table", "/beat", "/arrivals", kProblem, "/left"}) {
       keys.push_back(epoch + name);
     }
   }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cylon/base/co.h"
@@ -48,6 +49,10 @@ struct JoinRequest {
 /// once. DeadlineError names the ranks that never came (or, where ranks are drawn, how many are missing); Invalid where
 /// a rank is taken twice or world sizes differ.
 CYLON_EXPORT Co<World> Join(Store* store, Executor& executor, JoinRequest request);
+
+/// Where those that still join are told, by EncodeStatus, that there will be no world: by one of them, or by a launcher
+/// that saw a process end before its time. The first that is set counts.
+CYLON_EXPORT std::string JoinProblemKey(std::string_view job, std::string_view epoch);
 
 /// Removes what this rank put into the store for `world`; the last to leave removes what they have in common. Called at
 /// the end of an orderly run.

@@ -20,7 +20,7 @@ constexpr auto kLongestNap = std::chrono::milliseconds(250);
 /// Why there is no stream: passing where nobody listens yet or the way there broke, as it is where TLS was refused.
 arrow::Status NoStream(const std::string& server, const arrow::Status& status) {
   if (IsEndOfStream(status) || IsError(status, ErrorKind::kDeadline) ||
-      (status.IsIOError() && status.detail() == nullptr)) {
+      (status.IsIOError() && GetErrorDetail(status) == nullptr)) {
     return PassingTrouble(status.message());
   }
   return status.WithMessage("cannot use the Redis server at ", server, ": ", status.message());
@@ -189,7 +189,11 @@ Co<std::shared_ptr<RedisLink>> RedisClient::TryConnect(std::shared_ptr<RedisClie
   auto link = RedisLink::Start(self->executor_, *std::move(stream), self->server(), self->patience_);
   self->joining_ = link;
   auto logging_in = LogIn(link, self->login_);
-  const arrow::Status status = co_await logging_in;
+  arrow::Status status = co_await logging_in;
+  if (status.ok() && self->greeting_) {
+    auto greeting = self->greeting_(link);
+    status = co_await greeting;
+  }
   self->joining_ = nullptr;
   if (!status.ok()) {
     link->Fail(status);

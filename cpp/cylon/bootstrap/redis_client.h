@@ -18,6 +18,9 @@ using RedisConnector = std::function<Co<std::unique_ptr<Stream>>(TimePoint deadl
 /// restart with a full memory to load takes seconds.
 inline constexpr Duration kRedisPatience = std::chrono::seconds(10);
 
+/// What is done on each new connection after the login, before anything that waits for it is asked.
+using RedisGreeting = std::function<Co<void>(std::shared_ptr<RedisLink>)>;
+
 /// Commands that go out together. Where the connection is lost under them, repeatable ones are sent again.
 struct RedisRequest {
   std::vector<RedisCommand> commands;
@@ -39,6 +42,13 @@ class RedisClient : public std::enable_shared_from_this<RedisClient> {
   /// in `patience`, and at once where it is unknown whether a request that is not repeatable was carried out.
   static Co<RedisReplies> Send(std::shared_ptr<RedisClient> self, RedisRequest request);
 
+  /// The connection, made where there is none; DeadlineError where no server answers until `deadline`. What is asked on
+  /// it directly is not asked again when it is lost.
+  arrow::Future<std::shared_ptr<RedisLink>> Linked(TimePoint deadline);
+
+  /// Before the first connection.
+  void SetGreeting(RedisGreeting greeting) { greeting_ = std::move(greeting); }
+
   /// Ends all that is under way with Cancelled.
   void Close();
 
@@ -57,7 +67,6 @@ class RedisClient : public std::enable_shared_from_this<RedisClient> {
     std::shared_ptr<Timer> timer;
   };
 
-  arrow::Future<LinkPtr> Linked(TimePoint deadline);
   void FinishWaiters(const arrow::Result<LinkPtr>& link);
   static Co<void> Connect(std::shared_ptr<RedisClient> self);
   static Co<LinkPtr> TryConnect(std::shared_ptr<RedisClient> self, TimePoint deadline);
@@ -65,6 +74,7 @@ class RedisClient : public std::enable_shared_from_this<RedisClient> {
   Executor& executor_;
   RedisLogin login_;
   RedisConnector connect_;
+  RedisGreeting greeting_;
   const Duration patience_;
   LinkPtr link_;
   LinkPtr joining_;  // being logged in

@@ -40,7 +40,8 @@ bool IsPassing(const arrow::Status& status) {
 arrow::Status RedisRefusal(const std::string& server, const std::string& command, const std::string& text) {
   const std::string who = "the Redis server at " + server + " ";
   const std::string_view code = std::string_view(text).substr(0, text.find(' '));
-  if (code == "LOADING" || code == "BUSY" || code == "TRYAGAIN") {
+  // UNBLOCKED: it has become another's replica under a read that waited; what it is now, the next connection is told.
+  if (code == "LOADING" || code == "BUSY" || code == "TRYAGAIN" || code == "UNBLOCKED") {
     return PassingTrouble("it answers " + Quote(text));
   }
   if (Says(text, "max number of clients")) {
@@ -59,7 +60,7 @@ arrow::Status RedisRefusal(const std::string& server, const std::string& command
   if (code == "NOPERM") {
     return AuthenticationError(who + "does not let this user run " + command + " (" + Quote(text) +
                                "); a store needs the ACL rules ~cylon:* +get +set +del +incrby +pexpire +multi +exec "
-                               "+select and +config|get or +info");
+                               "+select and +config|get or +info, the transport redis also +xadd +xread +xdel +mget");
   }
   if (code == "OOM") {
     return arrow::Status::CapacityError(who, "has no memory left for ", command, " (", Quote(text),

@@ -13,7 +13,10 @@ namespace {
 
 /// A large value goes out in pieces, so that one that makes slow progress is not taken for a silent one.
 constexpr size_t kWritePiece = 256 << 10;
-constexpr size_t kReadPiece = 16 << 10;
+/// Small commands that leave in one system call, at most: it takes 1024.
+constexpr size_t kMostParts = 64;
+/// Values are read in pieces of up to this size: 16 KiB at a time cost 64 calls for a MiB.
+constexpr size_t kReadPiece = 256 << 10;
 
 }  // namespace
 
@@ -25,15 +28,21 @@ std::shared_ptr<RedisLink> RedisLink::Start(Executor& executor, std::unique_ptr<
 }
 
 std::shared_ptr<RedisExchange> RedisLink::Ask(const std::vector<RedisCommand>& commands) {
+  std::string bytes;
+  for (const auto& command : commands) {
+    bytes += EncodeRespCommand(command);
+  }
+  return Ask(std::make_shared<const std::string>(std::move(bytes)), commands.size());
+}
+
+std::shared_ptr<RedisExchange> RedisLink::Ask(std::shared_ptr<const std::string> bytes, size_t count) {
   auto exchange = std::make_shared<RedisExchange>();
   if (!gone_.ok()) {
     exchange->done.MarkFinished(gone_);
     return exchange;
   }
-  exchange->commands = commands.size();
-  for (const auto& command : commands) {
-    exchange->bytes += EncodeRespCommand(command);
-  }
+  exchange->commands = count;
+  exchange->bytes = std::move(bytes);
   unwritten_.push_back(exchange);
   unanswered_.push_back(exchange);
   if (unanswered_.size() == 1) {
@@ -61,26 +70,35 @@ void RedisLink::Fail(const arrow::Status& status) {
 }
 
 Co<void> RedisLink::Write(std::shared_ptr<RedisLink> self) {
-  while (!self->unwritten_.empty()) {
-    const auto exchange = self->unwritten_.front();
-    self->unwritten_.pop_front();
-    exchange->begun = true;
-    const std::string bytes = std::move(exchange->bytes);
-    for (size_t at = 0; at < bytes.size() && self->alive(); at += kWritePiece) {
-      const auto piece = std::string_view(bytes).substr(at, kWritePiece);
-      std::vector<std::span<const uint8_t>> parts;
+  size_t at = 0;  // of the first that is not written, so many bytes are
+  while (!self->unwritten_.empty() && self->alive()) {
+    std::vector<std::shared_ptr<const std::string>> held;
+    std::vector<std::span<const uint8_t>> parts;
+    size_t room = kWritePiece;
+    while (!self->unwritten_.empty() && room > 0 && parts.size() < kMostParts) {
+      const auto exchange = self->unwritten_.front();
+      exchange->begun = true;
+      held.push_back(exchange->bytes);
+      const auto piece = std::string_view(*exchange->bytes).substr(at, room);
       parts.emplace_back(reinterpret_cast<const uint8_t*>(piece.data()), piece.size());
-      auto writing = self->stream_->Write(std::move(parts));
-      const arrow::Status status = co_await writing;
-      self->moved_ = self->executor_.Now();
-      if (!status.ok()) {
-        // A server that says why it closes the connection has said it before: the reader finds that, then the end.
-        self->writing_ = false;
-        if (!IsEndOfStream(status)) {
-          self->Fail(PassingTrouble(status.message()));
-        }
-        co_return status;
+      room -= piece.size();
+      at += piece.size();
+      if (at == exchange->bytes->size()) {
+        exchange->bytes = nullptr;
+        self->unwritten_.pop_front();
+        at = 0;
       }
+    }
+    auto writing = self->stream_->Write(std::move(parts));
+    const arrow::Status status = co_await writing;
+    self->moved_ = self->executor_.Now();
+    if (!status.ok()) {
+      // A server that says why it closes the connection has said it before: the reader finds that, then the end.
+      self->writing_ = false;
+      if (!IsEndOfStream(status)) {
+        self->Fail(PassingTrouble(status.message()));
+      }
+      co_return status;
     }
   }
   self->writing_ = false;

@@ -21,7 +21,7 @@ struct RedisExchange {
   /// A part of it has gone out: where its replies never come, it may have been carried out all the same.
   bool begun = false;
 
-  std::string bytes;
+  std::shared_ptr<const std::string> bytes;
   size_t commands = 0;
   RedisReplies replies;
 };
@@ -36,6 +36,8 @@ class RedisLink : public std::enable_shared_from_this<RedisLink> {
   /// Error replies are replies too; `done` fails only with the connection: with IsPassing where another one may fare
   /// better, with ProtocolError where the other side speaks something else.
   std::shared_ptr<RedisExchange> Ask(const std::vector<RedisCommand>& commands);
+  /// `count` commands as they lie in `bytes`, which is held until they are gone.
+  std::shared_ptr<RedisExchange> Ask(std::shared_ptr<const std::string> bytes, size_t count);
 
   /// Ends the connection and, with `status`, all that is under way.
   void Fail(const arrow::Status& status);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cylon/base/error.h"
+#include "cylon/bootstrap/kept_values.h"
 #include "cylon/bootstrap/key_values.h"
 #include "cylon/bootstrap/redis_errors.h"
 #include "cylon/bootstrap/waits.h"
@@ -180,10 +181,76 @@ Co<void> DeleteNow(ClientPtr client, std::string key) {
   co_return reply.kind == RedisKind::kInteger ? arrow::Status::OK() : UnexpectedReply(client->server(), "DEL", reply);
 }
 
+/// The run id of a server, which it draws when it starts; "" where this user may not see it.
+std::string RunId(const RespValue& info) {
+  constexpr std::string_view kName = "run_id:";
+  const size_t at = info.kind == RedisKind::kBulk ? info.text.find(kName) : std::string::npos;
+  return at == std::string::npos ? ""
+                                 : info.text.substr(at + kName.size(), info.text.find("\r\n", at) - at - kName.size());
+}
+
+/// What this client has put into the server, and whether it is still the same one.
+struct RedisMemory {
+  KeptValues values;
+  std::string run_id;
+};
+
+/// On each new connection: where the server was started anew it may have lost its keys, and hears them again. What it
+/// has kept on its disk stands as it is.
+Co<void> Remind(std::shared_ptr<RedisLink> link, std::string server, std::shared_ptr<RedisMemory> memory,
+                TimePoint now) {
+  const std::vector<RedisCommand> info{{"INFO", "server"}};
+  auto asking = link->Ask(info)->done;
+  auto told = co_await asking;
+  CYLON_CO_RETURN_NOT_OK(told.status());
+  const std::string run_id = RunId((*told)[0]);
+  if (run_id.empty() || memory->run_id.empty() || run_id == memory->run_id) {
+    memory->run_id = run_id;
+    co_return arrow::Status::OK();
+  }
+  const auto kept = memory->values.Standing(now);
+  std::vector<RedisCommand> commands;
+  for (const auto& entry : kept) {
+    commands.push_back({"SET", InServer(entry.key), entry.value, "NX", "PX", std::to_string(entry.live_ms)});
+    commands.push_back({"GET", InServer(entry.key)});
+  }
+  if (!commands.empty()) {
+    auto setting = link->Ask(commands)->done;
+    auto stands = co_await setting;
+    CYLON_CO_RETURN_NOT_OK(stands.status());
+    CYLON_CO_RETURN_NOT_OK(FirstRefusal(server, commands, *stands));
+    std::vector<RedisCommand> raising;
+    for (size_t i = 0; i < kept.size(); ++i) {
+      const std::string& text = (*stands)[2 * i + 1].text;
+      if (!kept[i].counts && text != kept[i].value) {
+        memory->values.Erase(kept[i].key);  // another's by now
+      }
+      const auto value = ParseCounter(kept[i].key, text);
+      const auto seen = ParseCounter(kept[i].key, kept[i].value);
+      if (kept[i].counts && value.ok() && seen.ok() && *value < *seen) {
+        raising.push_back({"INCRBY", InServer(kept[i].key), std::to_string(*seen - *value)});
+      }
+    }
+    if (!raising.empty()) {
+      auto adding = link->Ask(raising)->done;
+      auto sums = co_await adding;
+      CYLON_CO_RETURN_NOT_OK(sums.status());
+      CYLON_CO_RETURN_NOT_OK(FirstRefusal(server, raising, *sums));
+    }
+  }
+  memory->run_id = run_id;
+  co_return arrow::Status::OK();
+}
+
 class RedisStore : public Store {
  public:
   RedisStore(Executor& executor, ClientPtr client, arrow::Future<> stop)
-      : executor_(executor), state_(std::make_shared<State>(std::move(client), std::move(stop))) {}
+      : executor_(executor), state_(std::make_shared<State>(client, std::move(stop))) {
+    client->SetGreeting(
+        [memory = memory_, server = client->server(), &executor = executor_](std::shared_ptr<RedisLink> link) {
+          return Remind(std::move(link), server, memory, executor.Now());
+        });
+  }
 
   ~RedisStore() override {
     RunNow(executor_, [state = state_] {
@@ -197,19 +264,40 @@ class RedisStore : public Store {
   }
 
   arrow::Future<> Set(const std::string& key, const std::string& value, Duration time_to_live) override {
-    return Spawn(executor_, SetNow(state_->client, key, value, time_to_live));
+    auto set = Spawn(executor_, SetNow(state_->client, key, value, time_to_live));
+    set.AddCallback([keep = Keeping(key, time_to_live), value](const arrow::Status& status) {
+      if (status.ok()) {
+        keep(value, /*counts=*/false);
+      }
+    });
+    return set;
   }
   arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value,
                                          Duration time_to_live) override {
-    return Spawn(executor_, SetIfAbsentNow(state_->client, key, value, time_to_live));
+    auto set = Spawn(executor_, SetIfAbsentNow(state_->client, key, value, time_to_live));
+    set.AddCallback([keep = Keeping(key, time_to_live), value](const arrow::Result<std::string>& stands) {
+      if (stands.ok() && *stands == value) {
+        keep(value, /*counts=*/false);
+      }
+    });
+    return set;
   }
   arrow::Future<std::string> TryGet(const std::string& key) override {
     return Spawn(executor_, TryGetNow(state_->client, key));
   }
   arrow::Future<int64_t> Add(const std::string& key, int64_t amount, Duration time_to_live) override {
-    return Spawn(executor_, AddNow(state_->client, key, amount, time_to_live));
+    auto added = Spawn(executor_, AddNow(state_->client, key, amount, time_to_live));
+    added.AddCallback([keep = Keeping(key, time_to_live)](const arrow::Result<int64_t>& sum) {
+      if (sum.ok()) {
+        keep(std::to_string(*sum), /*counts=*/true);
+      }
+    });
+    return added;
   }
-  arrow::Future<> Delete(const std::string& key) override { return Spawn(executor_, DeleteNow(state_->client, key)); }
+  arrow::Future<> Delete(const std::string& key) override {
+    executor_.Post([memory = memory_, key] { memory->values.Erase(key); });
+    return Spawn(executor_, DeleteNow(state_->client, key));
+  }
 
   arrow::Future<std::string> Get(const std::string& key, TimePoint deadline) override {
     auto wait = std::make_shared<Wait>();
@@ -251,6 +339,13 @@ class RedisStore : public Store {
     }
   };
 
+  /// What notes, in a task, that `key` was written.
+  std::function<void(std::string value, bool counts)> Keeping(const std::string& key, Duration time_to_live) {
+    return [memory = memory_, &executor = executor_, key, time_to_live](std::string value, bool counts) {
+      memory->values.Put(executor.Now(), key, std::move(value), counts, time_to_live);
+    };
+  }
+
   /// Asks for the key, and again a while later where it is not there.
   static void Look(Executor& executor, const std::shared_ptr<State>& state, const std::shared_ptr<Wait>& wait,
                    const std::string& key, Duration pause) {
@@ -275,6 +370,7 @@ class RedisStore : public Store {
   }
 
   Executor& executor_;
+  std::shared_ptr<RedisMemory> memory_ = std::make_shared<RedisMemory>();
   std::shared_ptr<State> state_;
 };
 
@@ -298,8 +394,8 @@ RedisConnector MakeRedisConnector(const RedisAddress& address, AsioExecutor& exe
   };
 }
 
-arrow::Result<std::unique_ptr<Store>> OpenRedisStore(const RedisAddress& address, AsioExecutor& executor,
-                                                     TimePoint deadline) {
+arrow::Result<std::shared_ptr<RedisClient>> MakeRedisClient(const RedisAddress& address, AsioExecutor& executor,
+                                                            const arrow::Future<>& stop, Duration patience) {
   // The only file there is; what cannot be read now will not be read by trying again.
   if (!address.ca_file.empty() && ::access(address.ca_file.c_str(), R_OK) != 0) {
     return arrow::Status::IOError("cannot read the CA file ", address.ca_file, " for the Redis server at ",
@@ -311,8 +407,14 @@ arrow::Result<std::unique_ptr<Store>> OpenRedisStore(const RedisAddress& address
   login.user = address.user;
   login.password = address.password;
   login.database = address.database;
+  return std::make_shared<RedisClient>(executor, std::move(login), MakeRedisConnector(address, executor, stop),
+                                       patience);
+}
+
+arrow::Result<std::unique_ptr<Store>> OpenRedisStore(const RedisAddress& address, AsioExecutor& executor,
+                                                     TimePoint deadline) {
   auto stop = arrow::Future<>::Make();
-  auto client = std::make_shared<RedisClient>(executor, std::move(login), MakeRedisConnector(address, executor, stop));
+  ARROW_ASSIGN_OR_RAISE(auto client, MakeRedisClient(address, executor, stop));
   auto store = std::make_unique<RedisStore>(executor, client, stop);  // closes the client, whatever comes
   auto opening = Spawn(executor, RedisClient::Open(client, deadline));
   ARROW_RETURN_NOT_OK(executor.Await(opening));

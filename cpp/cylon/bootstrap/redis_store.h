@@ -17,6 +17,12 @@ namespace cylon {
 arrow::Result<std::unique_ptr<Store>> OpenRedisStore(const RedisAddress& address, AsioExecutor& executor,
                                                      TimePoint deadline);
 
+/// A client of the server at `address`, not connected yet. IOError where its CA file cannot be read. `stop` ends an
+/// attempt to connect that is under way; then close it.
+arrow::Result<std::shared_ptr<RedisClient>> MakeRedisClient(const RedisAddress& address, AsioExecutor& executor,
+                                                            const arrow::Future<>& stop,
+                                                            Duration patience = kRedisPatience);
+
 /// What a connection to `address` is made by; `stop` ends an attempt under way.
 RedisConnector MakeRedisConnector(const RedisAddress& address, AsioExecutor& executor, const arrow::Future<>& stop);
 

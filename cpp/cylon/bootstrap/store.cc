@@ -54,8 +54,10 @@ arrow::Result<std::unique_ptr<Store>> OpenStore(const Options& options, Executor
     return address.status().WithMessage("CYLON_STORE is wrong: ", address.status().message(),
                                         ", redis://host:port or file:///a/shared/directory");
   }
-  ARROW_ASSIGN_OR_RAISE(const std::string secret, ReadSecret(options));
-  return OpenTcpStore(*address, secret, *real, deadline);
+  Security security;
+  ARROW_ASSIGN_OR_RAISE(security.secret, ReadSecret(options));
+  security.plain_text = options.plain_text;
+  return OpenTcpStore(*address, security, *real, deadline);
 }
 
 }  // namespace cylon

@@ -12,17 +12,35 @@
 
 namespace cylon {
 
-/// Both directions carry frames of a 4-byte length and so many bytes, little-endian:
+/// Both directions carry frames of a 4-byte length and so many bytes, little-endian. The first of each is:
 ///
-///   request:   id (8) | op (1) | key length (4), key | time to live in ms (8; 0 where nothing is written)
-///              | value (the rest; for add: 8 bytes; for cancel: the get's id)
-///   response:  id (8) | ok (1) | value (the rest; for add: 8 bytes), or an encoded status where ok is 0
+///   client:    session (16): the same on each connection of one client
+///   server:    life (16): drawn when the server started; another one has none of the keys
 ///
-/// Responses come in any order. A cancelled get gets no response.
-enum class StoreOp : uint8_t { kSet = 1, kSetIfAbsent, kGet, kTryGet, kAdd, kDelete, kCancel };
+/// and all others are:
+///
+///   request:   id (8) | answered (8) | op (1) | key length (4), key | time to live in ms (8; 0 where nothing is
+///              written) | value (the rest; for add and raise: 8 bytes; for cancel: the get's id)
+///   response:  id (8) | ok (1) | value (the rest; for add and raise: 8 bytes), or an encoded status where ok is 0
+///
+/// Responses come in any order. A cancelled get gets no response. What is asked again under its id, on another
+/// connection of the session, is not carried out again: the server remembers how it answered writes, until `answered`
+/// says that the client has the answers to all writes below it.
+enum class StoreOp : uint8_t {
+  kSet = 1,
+  kSetIfAbsent,
+  kGet,
+  kTryGet,
+  kAdd,
+  kDelete,
+  kCancel,
+  kRaise,  ///< makes a counter at least so much: it stands where a client saw it though the server forgot
+};
 
+inline constexpr size_t kStoreNonceBytes = 16;
 inline constexpr size_t kMaxStoreFrame = kMaxValueBytes + kMaxKeyBytes + 64;
-inline constexpr char kStorePurpose[] = "store";
+/// Told to be another one than that of versions that know no sessions.
+inline constexpr char kStorePurpose[] = "store/2";
 
 /// The next frame's bytes. ProtocolError where it is longer than `kMaxStoreFrame`, before memory is taken.
 Co<std::string> ReadStoreFrame(Stream* stream);

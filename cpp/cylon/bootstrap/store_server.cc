@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <list>
+#include <map>
 #include <unordered_map>
 
+#include "cylon/base/random.h"
 #include "cylon/bootstrap/store.h"
 #include "cylon/bootstrap/store_protocol.h"
 #include "cylon/bootstrap/waits.h"
-#include "cylon/wire/handshake.h"
+#include "cylon/wire/secure.h"
 #include "cylon/wire/strangers.h"
 
 namespace cylon {
@@ -16,12 +18,28 @@ namespace cylon {
 namespace {
 
 constexpr size_t kMaxClients = 4096;
+/// With those that have no connection at the moment.
+constexpr size_t kMaxMemories = 4 * kMaxClients;
 constexpr size_t kMaxWaitsPerClient = 1024;
 /// Answers that a client has not taken. Beyond, it is not a client that reads.
 constexpr size_t kMaxUnread = 64 << 20;
+/// Answers to writes that a client has not confirmed; each is some 20 bytes.
+constexpr size_t kMaxRemembered = 1 << 16;
+/// A client gives up what it asked 10 s after its connection ended.
+constexpr Duration kForgetAfter = std::chrono::seconds(60);
 /// A hundred years, in ms: what is longer fits no clock.
 constexpr int64_t kLongestLifeMs = int64_t{100} * 365 * 24 * 3600 * 1000;
 
+struct Session;
+
+/// What outlives the connections of one client.
+struct Memory {
+  Session* session = nullptr;               // its connection, if there is one
+  std::map<uint64_t, std::string> answers;  // to writes, by request
+  std::shared_ptr<Timer> end = nullptr;     // when all of this is forgotten, while there is no connection
+};
+
+/// One connection.
 struct Session {
   explicit Session(std::unique_ptr<Stream> from)
       : stream(std::move(from)), outbox(std::make_shared<StoreOutbox>(stream.get())) {}
@@ -29,50 +47,73 @@ struct Session {
   std::unique_ptr<Stream> stream;
   std::shared_ptr<StoreOutbox> outbox;
   std::unordered_map<uint64_t, uint64_t> waits;  // request to watch
+  std::string client;                            // whose it is: the key of its Memory
+  std::shared_ptr<Memory> memory;
 };
 
 /// Belongs to tasks.
 struct Core {
-  Core(AsioExecutor& on, std::string with) : executor(on), secret(std::move(with)) {}
+  Core(AsioExecutor& on, Security with, std::string drawn)
+      : executor(on), security(std::move(with)), life(std::move(drawn)) {}
 
   AsioExecutor& executor;
-  std::string secret;
+  const Security security;
+  const std::string life;
   std::unique_ptr<Listener> listener;
   KeyValues values;
+  std::unordered_map<std::string, std::shared_ptr<Memory>> memories;
   std::list<std::shared_ptr<Session>> sessions;
-  Strangers strangers{kStrangersAtOnce};  // of the sessions
+  std::list<std::shared_ptr<Opening>> strangers;  // have not proven themselves, the oldest first
   bool closed = false;
 
   static void Admit(const std::shared_ptr<Core>& self, std::unique_ptr<Stream> stream) {
-    if (self->sessions.size() - self->strangers.size() >= kMaxClients) {
+    if (self->sessions.size() >= kMaxClients) {
       return;  // full: the stream closes as it goes
     }
-    auto session = std::make_shared<Session>(std::move(stream));
-    self->strangers.Add(session->stream.get());
+    while (self->strangers.size() >= kStrangersAtOnce) {
+      const auto oldest = self->strangers.front();
+      self->strangers.pop_front();
+      oldest->Close();  // it has had its chance
+    }
+    const auto opening = std::make_shared<Opening>();
+    self->strangers.push_back(opening);
+    internal::DriveVoid(Welcome(self, std::move(stream), opening), arrow::Future<>::Make());
+  }
+
+  static Co<void> Welcome(std::shared_ptr<Core> self, std::unique_ptr<Stream> stream,
+                          std::shared_ptr<Opening> opening) {
+    Identity own;
+    own.purpose = kStorePurpose;
+    auto proving = OpenAsListener(std::move(stream), self->executor, self->security, own, kNever, opening);
+    auto opened = co_await proving;
+    self->strangers.remove(opening);
+    CYLON_CO_RETURN_NOT_OK(opened.status());
+    if (self->closed) {
+      co_return StoreClosed();
+    }
+    auto session = std::make_shared<Session>(std::move(opened->stream));
     self->sessions.push_back(session);
-    internal::DriveVoid(Serve(self, session), arrow::Future<>::Make());
+    auto serving = Serve(self, session);
+    co_return co_await serving;
   }
 
   static Co<void> Serve(std::shared_ptr<Core> self, std::shared_ptr<Session> session) {
     auto talking = Converse(self, session);
     const arrow::Status status = co_await talking;
-    self->strangers.Remove(session->stream.get());
     session->stream->Close();
     for (const auto& [request, watch] : session->waits) {
       self->values.Unwatch(watch);
     }
     session->waits.clear();
+    Part(self, *session);
     self->sessions.remove(session);
     co_return status;
   }
 
   static Co<void> Converse(std::shared_ptr<Core> self, std::shared_ptr<Session> session) {
-    Identity own;
-    own.purpose = kStorePurpose;
-    auto proving = HandshakeAsListener(session->stream.get(), self->executor, own, self->secret, kNever);
-    auto peer = co_await proving;
-    CYLON_CO_RETURN_NOT_OK(peer.status());
-    self->strangers.Remove(session->stream.get());
+    auto greeting = ReadStoreFrame(session->stream.get());
+    CYLON_CO_ASSIGN_OR_RETURN(const std::string client, co_await greeting);
+    CYLON_CO_RETURN_NOT_OK(self->Greet(*session, client));
     while (true) {
       auto reading = ReadStoreFrame(session->stream.get());
       CYLON_CO_ASSIGN_OR_RETURN(const std::string frame, co_await reading);
@@ -83,17 +124,67 @@ struct Core {
     }
   }
 
-  static void Answer(Session& session, uint64_t id, const arrow::Result<std::string>& result) {
+  /// `client` goes on over `session`; a connection that it had before is no longer its own.
+  arrow::Status Greet(Session& session, const std::string& client) {
+    if (client.size() != kStoreNonceBytes) {
+      return ProtocolError(session.stream->peer_name() + " began with " + std::to_string(client.size()) +
+                           " bytes; a session has " + std::to_string(kStoreNonceBytes));
+    }
+    if (memories.size() >= kMaxMemories && !memories.contains(client)) {
+      return arrow::Status::CapacityError("the store knows ", memories.size(), " clients already, its limit");
+    }
+    auto& memory = memories[client];
+    if (memory == nullptr) {
+      memory = std::make_shared<Memory>();
+    }
+    if (memory->session != nullptr) {
+      memory->session->memory = nullptr;
+      memory->session->stream->Close();
+    }
+    if (memory->end) {
+      std::exchange(memory->end, nullptr)->Cancel();
+    }
+    session.client = client;
+    session.memory = memory;
+    memory->session = &session;
+    session.outbox->Push(life);
+    return arrow::Status::OK();
+  }
+
+  /// The client's connection has ended.
+  static void Part(const std::shared_ptr<Core>& self, Session& session) {
+    const auto memory = std::exchange(session.memory, nullptr);
+    if (memory == nullptr) {
+      return;
+    }
+    memory->session = nullptr;
+    if (memory->answers.empty() || self->closed) {
+      self->memories.erase(session.client);
+      return;
+    }
+    memory->end = self->executor.PostAt(self->executor.Now() + kForgetAfter,
+                                        [weak = std::weak_ptr<Core>(self), client = session.client] {
+                                          if (const auto core = weak.lock()) {
+                                            core->memories.erase(client);
+                                          }
+                                        });
+  }
+
+  static std::string EncodeAnswer(uint64_t id, const arrow::Result<std::string>& result) {
     ByteWriter out;
     out.Number(id);
     out.Number(static_cast<uint8_t>(result.ok() ? 1 : 0));
     out.Raw(result.ok() ? *result : EncodeStatus(result.status()));
-    session.outbox->Push(out.Take());
+    return out.Take();
+  }
+  static void Answer(Session& session, uint64_t id, const arrow::Result<std::string>& result) {
+    session.outbox->Push(EncodeAnswer(id, result));
   }
 
   arrow::Status Handle(const std::shared_ptr<Session>& session, const std::string& frame) {
     ByteReader in(frame);
     const auto id = in.Number<uint64_t>();
+    const auto answered = in.Number<uint64_t>();
     const auto op = static_cast<StoreOp>(in.Number<uint8_t>());
     const std::string key = in.Text();
     const auto live_ms = in.Number<int64_t>();
@@ -109,11 +200,27 @@ struct Core {
       Answer(*session, id, valid);
       return arrow::Status::OK();
     }
+    if (session->memory == nullptr) {
+      return arrow::Status::IOError("the client has another connection by now");
+    }
+    auto& answers = session->memory->answers;
+    answers.erase(answers.begin(), answers.lower_bound(answered));
+    if (const auto before = answers.find(id); before != answers.end()) {
+      session->outbox->Push(before->second);
+      return arrow::Status::OK();
+    }
     switch (op) {
       case StoreOp::kSet:
-        Answer(*session, id, Done(values.Set(now, key, rest, time_to_live)));
-        break;
-      case StoreOp::kSetIfAbsent:
+        return AnswerWrite(*session, id, [&] { return Done(values.Set(now, key, rest, time_to_live)); });
+      case StoreOp::kAdd:
+      case StoreOp::kRaise:
+        return AnswerWrite(*session, id, [&] { return Count(op, key, rest, time_to_live); });
+      case StoreOp::kDelete:
+        return AnswerWrite(*session, id, [&] {
+          values.Delete(key);
+          return arrow::Result<std::string>(std::string());
+        });
+      case StoreOp::kSetIfAbsent:  // finds its own value when it is asked again
         Answer(*session, id, values.SetIfAbsent(now, key, rest, time_to_live));
         break;
       case StoreOp::kGet:
@@ -121,13 +228,6 @@ struct Core {
         break;
       case StoreOp::kTryGet:
         Answer(*session, id, values.TryGet(now, key));
-        break;
-      case StoreOp::kAdd:
-        Answer(*session, id, Add(key, rest, time_to_live));
-        break;
-      case StoreOp::kDelete:
-        values.Delete(key);
-        Answer(*session, id, std::string());
         break;
       case StoreOp::kCancel: {
         const auto wait = session->waits.find(ByteReader(rest).Number<uint64_t>());
@@ -144,15 +244,44 @@ struct Core {
     return arrow::Status::OK();
   }
 
+  /// Carries out a write that must not be carried out twice, and remembers the answer.
+  template <typename Write>
+  static arrow::Status AnswerWrite(Session& session, uint64_t id, Write write) {
+    auto& answers = session.memory->answers;
+    const bool full = answers.size() >= kMaxRemembered;
+    const std::string answer = EncodeAnswer(
+        id, full ? arrow::Status::CapacityError("this client has not confirmed the answers to ", answers.size(),
+                                                " writes, the store's limit; wait for some before asking for more")
+                 : write());
+    if (!full) {
+      answers.emplace(id, answer);
+    }
+    session.outbox->Push(answer);
+    return arrow::Status::OK();
+  }
+
   static arrow::Result<std::string> Done(const arrow::Status& status) {
     return status.ok() ? arrow::Result<std::string>(std::string()) : arrow::Result<std::string>(status);
   }
 
-  arrow::Result<std::string> Add(const std::string& key, const std::string& rest, Duration time_to_live) {
+  /// Adds to a counter, or raises it.
+  arrow::Result<std::string> Count(StoreOp op, const std::string& key, const std::string& rest, Duration time_to_live) {
     ByteReader in(rest);
-    const auto amount = in.Number<int64_t>();
+    const auto number = in.Number<int64_t>();
     if (!in.done()) {
       return arrow::Status::Invalid("an addition to '", key, "' needs a number of 8 bytes, not ", rest.size());
+    }
+    auto amount = number;
+    if (op == StoreOp::kRaise) {
+      const auto stands = values.TryGet(executor.Now(), key);
+      int64_t value = 0;
+      if (stands.ok()) {
+        ARROW_ASSIGN_OR_RAISE(value, ParseCounter(key, *stands));
+      }
+      amount = 0;
+      if (value < number && __builtin_sub_overflow(number, value, &amount)) {
+        return arrow::Status::Invalid("the counter '", key, "' is ", value, "; it cannot be raised to ", number);
+      }
     }
     ARROW_ASSIGN_OR_RAISE(const int64_t sum, values.Add(executor.Now(), key, amount, time_to_live));
     ByteWriter out;
@@ -186,6 +315,9 @@ struct Core {
   void Close() {
     closed = true;
     listener.reset();
+    for (const auto& opening : std::exchange(strangers, {})) {
+      opening->Close();
+    }
     for (const auto& session : std::exchange(sessions, {})) {
       session->stream->Close();
     }
@@ -201,7 +333,7 @@ class Server : public StoreServer {
   HostPort address() const override { return address_; }
   void SetLocally(const std::string& key, const std::string& value) override {
     core_->executor.Post([core = core_, key, value] {
-      static_cast<void>(core->values.Set(core->executor.Now(), key, value, kRunTimeToLive));
+      static_cast<void>(core->values.SetIfAbsent(core->executor.Now(), key, value, kRunTimeToLive));
     });
   }
 
@@ -215,13 +347,14 @@ class Server : public StoreServer {
 StoreServer::~StoreServer() = default;
 
 arrow::Result<std::unique_ptr<StoreServer>> StoreServer::Start(AsioExecutor& executor, const HostPort& listen,
-                                                               std::string secret) {
-  if (secret.empty()) {
+                                                               Security security) {
+  if (security.secret.empty()) {
     return AuthenticationError(
         "a store server needs the job's secret; set CYLON_SECRET_FILE to a file with mode 0600 that holds 64 "
         "hexadecimal digits");
   }
-  auto core = std::make_shared<Core>(executor, std::move(secret));
+  ARROW_ASSIGN_OR_RAISE(std::string life, RandomBytes(kStoreNonceBytes));
+  auto core = std::make_shared<Core>(executor, std::move(security), std::move(life));
   auto started = std::make_shared<arrow::Status>();
   auto address = std::make_shared<HostPort>();
   RunNow(executor, [core, started, address, listen] {

@@ -17,6 +17,7 @@
 #include "cylon/base/co.h"
 #include "cylon/base/error.h"
 #include "cylon/bootstrap/store_server.h"
+#include "cylon/bootstrap/tcp_store.h"
 #include "cylon/bootstrap/testing/any_store.h"
 
 namespace cylon::testing {
@@ -198,7 +199,7 @@ TEST(OpenStoreTest, AServerThatNeverComesIsNamed) {
   AsioExecutor executor("client");
   HostPort free;
   {
-    auto server = StoreServer::Start(executor, {"127.0.0.1", 0}, kSecret).ValueOrDie();
+    auto server = StoreServer::Start(executor, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
     free = server->address();
   }
   Options options;
@@ -213,10 +214,10 @@ TEST(OpenStoreTest, AServerThatNeverComesIsNamed) {
 TEST(OpenStoreTest, AServerThatComesLaterIsFound) {
   AsioExecutor executor("client");
   AsioExecutor server_executor("server");
-  HostPort free = StoreServer::Start(server_executor, {"127.0.0.1", 0}, kSecret).ValueOrDie()->address();
+  HostPort free = StoreServer::Start(server_executor, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie()->address();
   std::unique_ptr<StoreServer> server;
   executor.PostAt(executor.Now() + 50ms,
-                  [&] { server = StoreServer::Start(server_executor, free, kSecret).ValueOrDie(); });
+                  [&] { server = StoreServer::Start(server_executor, free, SecuredBy(kSecret)).ValueOrDie(); });
   Options options;
   options.store = "tcp://" + free.ToString();
   options.secret = kHexSecret;
@@ -262,7 +263,7 @@ TEST(DirectoryStoreTest, ALockThatIsNotLetGoIsAnError) {
 TEST(StoreServerTest, AWrongSecretIsRefused) {
   AsioExecutor executor("client");
   AsioExecutor server_executor("server");
-  auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, kSecret).ValueOrDie();
+  auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
   Options options;
   options.store = server->address().ToString();
   for (const std::string& secret : {std::string(64, 'b'), std::string()}) {
@@ -271,24 +272,24 @@ TEST(StoreServerTest, AWrongSecretIsRefused) {
     EXPECT_TRUE(IsError(store.status(), ErrorKind::kAuthentication)) << store.status();
     EXPECT_THAT(store.status().message(), HasSubstr("cannot use the store at " + options.store));
   }
-  EXPECT_TRUE(IsError(StoreServer::Start(server_executor, {"127.0.0.1", 0}, "").status(), ErrorKind::kAuthentication));
+  EXPECT_TRUE(IsError(StoreServer::Start(server_executor, {"127.0.0.1", 0}, SecuredBy("")).status(),
+                      ErrorKind::kAuthentication));
 }
 
 TEST(StoreServerTest, ABusyPortIsNamed) {
   AsioExecutor executor("server");
-  auto server = StoreServer::Start(executor, {"127.0.0.1", 0}, kSecret).ValueOrDie();
-  auto second = StoreServer::Start(executor, server->address(), kSecret);
+  auto server = StoreServer::Start(executor, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
+  auto second = StoreServer::Start(executor, server->address(), SecuredBy(kSecret));
   EXPECT_THAT(second.status().message(), HasSubstr("cannot listen on " + server->address().ToString()));
 }
 
 TEST(StoreServerTest, ItsEndFailsWhatWaits) {
   AsioExecutor executor("client");
   AsioExecutor server_executor("server");
-  auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, kSecret).ValueOrDie();
-  Options options;
-  options.store = server->address().ToString();
-  options.secret = kHexSecret;
-  auto store = OpenStore(options, executor, executor.Now() + kPatience).ValueOrDie();
+  auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
+  const std::string address = server->address().ToString();
+  auto store =
+      OpenTcpStore(server->address(), SecuredBy(kSecret), executor, executor.Now() + kPatience, 100ms).ValueOrDie();
   server->SetLocally("word", "said");
   EXPECT_EQ(*executor.Await(store->Get("word", kNever)), "said");
   auto waiting = store->Get("never", kNever);
@@ -296,14 +297,14 @@ TEST(StoreServerTest, ItsEndFailsWhatWaits) {
   server.reset();
   auto gone = executor.Await(waiting, executor.Now() + kPatience);
   EXPECT_TRUE(gone.status().IsIOError()) << gone.status();
-  EXPECT_THAT(gone.status().message(), HasSubstr("the store at " + options.store + " is gone"));
+  EXPECT_THAT(gone.status().message(), HasSubstr("the store at " + address + " is gone"));
   EXPECT_THAT(executor.Await(store->Set("k", "v", kLife)).message(), HasSubstr("is gone"));
 }
 
 TEST(StoreServerTest, SilentStrangersGiveWay) {
   AsioExecutor executor("client");
   AsioExecutor server_executor("server");
-  auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, kSecret).ValueOrDie();
+  auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
   std::vector<std::unique_ptr<Stream>> silent;
   for (int i = 0; i < 100; ++i) {
     auto dialled = Spawn(executor, ConnectTcp(executor.io(), executor, server->address(), executor.Now() + kPatience));
@@ -338,7 +339,7 @@ TEST(StoreServerTest, SilentStrangersGiveWay) {
 TEST(StoreServerTest, WaitingGetsHaveALimit) {
   AsioExecutor executor("client");
   AsioExecutor server_executor("server");
-  auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, kSecret).ValueOrDie();
+  auto server = StoreServer::Start(server_executor, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
   Options options;
   options.store = server->address().ToString();
   options.secret = kHexSecret;

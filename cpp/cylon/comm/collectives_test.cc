@@ -317,10 +317,10 @@ TEST_P(CollectivesTest, ALocalErrorReachesAllAndTheCommunicatorStaysUsable) {
     }
     const std::string signature = comm.rank() == 2 ? "Sort(keys [a])" : "Join(inner, keys [a])";
     status = comm.Agree({signature, arrow::Status::OK(), {}}).status();
+    const std::string at = " at collectives_test.cc:" + std::to_string(__LINE__ - 1);
     if (!IsError(status, ErrorKind::kCollectiveMismatch) ||
-        status.message() !=
-            "rank 0 called Join(inner, keys [a]) but rank 2 called Sort(keys [a]); every rank has to "
-            "make the same calls") {
+        status.message() != "rank 0 called Join(inner, keys [a])" + at + " but rank 2 called Sort(keys [a])" + at +
+                                "; every rank has to make the same calls in the same order") {
       return arrow::Status::UnknownError("got ", status.ToString());
     }
     return comm.Barrier();

@@ -7,6 +7,7 @@
 #include "cylon/base/asio_executor.h"
 #include "cylon/base/random.h"
 #include "cylon/bootstrap/store_server.h"
+#include "cylon/bootstrap/testing/redis_server.h"
 #include "cylon/comm/context.h"
 #include "cylon/comm/launcher_word.h"
 #include "cylon/comm/runtime.h"
@@ -23,7 +24,9 @@ class ConnectTest : public ::testing::Test {
  protected:
   ConnectTest() : executor_("store") {
     secret_ = *RandomBytes(32);
-    server_ = *StoreServer::Start(executor_, HostPort{"127.0.0.1", 0}, secret_);
+    Security security;
+    security.secret = secret_;
+    server_ = *StoreServer::Start(executor_, HostPort{"127.0.0.1", 0}, security);
   }
 
   Options OptionsOf(Rank rank, int size) const {
@@ -176,6 +179,88 @@ TEST_F(ConnectTest, AnInterruptEndsTheWaitForOthers) {
   Options options = OptionsOf(0, 2);
   const auto status = Context::Connect(options, [] { return arrow::Status::Cancelled("Ctrl-C"); }).status();
   EXPECT_EQ(status.message(), "Ctrl-C");
+}
+
+/// The same with messages through a Redis server.
+class ConnectByRedisTest : public ConnectTest {
+ protected:
+  void SetUp() override {
+    if (!testing::RedisServer::IsInstalled()) {
+      GTEST_SKIP() << testing::RedisServer::kMissing;
+    }
+    redis_ = std::make_unique<testing::RedisServer>();
+  }
+  std::vector<Options> Ranks(int size) const {
+    auto all = ConnectTest::Ranks(size);
+    for (auto& options : all) {
+      options.transport = "redis";
+      options.redis = redis_->url();
+      options.peer_timeout_s = 3;
+    }
+    return all;
+  }
+  std::unique_ptr<testing::RedisServer> redis_;
+};
+
+TEST_F(ConnectByRedisTest, RanksMeetAndTalkAndLeaveNothing) {
+  testing::ExpectAllOk(Run(Ranks(3), [](const std::shared_ptr<Context>& context) -> arrow::Status {
+    auto& comm = context->communicator();
+    ARROW_ASSIGN_OR_RAISE(const int64_t sum, comm.AllReduce(int64_t{context->rank()}, ReduceOp::kSum));
+    EXPECT_EQ(sum, 3);
+    Buffers values;
+    for (Rank to = 0; to < 3; ++to) {
+      values.push_back(arrow::Buffer::FromString(std::string(300000, static_cast<char>('a' + context->rank()))));
+    }
+    ARROW_ASSIGN_OR_RAISE(const Buffers got, comm.AllToAll(values));
+    for (Rank from = 0; from < 3; ++from) {
+      EXPECT_EQ(got[static_cast<size_t>(from)]->ToString(), std::string(300000, static_cast<char>('a' + from)));
+    }
+    ARROW_ASSIGN_OR_RAISE(const auto pair, context->Split(context->rank() == 2 ? 1 : 0, 0));
+    ARROW_RETURN_NOT_OK(pair->communicator().Barrier());
+    return context->Close();
+  }));
+  EXPECT_EQ(redis_->Run({"DBSIZE"}).number, 0);
+}
+
+TEST_F(ConnectByRedisTest, ARankThatGoesWithoutAGoodbyeIsNamed) {
+  const auto statuses = Run(Ranks(3), [&](std::shared_ptr<Context> context) {
+    ARROW_RETURN_NOT_OK(context->communicator().Barrier());
+    if (context->rank() == 2) {
+      context.reset();
+      return arrow::Status::OK();
+    }
+    return context->communicator().Barrier();
+  });
+  for (const size_t rank : {0, 1}) {
+    EXPECT_TRUE(IsError(statuses[rank], ErrorKind::kRankFailed)) << statuses[rank];
+    EXPECT_EQ(GetErrorDetail(statuses[rank])->rank, 2);
+  }
+}
+
+TEST_F(ConnectByRedisTest, AServerThatIsGoneAccusesNobody) {
+  const auto statuses = Run(Ranks(3), [&](const std::shared_ptr<Context>& context) {
+    ARROW_RETURN_NOT_OK(context->communicator().Barrier());
+    if (context->rank() == 0) {
+      redis_->Stop();
+    }
+    return context->communicator().Barrier();
+  });
+  for (Rank rank = 0; rank < 3; ++rank) {
+    const auto& status = statuses[static_cast<size_t>(rank)];
+    EXPECT_TRUE(IsError(status, ErrorKind::kIsolated)) << status;
+    EXPECT_EQ(GetErrorDetail(status)->rank, rank);
+    EXPECT_THAT(status.message(), HasSubstr("the Redis server at " + redis_->address().ToString()));
+  }
+}
+
+TEST_F(ConnectByRedisTest, AServerHasToBeNamed) {
+  auto options = Ranks(2)[0];
+  options.redis = "";
+  EXPECT_THAT(Context::Connect(options).status().message(), HasSubstr("set CYLON_REDIS to redis://"));
+  options.redis = "http://me:secret@h";
+  const auto wrong = Context::Connect(options).status();
+  EXPECT_THAT(wrong.message(),
+              ::testing::AllOf(HasSubstr("CYLON_REDIS is wrong"), ::testing::Not(HasSubstr("secret"))));
 }
 
 TEST(WithoutStoreTest, ALossIsMarkedAsNotAgreed) {

@@ -10,6 +10,7 @@
 #include "cylon/base/readable.h"
 #include "cylon/bootstrap/gathering.h"
 #include "cylon/comm/runtime.h"
+#include "cylon/net/redis/redis_transport.h"
 
 namespace cylon {
 
@@ -22,12 +23,10 @@ std::string HostName() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
 }
 
-Duration Seconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-}
-
 /// Long enough for a group to settle why it is revoked (see Group).
 constexpr auto kVerdictPatience = std::chrono::seconds(1);
+/// What stays in a store that does not answer goes by itself.
+constexpr auto kLeavePatience = std::chrono::seconds(1);
 /// An interrupted join looks up from its polls at least every 50 ms.
 constexpr auto kAbandonedJoin = std::chrono::seconds(1);
 
@@ -65,10 +64,10 @@ class Runtime {
                                          *parts_.executor, parts_.resources->memory(), lanes_options);
     endpoint_ = std::make_shared<Endpoint>(parts_.world, *parts_.executor, std::move(lanes), parts_.store.get(),
                                            parts_.launcher,
-                                           WatchSetup{std::move(parts_.watch), Seconds(options.peer_timeout_s),
-                                                      Seconds(options.slow_warning_s), &parts_.resources->log()});
+                                           WatchSetup{std::move(parts_.watch), FromSeconds(options.peer_timeout_s),
+                                                      FromSeconds(options.slow_warning_s), &parts_.resources->log()});
     liveness_->process = ::getpid();
-    liveness_->progress_deadline = Seconds(options.progress_deadline_s);
+    liveness_->progress_deadline = FromSeconds(options.progress_deadline_s);
     if (parts_.ends != kNever) {
       end_timer_ = parts_.executor->PostAt(
           parts_.ends, [weak = std::weak_ptr<Endpoint>(endpoint_), why = EndOfJob(options).message()] {
@@ -123,7 +122,7 @@ class Runtime {
     }
     const auto& options = parts_.resources->options();
     const auto now = parts_.executor->Now();
-    const auto deadline = std::min(now + Seconds(options.close_deadline_s), EndsAfter(now));
+    const auto deadline = std::min(now + FromSeconds(options.close_deadline_s), EndsAfter(now));
     auto gone = arrow::Future<>::Make();
     parts_.executor->Post([endpoint = endpoint_, gone]() mutable {
       endpoint->Leave().AddCallback([gone](const arrow::Status& s) mutable { gone.MarkFinished(s); });
@@ -136,7 +135,16 @@ class Runtime {
           "answers before closing, or raise CYLON_CLOSE_DEADLINE");
     }
     if (parts_.store && parts_.world.size() > 1) {
-      status &= parts_.executor->Await(Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world)), deadline);
+      // Nothing of the run's depends on the store any more, so a store that has ended meanwhile is no failure of work
+      // that is done.
+      const auto leaving = Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world));
+      const auto waited = parts_.executor->Wait(leaving, std::min(deadline, parts_.executor->Now() + kLeavePatience));
+      if (!waited.ok() && !IsError(waited, ErrorKind::kDeadline)) {
+        status &= waited;  // interrupted
+      } else if (!waited.ok() || !leaving.status().ok()) {
+        parts_.resources->log().warn("what this rank put into the store stays there until it expires: {}",
+                                     waited.ok() ? leaving.status().message() : waited.message());
+      }
     }
     Stop(arrow::Status::Invalid("the context was closed"));
     auto& tracer = parts_.resources->tracer();
@@ -177,7 +185,7 @@ class Runtime {
     ARROW_RETURN_NOT_OK(gathered.status());
     std::tie(next.world, next.seat) = *std::move(gathered);
     ARROW_ASSIGN_OR_RAISE(next.transport, next.seat->Join(next.world));
-    next.watch = next.seat->JoinWatch(next.world);
+    next.watch = next.seat->MakeWatch(next.world);
     return next;
   }
 
@@ -205,7 +213,7 @@ class Runtime {
     request.gone = [endpoint = endpoint_] { return endpoint->Gone(); };
     request.least_ranks = options.least_ranks;
     request.card = AddressCard{HostName(), ::getpid(), seat->address(), seat->watch_address()};
-    request.deadline = std::min(executor.Now() + Seconds(options.window_s), parts_.ends);
+    request.deadline = std::min(executor.Now() + FromSeconds(options.window_s), parts_.ends);
     const auto abandoned = std::make_shared<std::atomic<bool>>(false);
     request.abandoned = abandoned;
     auto gather = Spawn(executor, cylon::Gather(parts_.store.get(), executor, std::move(request)));
@@ -323,7 +331,7 @@ class RankContext final : public Context {
 arrow::Result<std::shared_ptr<Context>> EnterGathered(Parts parts, const RejoinOptions& options) {
   while (true) {
     const auto deadline =
-        std::min(parts.executor->Now() + Seconds(parts.resources->options().join_deadline_s), parts.ends);
+        std::min(parts.executor->Now() + FromSeconds(parts.resources->options().join_deadline_s), parts.ends);
     auto runtime = std::make_shared<Runtime>(std::move(parts));
     auto status = runtime->Start(deadline);
     if (status.ok()) {
@@ -353,7 +361,7 @@ World LocalWorld() {
 }
 
 TimePoint EndOf(const Options& options, TimePoint joined) {
-  return options.deadline_s == 0 ? kNever : joined + Seconds(options.deadline_s);
+  return options.deadline_s == 0 ? kNever : joined + FromSeconds(options.deadline_s);
 }
 
 arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadline) {
@@ -366,7 +374,7 @@ arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadl
 arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options) {
   auto& executor = *parts.executor;
   parts.ends = EndOf(options, executor.Now());
-  const auto deadline = std::min(executor.Now() + Seconds(options.join_deadline_s), parts.ends);
+  const auto deadline = std::min(executor.Now() + FromSeconds(options.join_deadline_s), parts.ends);
   ARROW_ASSIGN_OR_RAISE(parts.seat, parts.network(options.world_size));
   const std::string job = options.job.empty() ? "default" : options.job;
   const AddressCard card{HostName(), ::getpid(), parts.seat->address(), parts.seat->watch_address()};
@@ -397,11 +405,12 @@ arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options) 
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
   ARROW_ASSIGN_OR_RAISE(parts.transport, parts.seat->Join(parts.world));
-  parts.watch = parts.seat->JoinWatch(parts.world);
+  parts.watch = parts.seat->MakeWatch(parts.world);
   options.rank = parts.world.rank;
   options.world_size = parts.world.size();
   options.secret.clear();  // done with; what is not kept cannot be shown
   options.store = ReadableStore(options.store);
+  options.redis = ReadableStore(options.redis);
   const bool gathered = options.rejoin;
   ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(std::move(options)));
   return gathered ? EnterGathered(std::move(parts), {}) : MakeContext(std::move(parts), deadline);
@@ -443,6 +452,9 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
     return arrow::Status::Invalid("a store is named (", ReadableStore(options.store), ") but world_size is ",
                                   options.world_size, "; expected the number of ranks; set CYLON_WORLD_SIZE");
   }
+  if (options.transport == "redis") {
+    ARROW_RETURN_NOT_OK(RedisServerOf(options).status());  // before anything is waited for
+  }
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
   if (secret.empty()) {
     return AuthenticationError(
@@ -458,9 +470,10 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   parts.executor = &executor;
   executor.SetInterruptHook(interrupt);
   parts.interrupt = std::move(interrupt);
-  const auto deadline = executor.Now() + internal::Seconds(options.join_deadline_s);
+  const auto deadline = executor.Now() + FromSeconds(options.join_deadline_s);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
-  parts.network = internal::MeshNetwork(executor, options, std::move(secret));
+  parts.network = options.transport == "redis" ? internal::RedisNetwork(executor, options, std::move(secret))
+                                               : internal::MeshNetwork(executor, options, std::move(secret));
   parts.launcher = !options.epoch.empty() && !options.rejoin;
   return internal::JoinWorld(std::move(parts), std::move(options));
 }

@@ -124,13 +124,13 @@ std::shared_ptr<Group> Endpoint::MakeGroup(uint32_t id, std::vector<Rank> member
       group->Propose(lost->second);
     }
   }
+  if (end_) {
+    group->End(*end_);
+  }
   for (const auto& [ends, lost] : lost_links_) {
     if (group->FromWorld(ends.first) >= 0 && group->FromWorld(ends.second) >= 0) {
       group->Propose(lost);
     }
-  }
-  if (end_) {
-    group->End(*end_);
   }
   if (auto early = early_.find(key); early != early_.end()) {
     group->Report(early->second);
@@ -154,6 +154,13 @@ void Endpoint::ForgetGroup(const std::shared_ptr<Group>& group) {
 
 void Endpoint::OnPeerLost(Rank peer, const arrow::Status& cause) {
   if (closed()) {
+    return;
+  }
+  if (IsError(cause, ErrorKind::kIsolated)) {
+    // It is this rank that reaches nobody: there is nobody to accuse, to tell, or to settle it with.
+    for (const auto& [key, group] : std::map(groups_)) {
+      group->Close(cause);
+    }
     return;
   }
   if (!cause.ok()) {
@@ -456,17 +463,6 @@ void Endpoint::AwaitLauncherWord(int64_t index) {
       });
 }
 
-arrow::Future<> Endpoint::Leave() {
-  auto gone = arrow::Future<>::Make();
-  lanes_->Shutdown().AddCallback([weak = weak_from_this(), gone](const arrow::Status& status) mutable {
-    if (auto self = weak.lock(); self && self->watch_ != nullptr && status.ok()) {
-      self->watch_->Leave();
-    }
-    gone.MarkFinished(status);
-  });
-  return gone;
-}
-
 std::vector<Rank> Endpoint::Gone() const {
   std::vector<Rank> gone(left_.begin(), left_.end());
   for (const auto& [rank, finding] : lost_) {
@@ -492,6 +488,17 @@ void Endpoint::EndAll(const Finding& finding) {
   for (const auto& [key, group] : std::map(groups_)) {
     group->End(finding);
   }
+}
+
+arrow::Future<> Endpoint::Leave() {
+  auto gone = arrow::Future<>::Make();
+  lanes_->Shutdown().AddCallback([weak = weak_from_this(), gone](const arrow::Status& status) mutable {
+    if (auto self = weak.lock(); self && self->watch_ != nullptr && status.ok()) {
+      self->watch_->Leave();
+    }
+    gone.MarkFinished(status);
+  });
+  return gone;
 }
 
 void Endpoint::Shutdown(const arrow::Status& why) {

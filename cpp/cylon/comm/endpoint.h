@@ -15,7 +15,7 @@
 #include "cylon/bootstrap/store.h"
 #include "cylon/comm/finding.h"
 #include "cylon/comm/group.h"
-#include "cylon/comm/report.h"
+#include "cylon/comm/rank_report.h"
 #include "cylon/comm/watch/watch.h"
 #include "cylon/net/lanes.h"
 

@@ -29,14 +29,6 @@ arrow::Status LeftError(const Finding& finding, const std::string& host, const s
   return {arrow::StatusCode::IOError, std::move(message), std::move(detail)};
 }
 
-/// A rank that lives, and of which the others found that it does not.
-arrow::Status GivenUpError(const Finding& finding, const std::string& host, const std::string& operation,
-                           uint64_t sequence, bool agreed) {
-  const auto named = RankFailedError(finding.rank, host, finding.text, operation, sequence, agreed);
-  return named.WithMessage("the other ranks have given this rank up: ", named.message(),
-                           "; this process had been stopped, or its machine stood still: look for who stopped it");
-}
-
 /// The whole job's deadline is nobody's in particular (rank -1): it says where this rank was. A lack of progress is one
 /// rank's, whose words say all.
 arrow::Status PastDeadline(const Finding& finding, const std::string& operation, uint64_t sequence) {
@@ -44,6 +36,14 @@ arrow::Status PastDeadline(const Finding& finding, const std::string& operation,
     return DeadlineError(finding.text, finding.rank);
   }
   return DeadlineError(finding.text + "; this rank was in " + During(operation, sequence));
+}
+
+/// A rank that lives, and of which the others found that it does not.
+arrow::Status GivenUpError(const Finding& finding, const std::string& host, const std::string& operation,
+                           uint64_t sequence, bool agreed) {
+  const auto named = RankFailedError(finding.rank, host, finding.text, operation, sequence, agreed);
+  return named.WithMessage("the other ranks have given this rank up: ", named.message(),
+                           "; this process had been stopped, or its machine stood still: look for who stopped it");
 }
 
 }  // namespace

@@ -63,7 +63,9 @@ ChannelId Group::Channel(ChannelKind kind, uint64_t sequence) const {
 }
 
 arrow::Status Group::Begin(const std::shared_ptr<Operation>& operation) {
-  ARROW_RETURN_NOT_OK(Check(operation->text(), operation->sequence()));
+  if (!Check().ok()) {  // asked first without the operation's name, which takes 0.3 us to write
+    return Check(operation->text(), operation->sequence());
+  }
   operations_.emplace(operation->sequence(), operation);
   operation->Begin();
   return arrow::Status::OK();
@@ -94,9 +96,9 @@ Mailbox& Group::MailboxOf(uint64_t tag) {
 
 arrow::Future<std::shared_ptr<arrow::Buffer>> Group::Receive(Rank from, uint64_t tag) {
   using Value = std::shared_ptr<arrow::Buffer>;
-  const std::string text = "Receive(from " + std::to_string(from) + ", tag " + std::to_string(tag) + ")";
-  if (auto status = Check(text, tag); !status.ok()) {
-    return arrow::Future<Value>::MakeFinished(status);
+  if (!Check().ok()) {
+    const std::string text = "Receive(from " + std::to_string(from) + ", tag " + std::to_string(tag) + ")";
+    return arrow::Future<Value>::MakeFinished(Check(text, tag));
   }
   const bool known = mailboxes_.contains(tag);
   Mailbox& mailbox = MailboxOf(tag);
@@ -122,9 +124,9 @@ arrow::Future<std::shared_ptr<arrow::Buffer>> Group::Receive(Rank from, uint64_t
 }
 
 arrow::Future<> Group::Send(Rank to, std::shared_ptr<arrow::Buffer> value, uint64_t tag) {
-  const std::string text = "Send(to " + std::to_string(to) + ", tag " + std::to_string(tag) + ")";
-  if (auto status = Check(text, tag); !status.ok()) {
-    return arrow::Future<>::MakeFinished(status);
+  if (!Check().ok()) {
+    const std::string text = "Send(to " + std::to_string(to) + ", tag " + std::to_string(tag) + ")";
+    return arrow::Future<>::MakeFinished(Check(text, tag));
   }
   if (doubtful()) {
     return revoked_;

@@ -67,7 +67,7 @@ class Group : public std::enable_shared_from_this<Group> {
   void OnBrokenProtocol(Rank from, const std::string& what);
   void OnLocalFailure(const arrow::Status& status);
 
-  /// Revoked at once by what every rank finds by itself.
+  /// Revoked at once by what every rank finds by itself, or this one alone.
   void End(const Finding& finding);
   /// This rank's first unfinished call, "" where there is none: that of the operator, else.
   std::string FirstUnfinished(uint64_t* sequence) const;

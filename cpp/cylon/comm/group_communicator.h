@@ -10,7 +10,7 @@
 #include "cylon/base/co.h"
 #include "cylon/comm/communicator.h"
 #include "cylon/comm/endpoint.h"
-#include "cylon/comm/report.h"
+#include "cylon/comm/rank_report.h"
 
 namespace cylon::internal {
 

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "cylon/base/co.h"
 #include "cylon/comm/endpoint.h"
 #include "cylon/comm/group.h"
 
@@ -203,7 +204,7 @@ void Operation::Send(Rank to, Buffers segments) {
 
 arrow::Future<> Operation::Sent() {
   auto sent = std::exchange(sent_, {});
-  return sent.empty() ? arrow::Future<>::MakeFinished() : arrow::AllFinished(sent);
+  return sent.empty() ? Done() : arrow::AllFinished(sent);
 }
 
 void Operation::OnMemberMessage(Rank from, Message message) {

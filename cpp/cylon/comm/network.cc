@@ -7,12 +7,13 @@
 #include "cylon/comm/paths.h"
 #include "cylon/comm/watch/tcp_wire.h"
 #include "cylon/net/mesh/mesh_transport.h"
+#include "cylon/net/redis/redis_transport.h"
 
 namespace cylon::internal {
 
 Seat::~Seat() = default;
-std::string Seat::watch_address() const { return ""; }
-std::unique_ptr<Watch> Seat::JoinWatch(const World&) { return nullptr; }
+
+std::unique_ptr<Watch> Seat::MakeWatch(const World& /*world*/) { return nullptr; }
 
 namespace {
 
@@ -36,24 +37,17 @@ class MeshSeat final : public Seat {
     }));
     listener_ = std::move(*made);
     address_ = listener_->address();
-    // On an executor, and so a thread, of its own: a beat must not wait for anything that this rank does.
-    auto watching = std::make_unique<AsioExecutor>("cylon-watch");
-    auto& its_executor = *watching;
-    wire_ = std::make_shared<TcpWire>(its_executor, ranks);
-    watch_ = std::make_unique<Watch>(std::move(watching), its_executor, wire_);
-    ARROW_RETURN_NOT_OK(wire_->Listen(options_.bind_host.empty() ? "127.0.0.1" : options_.bind_host));
-    watch_address_ = wire_->address();
-    return arrow::Status::OK();
+    return ListenForWatches(ranks);
   }
 
   std::string address() const override { return address_; }
   std::string watch_address() const override { return watch_address_; }
-  std::unique_ptr<Watch> JoinWatch(const World& world) override {
-    const auto wire = std::move(wire_);  // it must not outlive its watch
+  std::unique_ptr<Watch> MakeWatch(const World& world) override {
     Security security;
     security.secret = settings_.secret;
     security.plain_text = options_.plain_text;
-    wire->Join(world, std::move(security));
+    wire_->Join(world, std::move(security));
+    wire_.reset();
     return std::move(watch_);
   }
   arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
@@ -67,14 +61,48 @@ class MeshSeat final : public Seat {
   }
 
  private:
+  arrow::Status ListenForWatches(int ranks) {
+    auto executor = std::make_unique<AsioExecutor>("cylon-watch");
+    auto& runs = *executor;
+    wire_ = std::make_shared<TcpWire>(runs, ranks);
+    watch_ = std::make_unique<Watch>(std::move(executor), runs, wire_);
+    ARROW_RETURN_NOT_OK(wire_->Listen(options_.bind_host.empty() ? "127.0.0.1" : options_.bind_host));
+    watch_address_ = wire_->address();
+    return arrow::Status::OK();
+  }
+
   AsioExecutor& executor_;
   Options options_;
   MeshSettings settings_;
   std::shared_ptr<MeshTransport> listener_;
-  std::string address_;
-  std::unique_ptr<Watch> watch_;   // until JoinWatch
-  std::shared_ptr<TcpWire> wire_;  // the same
+  // Until MakeWatch. The watch owns the executor of its wire.
+  std::shared_ptr<TcpWire> wire_;
+  std::unique_ptr<Watch> watch_;
   std::string watch_address_;
+  std::string address_;
+};
+
+/// Messages go through a server, and so do signs of life: there is nothing to listen on, and nothing to watch.
+class RedisSeat final : public Seat {
+ public:
+  RedisSeat(AsioExecutor& executor, RedisAddress server, std::string address, std::string secret, Duration timeout)
+      : executor_(executor),
+        server_(std::move(server)),
+        address_(std::move(address)),
+        secret_(std::move(secret)),
+        timeout_(timeout) {}
+
+  std::string address() const override { return address_; }
+  arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
+    return MakeRedisTransport(executor_, server_, world, secret_, timeout_);
+  }
+
+ private:
+  AsioExecutor& executor_;
+  RedisAddress server_;
+  std::string address_;
+  std::string secret_;
+  Duration timeout_;
 };
 
 class InprocSeat final : public Seat {
@@ -102,12 +130,20 @@ Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret)
   options.secret.clear();  // kept once, in the settings
   MeshSettings settings;
   settings.secret = std::move(secret);
-  settings.connect_deadline =
-      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.connect_deadline_s));
+  settings.connect_deadline = FromSeconds(options.connect_deadline_s);
   return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
     auto seat = std::make_unique<MeshSeat>(executor, options, settings);
     ARROW_RETURN_NOT_OK(seat->Listen(ranks));
     return seat;
+  };
+}
+
+Network RedisNetwork(AsioExecutor& executor, const Options& options, std::string secret) {
+  return [&executor, options, secret = std::move(secret)](int) -> arrow::Result<std::unique_ptr<Seat>> {
+    ARROW_ASSIGN_OR_RAISE(auto server, RedisServerOf(options));
+    ARROW_ASSIGN_OR_RAISE(auto address, RedisCardAddress());
+    return std::make_unique<RedisSeat>(executor, std::move(server), std::move(address), secret,
+                                       FromSeconds(options.peer_timeout_s));
   };
 }
 

@@ -25,12 +25,12 @@ class Seat {
   virtual ~Seat();
   /// For the rank's card.
   virtual std::string address() const = 0;
-  /// The same of the listener of its watch; "" where there is none.
-  virtual std::string watch_address() const;
-  /// Who watches in `world`; nullptr where nobody does. After Join, once.
-  virtual std::unique_ptr<Watch> JoinWatch(const World& world);
+  /// The same; "" where ranks are not watched, since they live and die together.
+  virtual std::string watch_address() const { return ""; }
   /// The transport in `world`; once. Not OK: the wait for it was interrupted.
   virtual arrow::Result<std::unique_ptr<Transport>> Join(const World& world) = 0;
+  /// The watch in `world`, once, or none. Before the transport starts.
+  virtual std::unique_ptr<Watch> MakeWatch(const World& world);
 };
 
 /// A seat in a world of about `ranks` ranks.
@@ -38,6 +38,9 @@ using Network = std::function<arrow::Result<std::unique_ptr<Seat>>(int ranks)>;
 
 /// Processes, over links on the paths that `options.transport` names.
 Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret);
+
+/// Processes, through a Redis server, which `options` name (RedisServerOf).
+Network RedisNetwork(AsioExecutor& executor, const Options& options, std::string secret);
 
 /// What the ranks of one process share, over all their worlds. Thread-safe.
 class InprocWorlds {

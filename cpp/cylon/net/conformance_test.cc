@@ -3,6 +3,8 @@
 
 #include <map>
 
+#include "cylon/net/redis/testing/redis_world.h"
+
 namespace cylon::testing {
 namespace {
 
@@ -283,6 +285,8 @@ TEST_P(TransportTest, ARefusedMessageDropsTheLink) {
 
 INSTANTIATE_TEST_SUITE_P(Transports, TransportTest,
                          ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
+                         [](const auto& subject) { return subject.param.name; });
+INSTANTIATE_TEST_SUITE_P(Redis, TransportTest, ::testing::ValuesIn(RedisSubjects()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace

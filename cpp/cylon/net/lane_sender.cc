@@ -7,6 +7,8 @@
 #include <tuple>
 #include <utility>
 
+#include "cylon/base/co.h"
+
 namespace cylon::internal {
 
 namespace {
@@ -160,7 +162,7 @@ std::optional<arrow::Future<>> LaneSender::TrySmall(Rank to, Message* message) {
   }
   LaneFrame frame{.type = LaneType::kEager, .segments = static_cast<uint32_t>(message->segments.size())};
   auto gone = Hand(to, message->channel, frame, message->header, Copy(message->segments, bytes));
-  return gone.is_finished() && !gone.status().ok() ? gone : arrow::Future<>::MakeFinished();
+  return gone.is_finished() && !gone.status().ok() ? gone : Done();
 }
 
 bool LaneSender::TryEager(Rank to, uint64_t ticket, Message* message, const Sizes& sizes) {

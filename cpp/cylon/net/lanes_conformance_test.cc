@@ -4,6 +4,7 @@
 
 #include "cylon/net/interval_set.h"
 #include "cylon/net/lanes_conformance.h"
+#include "cylon/net/redis/testing/redis_world.h"
 
 namespace cylon::testing {
 namespace {
@@ -255,6 +256,8 @@ TEST_P(LanesTest, WhatCannotTravelIsRefusedWithAReason) {
 
 INSTANTIATE_TEST_SUITE_P(Transports, LanesTest,
                          ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
+                         [](const auto& subject) { return subject.param.name; });
+INSTANTIATE_TEST_SUITE_P(Redis, LanesTest, ::testing::ValuesIn(RedisSubjects()),
                          [](const auto& subject) { return subject.param.name; });
 
 TEST(IntervalSetTest, ConsecutiveNumbersAreOneRange) {

@@ -2,6 +2,7 @@
 #include <random>
 
 #include "cylon/net/lanes_conformance.h"
+#include "cylon/net/redis/testing/redis_world.h"
 
 namespace cylon::testing {
 namespace {
@@ -203,6 +204,8 @@ TEST_P(LanesLoadTest, EverythingArrivesUnderRandomLoad) {
 
 INSTANTIATE_TEST_SUITE_P(Transports, LanesLoadTest,
                          ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject()),
+                         [](const auto& subject) { return subject.param.name; });
+INSTANTIATE_TEST_SUITE_P(Redis, LanesLoadTest, ::testing::ValuesIn(RedisSubjects()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace

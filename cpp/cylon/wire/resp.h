@@ -16,8 +16,8 @@ inline constexpr size_t kMaxRespLine = 64 << 10;
 /// A value of a store is at most 16 MiB.
 inline constexpr size_t kMaxRespBulk = 17 << 20;
 inline constexpr size_t kMaxRespElements = 1024;
-/// Arrays in arrays; a transaction's reply has one.
-inline constexpr size_t kMaxRespDepth = 4;
+/// Arrays in arrays; what is read from streams lies five deep.
+inline constexpr size_t kMaxRespDepth = 5;
 /// All of one reply, as it lies in memory: without it, nested arrays could hold 1024 to the fourth power of elements.
 inline constexpr size_t kMaxRespReply = 20 << 20;
 

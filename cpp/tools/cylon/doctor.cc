@@ -118,7 +118,9 @@ void ShowVariables(const std::map<std::string, std::string>& environment) {
     if (name.starts_with("CYLON_")) {
       any = true;
       const bool secret = name == "CYLON_SECRET" && !value.empty();
-      const std::string shown = secret ? "(set, not shown)" : name == "CYLON_STORE" ? ReadableStore(value) : value;
+      const std::string shown = secret                                           ? "(set, not shown)"
+                                : name == "CYLON_STORE" || name == "CYLON_REDIS" ? ReadableStore(value)
+                                                                                 : value;
       Line("  " + name, (name.size() < 14 ? "" : " ") + shown);
     }
   }

@@ -18,7 +18,9 @@
 #include <utility>
 
 #include "cylon/base/asio_executor.h"
+#include "cylon/base/error.h"
 #include "cylon/base/random.h"
+#include "cylon/bootstrap/membership.h"
 #include "cylon/bootstrap/store_server.h"
 #include "cylon/comm/launcher_word.h"
 #include "launcher_output.h"
@@ -40,6 +42,11 @@ constexpr auto kTimeToReport = 1500ms;
 constexpr int kCannotStart = 2;
 
 void Say(const std::string& text) { std::cerr << "cylon run: " << text << "\n"; }
+
+std::string HostName() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof(name) - 1) == 0 ? name : "this host";
+}
 
 /// How a process ended.
 struct End {
@@ -148,7 +155,9 @@ arrow::Status Job::StartStore(std::map<std::string, std::string>* environment) {
   ARROW_ASSIGN_OR_RAISE(const std::string secret, RandomBytes(32));
   ARROW_ASSIGN_OR_RAISE(const std::string epoch, RandomBytes(16));
   executor_ = std::make_unique<AsioExecutor>("cylon-store");
-  ARROW_ASSIGN_OR_RAISE(store_, StoreServer::Start(*executor_, HostPort{"127.0.0.1", 0}, secret));
+  Security security;
+  security.secret = secret;
+  ARROW_ASSIGN_OR_RAISE(store_, StoreServer::Start(*executor_, HostPort{"127.0.0.1", 0}, security));
   epoch_ = HexEncode(epoch);
   std::string& job = (*environment)["CYLON_JOB"];
   if (job.empty()) {
@@ -298,6 +307,9 @@ void Job::NoteEnds(const std::vector<int>& ended) {
   for (const int rank : failed) {
     store_->SetLocally(LauncherWordKey(job_, epoch_, failures_++),
                        EncodeLauncherWord(LauncherWord{rank, ranks_[rank].end->cause()}));
+    // Those that have not met yet read no words.
+    store_->SetLocally(JoinProblemKey(job_, epoch_),
+                       EncodeStatus(RankFailedError(rank, HostName(), ranks_[rank].end->cause())));
     if (!first_failed_.has_value()) {
       first_failed_ = rank;
       if (!request_.keep_going && Running()) {

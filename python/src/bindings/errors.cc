@@ -34,13 +34,26 @@ void Check(const arrow::Status& status) {
 }
 
 std::string PythonPlace() {
-  const auto sys = nb::module_::import_("sys");
-  const std::string package = nb::cast<std::string>(nb::module_::import_("pycylon").attr("__path__")[0]) + "/";
-  for (nb::object frame = sys.attr("_getframe")(); !frame.is_none(); frame = frame.attr("f_back")) {
-    const auto file = nb::cast<std::string>(frame.attr("f_code").attr("co_filename"));
-    if (!file.starts_with(package)) {
-      return file.substr(file.rfind('/') + 1) + ":" + nb::cast<std::string>(nb::str(frame.attr("f_lineno")));
+  const auto module = nb::module_::import_("pycylon");
+  const auto init = nb::steal(PyModule_GetFilenameObject(module.ptr()));
+  const char* init_file = init.is_valid() ? PyUnicode_AsUTF8(init.ptr()) : nullptr;
+  if (init_file == nullptr) {
+    throw nb::python_error();
+  }
+  const std::string_view package(init_file, std::string_view(init_file).rfind('/') + 1);
+  nb::object frame = nb::borrow(reinterpret_cast<PyObject*>(PyEval_GetFrame()));
+  while (frame.is_valid()) {
+    auto* at = reinterpret_cast<PyFrameObject*>(frame.ptr());
+    const auto code = nb::steal(reinterpret_cast<PyObject*>(PyFrame_GetCode(at)));
+    const char* file = PyUnicode_AsUTF8(reinterpret_cast<PyCodeObject*>(code.ptr())->co_filename);
+    if (file == nullptr) {
+      throw nb::python_error();
     }
+    const std::string_view path(file);
+    if (!path.starts_with(package)) {
+      return std::string(path.substr(path.rfind('/') + 1)) + ":" + std::to_string(PyFrame_GetLineNumber(at));
+    }
+    frame = nb::steal(reinterpret_cast<PyObject*>(PyFrame_GetBack(at)));
   }
   return "";
 }

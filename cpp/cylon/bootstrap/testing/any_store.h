@@ -22,6 +22,12 @@ inline constexpr auto kPatience = std::chrono::seconds(60);
 inline const std::string kHexSecret(64, 'a');
 inline const std::string kSecret(32, '\xaa');
 
+inline Security SecuredBy(const std::string& secret) {
+  Security security;
+  security.secret = secret;
+  return security;
+}
+
 /// One store of kind "memory", "directory", "tcp" or "redis", gone with this object.
 class AnyStore {
  public:
@@ -35,7 +41,7 @@ class AnyStore {
       redis_ = std::make_unique<RedisServer>();
       options_.store = redis_->url();
     } else {
-      server_ = StoreServer::Start(server_executor_, {"127.0.0.1", 0}, kSecret).ValueOrDie();
+      server_ = StoreServer::Start(server_executor_, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
       options_.store = server_->address().ToString();
       options_.secret = kHexSecret;
     }

@@ -13,7 +13,7 @@ namespace cylon::testing {
 namespace {
 
 /// Counts what comes.
-class Counter : public Sink {
+class ShmCounter : public Sink {
  public:
   arrow::Result<Buffers> Allocate(Rank, const ChannelId&, const InlineBytes&, const Sizes& sizes) override {
     Buffers out;
@@ -44,7 +44,7 @@ class ShmMeshTest : public ::testing::Test {
   void Open(int ranks, bool with_tcp) {
     world.job = "job";
     world.epoch = "00000001";
-    sinks = std::vector<Counter>(static_cast<size_t>(ranks));
+    sinks = std::vector<ShmCounter>(static_cast<size_t>(ranks));
     Do([&] {
       for (Rank rank = 0; rank < ranks; ++rank) {
         std::vector<std::unique_ptr<Path>> paths;
@@ -113,7 +113,7 @@ class ShmMeshTest : public ::testing::Test {
 
   AsioExecutor executor{"mesh"};
   World world;
-  std::vector<Counter> sinks;
+  std::vector<ShmCounter> sinks;
   std::vector<std::unique_ptr<MeshTransport>> listeners;
   std::vector<std::unique_ptr<Transport>> transports;
 };

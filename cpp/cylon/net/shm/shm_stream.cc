@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cylon/base/co.h"
 #include "cylon/base/error.h"
 
 namespace cylon::internal {
@@ -67,7 +68,7 @@ class ShmState : public Poller, public std::enable_shared_from_this<ShmState> {
     next_part_ = 0;
     if (++write_calls_ < kShmTurnCalls) {
       if (auto result = TryWrite()) {
-        return arrow::Future<>::MakeFinished(std::move(*result));
+        return result->ok() ? Done() : arrow::Future<>::MakeFinished(std::move(*result));
       }
     }
     write_ = arrow::Future<>::Make();
@@ -278,7 +279,10 @@ class ShmStream : public Stream {
 
   arrow::Future<> Read(std::span<uint8_t> into) override {
     auto done = state_->Read(into, /*all=*/true);
-    return done.is_finished() ? arrow::Future<>::MakeFinished(done.status()) : arrow::Future<>(done);
+    if (!done.is_finished()) {
+      return arrow::Future<>(done);
+    }
+    return done.status().ok() ? Done() : arrow::Future<>::MakeFinished(done.status());
   }
   arrow::Future<int64_t> ReadSome(std::span<uint8_t> into) override { return state_->Read(into, /*all=*/false); }
   arrow::Future<> Write(std::vector<std::span<const uint8_t>> parts) override {
