@@ -227,7 +227,9 @@ class RejoinOverTcpTest : public ::testing::Test {
  protected:
   RejoinOverTcpTest() : executor_("store") {
     secret_ = *RandomBytes(32);
-    server_ = *StoreServer::Start(executor_, HostPort{"127.0.0.1", 0}, secret_);
+    Security security;
+    security.secret = secret_;
+    server_ = *StoreServer::Start(executor_, HostPort{"127.0.0.1", 0}, security);
   }
 
   Options OptionsOf(Rank rank, int size) const {

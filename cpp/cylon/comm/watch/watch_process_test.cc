@@ -179,7 +179,9 @@ class WatchProcessTest : public ::testing::Test {
     server_.reset();
     executor_ = std::make_unique<AsioExecutor>("store");
     secret_ = *RandomBytes(32);
-    server_ = *StoreServer::Start(*executor_, HostPort{host, 0}, secret_);
+    Security security;
+    security.secret = secret_;
+    server_ = *StoreServer::Start(*executor_, HostPort{host, 0}, security);
   }
 
   std::map<std::string, std::string> Environment(Rank rank, int size, double timeout) const {
