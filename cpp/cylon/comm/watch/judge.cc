@@ -63,7 +63,7 @@ void Judge::Tick(TimePoint now) {
     if (at.neighbour && now - at.heard >= setup_.timeout * 7 / 10) {
       OpenCase(rank, now);
     }
-    if (at.neighbour && !at.linked && (at.dials || at.ever_heard)) {
+    if (at.neighbour && !at.linked && (at.dials || at.sign)) {
       DialIfIdle(rank, now);
     }
   }
@@ -268,7 +268,7 @@ void Judge::OnHeard(Rank from, TimePoint now) {
     return;
   }
   auto& at = peer(from);
-  at.ever_heard = true;
+  at.sign = now;
   at.heard = now;  // which ends the grace of the start, too
   Answer(from, now);
   Decide(from, now);
@@ -276,19 +276,19 @@ void Judge::OnHeard(Rank from, TimePoint now) {
 
 Testimony Judge::TestimonyOf(Rank about, TimePoint now, Duration* age) const {
   const auto& at = peer(about);
-  *age = std::max<Duration>(now - at.heard, Duration{});
+  *age = at.sign ? now - *at.sign : setup_.timeout;
   if (at.left) {
     return Testimony::kLeft;
   }
   if (at.refused && !at.linked) {
     return Testimony::kRefused;
   }
-  if (at.ever_heard && *age <= setup_.timeout / 4) {
+  if (at.sign && *age <= setup_.timeout / 4) {
     return Testimony::kHears;
   }
   // A neighbour's beats are missed by the dozen until then; another rank was dialled for so long, and did not answer.
-  const bool silent = at.neighbour ? *age >= setup_.timeout / 2
-                                   : at.probed && now - *at.probed >= setup_.timeout / 5 && *age > setup_.timeout / 4;
+  const bool silent =
+      at.neighbour ? now - at.heard >= setup_.timeout / 2 : at.probed && now - *at.probed >= setup_.timeout / 5;
   return silent ? Testimony::kSilent : Testimony::kUnsure;
 }
 
@@ -493,7 +493,7 @@ void Judge::DecideSilence(Rank about, const Case& open, TimePoint now) {
     return;  // it will know
   } else {
     for (Rank rank = 0; rank < setup_.size; ++rank) {
-      if (Open(rank) && peer(rank).ever_heard && now - peer(rank).heard < setup_.timeout / 2) {
+      if (Open(rank) && peer(rank).sign && now - *peer(rank).sign < setup_.timeout / 2) {
         return;  // it can be asked
       }
     }

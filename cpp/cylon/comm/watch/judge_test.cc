@@ -322,6 +322,18 @@ TEST_F(JudgeTest, AWitnessSaysWhatItKnowsAndLaterWhatHasChanged) {
   EXPECT_EQ(hands_.told.at({3, 0}), Testimony::kHears);
 }
 
+TEST_F(JudgeTest, AWitnessThatDidNotRunHasHeardNothingMeanwhile) {
+  Make(4);
+  alive_.clear();
+  now_ += 30s;
+  judge_->Tick(now_);
+  judge_->OnQuestion(3, 1, now_, now_);
+  EXPECT_EQ(hands_.told.at({3, 1}), Testimony::kUnsure);
+  judge_->Investigate(2, "connection reset", now_);  // nor has it heard whom it only begins to look for
+  judge_->OnQuestion(3, 2, now_, now_);
+  EXPECT_EQ(hands_.told.at({3, 2}), Testimony::kUnsure);
+}
+
 TEST_F(JudgeTest, AWitnessTriesWhomItDoesNotWatch) {
   Make(6);
   auto ask = [&] { judge_->OnQuestion(5, 3, now_, now_); };
