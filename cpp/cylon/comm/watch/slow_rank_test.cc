@@ -38,7 +38,7 @@ class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
 TEST(SlowRankTest, AWaitIsLoggedOnceAndAgainWhenItHasDoubledWithWhatTheAwaitedRankDoes) {
   ThreadWorld world;
   world.kind = ThreadWorld::Kind::kTcp;
-  world.ranks = 3;
+  world.ranks = 2;
   world.options.slow_warning_s = 0.3;
   std::mutex mutex;
   std::vector<std::string> lines;
@@ -63,11 +63,12 @@ TEST(SlowRankTest, AWaitIsLoggedOnceAndAgainWhenItHasDoubledWithWhatTheAwaitedRa
   });
   testing::ExpectAllOk(statuses);
   std::lock_guard<std::mutex> lock(mutex);
-  ASSERT_EQ(lines.size(), 2U);
-  EXPECT_THAT(lines[0], AllOf(HasSubstr("this rank waits for 0.3"), HasSubstr("in AllReduce(1 x int64, sum)"),
-                              HasSubstr("(operation 2)"), HasSubstr("; rank 1 on ")));
-  EXPECT_THAT(lines[0], ContainsRegex("rank 1 on [^ ]+ lives, computes since 0.* s, was last in Barrier.*operation 1"));
-  EXPECT_THAT(lines[1], HasSubstr("this rank waits for 0."));
+  ASSERT_GE(lines.size(), 2U);
+  for (const auto& line : lines) {
+    EXPECT_THAT(line, AllOf(ContainsRegex("this rank waits for [0-9.]+ s in AllReduce.*operation 2"),
+                            ContainsRegex("; rank 1 on [^ ]+ lives, computes since [0-9.]+ s, was last in Barrier"),
+                            HasSubstr("(operation 1)"), HasSubstr("has sent ")));
+  }
 }
 
 TEST(SlowRankTest, NobodyWarnsWhereTheOptionSaysNever) {
@@ -80,7 +81,7 @@ TEST(SlowRankTest, NobodyWarnsWhereTheOptionSaysNever) {
     context.resources()->log().sinks().push_back(std::make_shared<LineSink>([&](const std::string&) { ++lines; }));
     ARROW_RETURN_NOT_OK(context.communicator().Barrier());
     if (context.rank() == 1) {
-      std::this_thread::sleep_for(300ms);  // a wait that would be warned of with any other setting of this test
+      std::this_thread::sleep_for(1200ms);  // two beats: a wait that would be warned of with any other setting of this test
     }
     return context.communicator().Barrier();
   });
