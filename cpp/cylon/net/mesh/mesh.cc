@@ -116,6 +116,9 @@ void Mesh::Dial(Rank rank) {
 }
 
 Co<void> Mesh::DialPeer(std::shared_ptr<Mesh> self, Rank rank) {
+  if (self->closing_) {
+    co_return arrow::Status::OK();  // since this was begun: the paths are gone
+  }
   std::unique_ptr<Stream> stream;
   auto dial = self->TryDial(rank, &stream);
   auto taken = co_await dial;
