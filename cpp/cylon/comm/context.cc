@@ -62,9 +62,10 @@ class Runtime {
     lanes_options.eager_bytes = options.eager_bytes;
     auto lanes = std::make_unique<Lanes>(parts_.world.rank, parts_.world.size(), std::move(parts_.transport),
                                          *parts_.executor, parts_.resources->memory(), lanes_options);
-    endpoint_ =
-        std::make_shared<Endpoint>(parts_.world, *parts_.executor, std::move(lanes), parts_.store.get(),
-                                   parts_.launcher, std::move(parts_.watch), FromSeconds(options.peer_timeout_s));
+    endpoint_ = std::make_shared<Endpoint>(parts_.world, *parts_.executor, std::move(lanes), parts_.store.get(),
+                                           parts_.launcher,
+                                           WatchSetup{std::move(parts_.watch), FromSeconds(options.peer_timeout_s),
+                                                      FromSeconds(options.slow_warning_s), &parts_.resources->log()});
     liveness_->process = ::getpid();
     liveness_->progress_deadline = FromSeconds(options.progress_deadline_s);
     if (parts_.ends != kNever) {
@@ -77,6 +78,7 @@ class Runtime {
     }
     if (parts_.own_executor) {
       liveness_->report = RankReport::Enter(endpoint_, *parts_.executor, parts_.world.rank, parts_.world.size());
+      endpoint_->SetReport(liveness_->report);
     }
   }
 

@@ -2,10 +2,12 @@
 #include "cylon/comm/endpoint.h"
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cstring>
 #include <numeric>
 
+#include "cylon/base/readable.h"
 #include "cylon/comm/launcher_word.h"
 #include "cylon/wire/stream.h"
 
@@ -20,8 +22,27 @@ enum class Control : uint32_t { kLost = 1, kRevoked = 2 };
 
 /// Until a rank's first beat, where it may not be silent for so long: it has joined, but may be slow to begin.
 constexpr auto kStartGrace = std::chrono::seconds(10);
+/// Of those whom a rank waits for, so many are named in a warning: of more, the first say what there is to say.
+constexpr size_t kMostNamed = 8;
+constexpr auto kInquiryPatience = std::chrono::seconds(1);
 /// A sign of life counts for as long as somebody may look for it.
 constexpr auto kLifeTimeToLive = std::chrono::minutes(10);
+
+std::string TimeText(Duration time) { return ReadableSeconds(std::chrono::duration<double>(time).count()); }
+
+std::string OperationText(const std::string& operation, uint64_t sequence) {
+  return operation + " (operation " + std::to_string(sequence) + ")";
+}
+
+/// "computes since 41 s, was last in Join (operation 7)".
+std::string SightingText(const Report& report) {
+  std::string text = (report.waits ? "waits for " : "computes since ") + TimeText(report.since);
+  if (!report.operation.empty()) {
+    text += (report.waits ? " in " : ", was last in ") + OperationText(report.operation, report.sequence);
+  }
+  return text + ", has sent " + ReadableBytes(report.bytes_sent) + " and received " +
+         ReadableBytes(report.bytes_received);
+}
 
 bool IsLoopback(const std::string& address) {
   const auto parsed = HostPort::Parse(address);
@@ -46,6 +67,11 @@ uint32_t EpochNumber(const std::string& epoch) {
 
 }  // namespace
 
+struct Endpoint::Traffic {
+  std::atomic<int64_t> sent{0};
+  std::atomic<int64_t> received{0};
+};
+
 /// The header of a control message; the finding follows as its one segment.
 struct Endpoint::ControlHeader {
   Control control;
@@ -54,15 +80,16 @@ struct Endpoint::ControlHeader {
 };
 
 Endpoint::Endpoint(World world, Executor& executor, std::unique_ptr<Lanes> lanes, Store* store, bool launcher,
-                   std::unique_ptr<Watch> watch, Duration peer_timeout)
+                   WatchSetup watch)
     : world_(std::move(world)),
       epoch_(EpochNumber(world_.epoch)),
       executor_(executor),
       lanes_(std::move(lanes)),
       store_(store),
       launcher_(launcher),
-      watch_(std::move(watch)),
-      peer_timeout_(peer_timeout),
+      setup_(std::move(watch)),
+      watch_(std::move(setup_.watch)),
+      traffic_(std::make_shared<Traffic>()),
       everybody_(static_cast<size_t>(world_.size())) {
   std::iota(everybody_.begin(), everybody_.end(), 0);
 }
@@ -76,18 +103,7 @@ arrow::Future<> Endpoint::Start() {
   world_group_ = MakeGroup(kWorldCommunicator, everybody_);
   auto started = lanes_->Start(this);
   if (watch_ != nullptr) {
-    Judge::Setup setup;
-    setup.own = rank();
-    setup.size = world_size();
-    setup.timeout = peer_timeout_;
-    setup.start_grace = std::max<Duration>(kStartGrace - peer_timeout_, Duration{});
-    for (Rank peer = 0; peer < world_size(); ++peer) {
-      if (IsLoopback(world_.cards[static_cast<size_t>(peer)].watch)) {
-        setup.here.insert(peer);
-      }
-    }
-    setup.has_store = store_ != nullptr;
-    watch_->Start(std::move(setup), weak_from_this(), executor_);
+    StartWatch();
   }
   if (store_ != nullptr && launcher_) {
     AwaitLauncherWord(0);
@@ -179,6 +195,7 @@ void Endpoint::OnFinding(const Finding& finding) {
   Finding found = finding;
   if (found.kind == ErrorKind::kIsolated) {
     // There is nobody whom it could be told, and no store to settle it.
+    end_ = found;
     for (const auto& [key, group] : std::map(groups_)) {
       group->End(found);
     }
@@ -190,10 +207,74 @@ void Endpoint::OnFinding(const Finding& finding) {
   found.kind == ErrorKind::kLinkLost ? ReportLink(found) : ReportLost(found);
 }
 
+void Endpoint::StartWatch() {
+  Judge::Setup setup;
+  setup.own = rank();
+  setup.size = world_size();
+  setup.timeout = setup_.peer_timeout;
+  setup.start_grace = std::max<Duration>(kStartGrace - setup_.peer_timeout, Duration{});
+  for (Rank peer = 0; peer < world_size(); ++peer) {
+    if (IsLoopback(world_.cards[static_cast<size_t>(peer)].watch)) {
+      setup.here.insert(peer);
+    }
+  }
+  setup.has_store = store_ != nullptr;
+  auto describe = [report = report_, traffic = traffic_] {
+    Report own;
+    if (report != nullptr) {
+      const auto doing = report->Now();
+      own.waits = doing.waits;
+      own.since = doing.since;
+      own.sequence = doing.sequence;
+      own.operation = doing.operation;
+    }
+    own.bytes_sent = traffic->sent.load();
+    own.bytes_received = traffic->received.load();
+    return own;
+  };
+  watch_->Start(std::move(setup), std::move(describe), weak_from_this(), executor_);
+}
+
 void Endpoint::OnBeat() {
   if (!closed()) {
-    watch_->activity().SetBytes(lanes_->bytes_sent(), lanes_->bytes_received());
+    traffic_->sent.store(lanes_->bytes_sent());
+    traffic_->received.store(lanes_->bytes_received());
+    WarnOfSlowRanks();
   }
+}
+
+/// A wait of slow_warning, and again whenever it has doubled.
+void Endpoint::WarnOfSlowRanks() {
+  if (report_ == nullptr || setup_.log == nullptr || setup_.slow_warning <= Duration{}) {
+    return;
+  }
+  const auto doing = report_->Now();
+  const Duration wait = doing.waits ? doing.since : Duration{};
+  if (wait < last_wait_ || next_warning_ == Duration{}) {
+    next_warning_ = setup_.slow_warning;  // another wait
+  }
+  last_wait_ = wait;
+  if (wait < next_warning_) {
+    return;
+  }
+  next_warning_ = 2 * next_warning_;
+  std::set<Rank> awaited = report_->Awaited();
+  while (awaited.size() > kMostNamed) {
+    awaited.erase(std::prev(awaited.end()));
+  }
+  watch_->Inquire(awaited, kInquiryPatience, [weak = weak_from_this(), awaited, doing](const auto& found) {
+    if (auto self = weak.lock(); self && !self->closed()) {
+      std::string text = "this rank waits for " + TimeText(doing.since) +
+                         (doing.operation.empty() ? "" : " in " + OperationText(doing.operation, doing.sequence));
+      for (const Rank rank : awaited) {
+        const auto at = found.find(rank);
+        const std::string& host = self->host(rank);
+        text += "; rank " + std::to_string(rank) + (host.empty() ? "" : " on " + host) +
+                (at == found.end() ? " does not answer" : " lives, " + SightingText(at->second.report));
+      }
+      self->setup_.log->warn(text);
+    }
+  });
 }
 
 std::string Endpoint::LifeKey(Rank rank) const {
@@ -426,6 +507,11 @@ void Endpoint::Shutdown(const arrow::Status& why) {
   }
   // First: while it answers, it says that this rank lives, and a peer whose link ends would believe it.
   if (watch_ != nullptr) {
+    if (const auto [gap, whose] = watch_->LargestGap(); whose >= 0 && setup_.log != nullptr) {
+      setup_.log->info("the longest time between two heartbeats was {:.3f} s, of rank {}; the limit is {:.3f} s",
+                       std::chrono::duration<double>(gap).count(), whose,
+                       std::chrono::duration<double>(setup_.peer_timeout).count());
+    }
     watch_->Stop();
   }
   for (const auto& [key, group] : std::exchange(groups_, {})) {

@@ -10,10 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include "cylon/base/log.h"
 #include "cylon/bootstrap/membership.h"
 #include "cylon/bootstrap/store.h"
 #include "cylon/comm/finding.h"
 #include "cylon/comm/group.h"
+#include "cylon/comm/rank_report.h"
 #include "cylon/comm/watch/watch.h"
 #include "cylon/net/lanes.h"
 
@@ -21,6 +23,14 @@ namespace cylon::internal {
 
 /// How the first communicator, of all ranks, is called; those of Split follow.
 inline constexpr uint32_t kWorldCommunicator = 1;
+
+/// How a rank is watched, and watches.
+struct WatchSetup {
+  std::unique_ptr<Watch> watch;  ///< or none
+  Duration peer_timeout{};
+  Duration slow_warning{};  ///< a wait of so long is logged, and again whenever it has doubled; zero: never
+  Logger* log = nullptr;    ///< or none; outlives Shutdown
+};
 
 /// A finding floods: who learns of one tells everybody whom it does not know to be gone, once, so that it arrives
 /// wherever a path of living links is left. Then each communicator that it concerns settles its own verdict (see
@@ -31,9 +41,9 @@ inline constexpr uint32_t kWorldCommunicator = 1;
 class Endpoint final : public LanesObserver, public WatchOwner, public std::enable_shared_from_this<Endpoint> {
  public:
   /// `store` may be nullptr: findings are then settled by what the ranks tell each other. `launcher`: something may set
-  /// the launcher's word. `watch` may be nullptr. Both `store` and `executor` outlive Shutdown.
+  /// the launcher's word. Both `store` and `executor` outlive Shutdown.
   Endpoint(World world, Executor& executor, std::unique_ptr<Lanes> lanes, Store* store, bool launcher,
-           std::unique_ptr<Watch> watch = nullptr, Duration peer_timeout = {});
+           WatchSetup watch = {});
 
   // From any thread.
   Rank rank() const { return world_.rank; }
@@ -46,6 +56,8 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
 
   // From tasks.
 
+  /// What the calling thread does, for the beats of the watch; before Start.
+  void SetReport(std::shared_ptr<RankReport> report) { report_ = std::move(report); }
   /// Begins to receive; finishes when the first links stand. The group of all ranks is there at once.
   arrow::Future<> Start();
   const std::shared_ptr<Group>& world_group() const { return world_group_; }
@@ -103,6 +115,8 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   void OnTold(Rank from, const ControlHeader& header, const Finding& finding);
   Finding BrokenLink(Rank peer, const std::string& cause) const;
   std::string LifeKey(Rank rank) const;
+  void StartWatch();
+  void WarnOfSlowRanks();
   void AwaitLauncherWord(int64_t index);
 
   World world_;
@@ -111,8 +125,13 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   std::unique_ptr<Lanes> lanes_;
   Store* store_;
   bool launcher_;
+  WatchSetup setup_;
   std::unique_ptr<Watch> watch_;
-  Duration peer_timeout_;
+  std::shared_ptr<RankReport> report_;  // or none
+  struct Traffic;
+  std::shared_ptr<Traffic> traffic_;  // as of the last beat
+  Duration last_wait_{};              // at the last beat
+  Duration next_warning_{};
   int64_t life_ = 0;  // signs of it in the store
   std::vector<Rank> everybody_;
   std::map<GroupKey, std::shared_ptr<Group>> groups_;

@@ -66,6 +66,30 @@ RankReport::Wait::~Wait() {
   }
 }
 
+RankReport::Doing RankReport::Now() const {
+  const auto now = executor_.Now();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return {waits_in_ != nullptr, now - since_, sequence_, sequence_ == 0 ? "" : ToText(call_)};
+}
+
+std::set<Rank> RankReport::Awaited() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::set<Rank> ranks;
+  if (waits_in_ != nullptr) {
+    auto awaited = waits_in_->Awaited();
+    if (awaited_ != nullptr && *awaited_) {
+      const auto more = (*awaited_)();
+      awaited.insert(more.begin(), more.end());
+    }
+    for (const Rank rank : awaited) {
+      if (rank != waits_in_->rank()) {
+        ranks.insert(waits_in_->ToWorld(rank));
+      }
+    }
+  }
+  return ranks;
+}
+
 void RankReport::Ask(std::function<void(std::string)> answer) {
   executor_.Post([self = shared_from_this(), answer = std::move(answer)] {
     if (auto endpoint = self->endpoint_.lock(); endpoint && !endpoint->closed()) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,17 @@ class RankReport : public std::enable_shared_from_this<RankReport> {
    private:
     RankReport* report_;
   };
+
+  /// What the calling thread does, for the beats of this rank's watch. From any thread.
+  struct Doing {
+    bool waits = false;
+    Duration since{};
+    uint64_t sequence = 0;  ///< of its last call, 0: none yet
+    std::string operation;
+  };
+  Doing Now() const;
+  /// Whom it waits for, by rank of the world. In a task.
+  std::set<Rank> Awaited() const;
 
   /// Asks for a description; `answer` gets it in a task of the rank.
   void Ask(std::function<void(std::string)> answer);

@@ -2,8 +2,6 @@
 #include "cylon/comm/watch/judge.h"
 
 #include <algorithm>
-#include <iomanip>
-#include <sstream>
 
 #include "cylon/base/readable.h"
 
@@ -23,11 +21,7 @@ constexpr int kObjectionBeats = 2;
 /// A connection that ended before it was proven is dialled again soon: its process is ending, or crowded.
 constexpr Duration kBrokenPause = 10ms;
 
-std::string Seconds(Duration time) {
-  std::ostringstream text;
-  text << std::setprecision(3) << std::chrono::duration<double>(time).count() << " s";
-  return text.str();
-}
+std::string InShort(Duration time) { return ReadableSeconds(std::chrono::duration<double>(time).count()); }
 
 }  // namespace
 
@@ -60,11 +54,7 @@ void Judge::Start(TimePoint now) {
 }
 
 void Judge::Tick(TimePoint now) {
-  if (next_tick_ && now > *next_tick_ + kLateBeats * beat_) {
-    slept_ = now - *next_tick_;
-    awoke_ = now;
-    Forget(now);
-  }
+  Notice(now);
   for (Rank rank = 0; rank < setup_.size; ++rank) {
     if (!Open(rank)) {
       continue;
@@ -73,7 +63,7 @@ void Judge::Tick(TimePoint now) {
     if (at.neighbour && now - at.heard >= setup_.timeout * 7 / 10) {
       OpenCase(rank, now);
     }
-    if (at.neighbour && !at.linked && (at.dials || at.ever_heard)) {
+    if (at.neighbour && !at.linked && (at.dials || at.sign)) {
       DialIfIdle(rank, now);
     }
   }
@@ -100,6 +90,16 @@ void Judge::Tick(TimePoint now) {
     Work(about, now);
   }
   next_tick_ = now + pause();
+}
+
+/// Whatever is the first to happen after this process did not run: nothing may be made of what it did not hear.
+void Judge::Notice(TimePoint now) {
+  if (next_tick_ && now > *next_tick_ + kLateBeats * beat_) {
+    slept_ = now - *next_tick_;
+    awoke_ = now;
+    next_tick_ = now + beat_;
+    Forget(now);
+  }
 }
 
 /// The nearest rank in one direction that can still be asked, other than `but`.
@@ -140,6 +140,7 @@ void Judge::OpenCase(Rank about, TimePoint now) {
 }
 
 void Judge::Investigate(Rank about, const std::string& cause, TimePoint now) {
+  Notice(now);
   if (!Known(about) || peer(about).settled) {
     return;
   }
@@ -200,6 +201,7 @@ void Judge::Work(Rank about, TimePoint now) {
 }
 
 void Judge::OnLink(Rank from, TimePoint now) {
+  Notice(now);
   if (!Known(from)) {
     return;
   }
@@ -220,6 +222,7 @@ void Judge::OnLink(Rank from, TimePoint now) {
 }
 
 void Judge::OnLinkEnd(Rank from, TimePoint now) {
+  Notice(now);
   if (!Known(from)) {
     return;
   }
@@ -232,6 +235,7 @@ void Judge::OnLinkEnd(Rank from, TimePoint now) {
 }
 
 void Judge::OnDialFailed(Rank to, DialEnd how, TimePoint now) {
+  Notice(now);
   if (!Known(to)) {
     return;
   }
@@ -259,11 +263,12 @@ void Judge::OnDialFailed(Rank to, DialEnd how, TimePoint now) {
 }
 
 void Judge::OnHeard(Rank from, TimePoint now) {
+  Notice(now);
   if (!Known(from)) {
     return;
   }
   auto& at = peer(from);
-  at.ever_heard = true;
+  at.sign = now;
   at.heard = now;  // which ends the grace of the start, too
   Answer(from, now);
   Decide(from, now);
@@ -271,23 +276,24 @@ void Judge::OnHeard(Rank from, TimePoint now) {
 
 Testimony Judge::TestimonyOf(Rank about, TimePoint now, Duration* age) const {
   const auto& at = peer(about);
-  *age = std::max<Duration>(now - at.heard, Duration{});
+  *age = at.sign ? now - *at.sign : setup_.timeout;
   if (at.left) {
     return Testimony::kLeft;
   }
   if (at.refused && !at.linked) {
     return Testimony::kRefused;
   }
-  if (at.ever_heard && *age <= setup_.timeout / 4) {
+  if (at.sign && *age <= setup_.timeout / 4) {
     return Testimony::kHears;
   }
   // A neighbour's beats are missed by the dozen until then; another rank was dialled for so long, and did not answer.
-  const bool silent = at.neighbour ? *age >= setup_.timeout / 2
-                                   : at.probed && now - *at.probed >= setup_.timeout / 5 && *age > setup_.timeout / 4;
+  const bool silent =
+      at.neighbour ? now - at.heard >= setup_.timeout / 2 : at.probed && now - *at.probed >= setup_.timeout / 5;
   return silent ? Testimony::kSilent : Testimony::kUnsure;
 }
 
 void Judge::OnQuestion(Rank from, Rank about, TimePoint stamp, TimePoint now) {
+  Notice(now);
   if (about == setup_.own) {
     hands_->Tell(from, about, stamp, Testimony::kHears, Duration{});
     if (setup_.has_store && (!shown_ || now - *shown_ >= beat_)) {
@@ -333,6 +339,7 @@ void Judge::Answer(Rank about, TimePoint now) {
 }
 
 void Judge::OnAnswer(Rank from, Rank about, TimePoint asked, Testimony testimony, Duration age, TimePoint now) {
+  Notice(now);
   auto found = cases_.find(about);
   if (found == cases_.end() || asked < found->second.since) {
     return;
@@ -354,6 +361,7 @@ void Judge::OnAnswer(Rank from, Rank about, TimePoint asked, Testimony testimony
 }
 
 void Judge::OnStore(Rank about, bool answers, const std::string& sign, TimePoint now) {
+  Notice(now);
   auto found = cases_.find(about);
   if (found == cases_.end() || !answers) {
     return;
@@ -485,7 +493,7 @@ void Judge::DecideSilence(Rank about, const Case& open, TimePoint now) {
     return;  // it will know
   } else {
     for (Rank rank = 0; rank < setup_.size; ++rank) {
-      if (Open(rank) && peer(rank).ever_heard && now - peer(rank).heard < setup_.timeout / 2) {
+      if (Open(rank) && peer(rank).sign && now - *peer(rank).sign < setup_.timeout / 2) {
         return;  // it can be asked
       }
     }
@@ -505,7 +513,7 @@ void Judge::LoseLink(Rank about, const std::string& cause, TimePoint now) {
 void Judge::Conclude(Finding finding, TimePoint now) {
   if (awoke_ && now - *awoke_ < setup_.timeout) {
     finding.text +=
-        " (rank " + std::to_string(setup_.own) + ", which says so, had itself not run for " + Seconds(slept_) + ")";
+        " (rank " + std::to_string(setup_.own) + ", which says so, had itself not run for " + InShort(slept_) + ")";
   }
   if (finding.kind == ErrorKind::kIsolated) {
     for (auto& each : peers_) {
@@ -520,6 +528,6 @@ void Judge::Conclude(Finding finding, TimePoint now) {
 }
 
 /// The limit that has passed, the same text at every watcher.
-std::string Judge::Limit() const { return Seconds(setup_.timeout); }
+std::string Judge::Limit() const { return InShort(setup_.timeout); }
 
 }  // namespace cylon::internal

@@ -109,8 +109,8 @@ class Judge {
     bool settled = false;
     bool linked = false;
     bool dialling = false;
-    bool ever_heard = false;
-    TimePoint heard{};  // or when counting began
+    std::optional<TimePoint> sign;  // when it was heard
+    TimePoint heard{};              // the same, or when counting began anew: what its silence is counted from
     TimePoint next_dial{};
     std::optional<TimePoint> refused;  // since when
     bool unanswered = false;           // what the last dial came to
@@ -149,6 +149,7 @@ class Judge {
   void Decide(Rank about, TimePoint now);
   void DecideSilence(Rank about, const Case& open, TimePoint now);
   void DialIfIdle(Rank rank, TimePoint now);
+  void Notice(TimePoint now);
   void Forget(TimePoint now);
   Testimony TestimonyOf(Rank about, TimePoint now, Duration* age) const;
   void Answer(Rank about, TimePoint now);

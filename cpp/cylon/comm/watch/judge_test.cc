@@ -240,6 +240,23 @@ TEST_F(JudgeTest, OnesOwnLateClockVoidsOnesEvidence) {
   EXPECT_EQ(hands_.findings.at(0).rank, 1);
 }
 
+TEST_F(JudgeTest, WhateverComesFirstAfterThisProcessDidNotRun) {
+  for (const bool lost : {true, false}) {
+    hands_ = Hands();
+    alive_.clear();
+    Make(2);
+    now_ += 30s;
+    if (lost) {
+      judge_->Investigate(1, "connection reset", now_);
+    } else {
+      judge_->OnLinkEnd(1, now_);
+      judge_->OnDialFailed(1, DialEnd::kUnreachable, now_);
+    }
+    judge_->Tick(now_);
+    EXPECT_TRUE(hands_.findings.empty()) << lost;
+  }
+}
+
 TEST_F(JudgeTest, WhoHasNotRunSaysSo) {
   Make(3, false, {1});
   now_ += 12s;
@@ -303,6 +320,18 @@ TEST_F(JudgeTest, AWitnessSaysWhatItKnowsAndLaterWhatHasChanged) {
   EXPECT_EQ(hands_.told.at({3, 1}), Testimony::kRefused);
   judge_->OnQuestion(3, 0, now_, now_);  // about itself
   EXPECT_EQ(hands_.told.at({3, 0}), Testimony::kHears);
+}
+
+TEST_F(JudgeTest, AWitnessThatDidNotRunHasHeardNothingMeanwhile) {
+  Make(4);
+  alive_.clear();
+  now_ += 30s;
+  judge_->Tick(now_);
+  judge_->OnQuestion(3, 1, now_, now_);
+  EXPECT_EQ(hands_.told.at({3, 1}), Testimony::kUnsure);
+  judge_->Investigate(2, "connection reset", now_);  // nor has it heard whom it only begins to look for
+  judge_->OnQuestion(3, 2, now_, now_);
+  EXPECT_EQ(hands_.told.at({3, 2}), Testimony::kUnsure);
 }
 
 TEST_F(JudgeTest, AWitnessTriesWhomItDoesNotWatch) {

@@ -9,11 +9,11 @@ namespace cylon::internal {
 
 namespace {
 
-constexpr uint8_t kMark = 'W';
+constexpr uint8_t kWatchMark = 'W';
 
 int64_t Microseconds(Duration time) { return std::chrono::duration_cast<std::chrono::microseconds>(time).count(); }
 
-void Put(const Report& report, ByteWriter* out) {
+void PutReport(const Report& report, ByteWriter* out) {
   out->Number(static_cast<uint8_t>(report.waits));
   out->Number(Microseconds(report.since));
   out->Number(report.sequence);
@@ -40,7 +40,7 @@ std::string Encode(const WatchMessage& message) {
   switch (message.type) {
     case WatchMessage::Type::kBeat:
       body.Number(message.counter);
-      Put(message.report, &body);
+      PutReport(message.report, &body);
       break;
     case WatchMessage::Type::kQuestion:
       body.Number(message.about);
@@ -53,7 +53,7 @@ std::string Encode(const WatchMessage& message) {
       body.Number(Microseconds(message.age));
       body.Number(static_cast<uint8_t>(message.has_report));
       if (message.has_report) {
-        Put(message.report, &body);
+        PutReport(message.report, &body);
       }
       break;
     case WatchMessage::Type::kFlood:
@@ -63,7 +63,7 @@ std::string Encode(const WatchMessage& message) {
       break;
   }
   ByteWriter out;
-  out.Number(kMark);
+  out.Number(kWatchMark);
   out.Number(static_cast<uint8_t>(message.type));
   out.Number(static_cast<uint16_t>(body.bytes().size()));
   out.Raw(body.bytes());
@@ -72,11 +72,11 @@ std::string Encode(const WatchMessage& message) {
 
 arrow::Result<WatchHeader> DecodeWatchHeader(std::span<const uint8_t, kWatchHeaderBytes> bytes) {
   const size_t length = static_cast<size_t>(bytes[2] | bytes[3] << 8);
-  if (bytes[0] != kMark || bytes[1] == 0 || bytes[1] > static_cast<uint8_t>(WatchMessage::Type::kGoodbye) ||
+  if (bytes[0] != kWatchMark || bytes[1] == 0 || bytes[1] > static_cast<uint8_t>(WatchMessage::Type::kGoodbye) ||
       length > kMaxWatchBody) {
     return ProtocolError("a watch's message has the mark " + std::to_string(bytes[0]) + ", type " +
                          std::to_string(bytes[1]) + " and " + std::to_string(length) + " bytes; expected mark " +
-                         std::to_string(kMark) + ", type 1 to 5, at most " + std::to_string(kMaxWatchBody) +
+                         std::to_string(kWatchMark) + ", type 1 to 5, at most " + std::to_string(kMaxWatchBody) +
                          " bytes; run the same build at every rank");
   }
   return WatchHeader{static_cast<WatchMessage::Type>(bytes[1]), length};

@@ -5,6 +5,8 @@
 #include <array>
 #include <utility>
 
+#include "cylon/wire/strangers.h"
+
 namespace cylon::internal {
 
 namespace {
@@ -17,7 +19,7 @@ constexpr size_t kMostQueued = 64;
 }  // namespace
 
 TcpWire::TcpWire(AsioExecutor& executor, int world_size)
-    : executor_(executor), strangers_(std::max(kStrangersAtOnce, 2 * static_cast<size_t>(world_size))) {}
+    : executor_(executor), most_strangers_(std::max(kStrangersAtOnce, 2 * static_cast<size_t>(world_size))) {}
 
 TcpWire::~TcpWire() = default;
 
@@ -34,6 +36,16 @@ arrow::Status TcpWire::Listen(const std::string& bind_host) {
 void TcpWire::Join(World world, Security security) {
   world_ = std::move(world);
   security_ = std::move(security);
+}
+
+Identity TcpWire::Self(Rank wanted) const {
+  Identity self;
+  self.job = world_.job;
+  self.epoch = world_.epoch;
+  self.rank = world_.rank;
+  self.purpose = "watch";
+  self.wanted = wanted;
+  return self;
 }
 
 void TcpWire::Start(WatchWireSink* sink) {
@@ -54,21 +66,21 @@ void TcpWire::Admit(std::unique_ptr<Stream> stream) {
     early_.push_back(std::move(stream));
     return;
   }
-  static_cast<void>(Spawn(executor_, Welcome(shared_from_this(), std::move(stream))));
+  if (strangers_.size() >= most_strangers_) {
+    const auto oldest = strangers_.front();  // it has had its chance
+    strangers_.pop_front();
+    oldest->Close();
+  }
+  strangers_.push_back(std::make_shared<Opening>());
+  static_cast<void>(Spawn(executor_, Welcome(shared_from_this(), std::move(stream), strangers_.back())));
 }
 
-Co<void> TcpWire::Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream) {
-  if (self->closed_) {
-    co_return arrow::Status::OK();
-  }
-  const auto opening = std::make_shared<Opening>();
-  self->strangers_.Add(opening.get());
-  self->opening_.insert(opening.get());
+Co<void> TcpWire::Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream,
+                          std::shared_ptr<Opening> opening) {
   auto open = OpenAsListener(std::move(stream), self->executor_, self->security_, self->Self(),
                              self->executor_.Now() + kStrangerPatience, opening);
   auto opened = co_await open;
-  self->strangers_.Remove(opening.get());
-  self->opening_.erase(opening.get());
+  std::erase(self->strangers_, opening);
   CYLON_CO_RETURN_NOT_OK(opened.status());  // a stranger: dropped, nobody is told
   const Rank rank = opened->peer.rank;
   if (!self->closed_ && rank >= 0 && rank < self->world_.size() && rank != self->world_.rank) {
@@ -100,26 +112,24 @@ Co<void> TcpWire::DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint d
     co_return arrow::Status::OK();
   }
   const auto opening = std::make_shared<Opening>();
-  self->opening_.insert(opening.get());
-  Identity who = self->Self();
-  who.wanted = peer;
-  auto open = OpenAsDialler(std::move(*connected), self->executor_, self->security_, std::move(who), address->host,
+  self->diallings_.insert(opening);
+  auto open = OpenAsDialler(std::move(*connected), self->executor_, self->security_, self->Self(peer), address->host,
                             deadline, opening);
-  auto opened = co_await open;
-  self->opening_.erase(opening.get());
-  if (!opened.ok()) {
-    const arrow::Status why = opened.status();
+  auto proven = co_await open;
+  self->diallings_.erase(opening);
+  if (!proven.ok() || proven->peer.rank != peer) {
     // Whoever has the port now knows nothing of this job: its rank is gone, as if nobody listened.
-    const bool stranger =
-        why.IsInvalid() || IsError(why, ErrorKind::kAuthentication) || IsError(why, ErrorKind::kProtocol);
-    self->FailDial(peer, IsError(why, ErrorKind::kDeadline) ? DialEnd::kUnanswered
-                         : stranger                         ? DialEnd::kRefused
-                                                            : DialEnd::kBroken);
-    co_return why;
+    const bool stranger = proven.ok() || proven.status().IsInvalid() ||
+                          IsError(proven.status(), ErrorKind::kAuthentication) ||
+                          IsError(proven.status(), ErrorKind::kProtocol);
+    self->FailDial(peer, IsError(proven.status(), ErrorKind::kDeadline) ? DialEnd::kUnanswered
+                         : stranger                                     ? DialEnd::kRefused
+                                                                        : DialEnd::kBroken);
+    co_return proven.status();
   }
   self->dialling_.erase(peer);
   if (!self->closed_) {
-    self->Adopt(peer, std::move(opened->stream));
+    self->Adopt(peer, std::move(proven->stream));
   }
   co_return arrow::Status::OK();
 }
@@ -236,13 +246,16 @@ void TcpWire::Close() {
   if (std::exchange(closed_, true)) {
     return;
   }
-  listener_->Close();
+  if (listener_ != nullptr) {
+    listener_->Close();
+  }
   early_.clear();
   stopped_.MarkFinished();
-  for (Opening* opening : std::set<Opening*>(opening_)) {
-    if (opening_.contains(opening)) {  // closing one may end another
-      opening->Close();
-    }
+  for (const auto& opening : std::set(diallings_)) {
+    opening->Close();
+  }
+  for (const auto& opening : std::deque(strangers_)) {
+    opening->Close();
   }
   for (const auto& [peer, links] : std::exchange(links_, {})) {
     for (const auto& link : links) {

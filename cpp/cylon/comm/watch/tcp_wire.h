@@ -13,7 +13,6 @@
 #include "cylon/bootstrap/membership.h"
 #include "cylon/comm/watch/wire.h"
 #include "cylon/wire/secure.h"
-#include "cylon/wire/strangers.h"
 
 namespace cylon::internal {
 
@@ -46,9 +45,11 @@ class TcpWire final : public WatchWire, public std::enable_shared_from_this<TcpW
   };
   using LinkPtr = std::shared_ptr<Link>;
 
-  Identity Self() const { return {world_.job, world_.epoch, world_.rank, "watch"}; }
+  /// `wanted`: whom a dialler wants.
+  Identity Self(Rank wanted = -1) const;
   void Admit(std::unique_ptr<Stream> stream);
-  static Co<void> Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream);
+  static Co<void> Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream,
+                          std::shared_ptr<Opening> opening);
   static Co<void> DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint deadline);
   static Co<void> ReadLoop(std::shared_ptr<TcpWire> self, LinkPtr link);
   void Adopt(Rank peer, std::unique_ptr<Stream> stream);
@@ -65,8 +66,9 @@ class TcpWire final : public WatchWire, public std::enable_shared_from_this<TcpW
   WatchWireSink* sink_ = nullptr;
   std::map<Rank, std::vector<LinkPtr>> links_;  // oldest first; no empty ones
   std::set<Rank> dialling_;
-  std::set<Opening*> opening_;    // closed by Close, so that nobody stays suspended in one
-  Strangers<Opening> strangers_;  // those of them that the listener accepted
+  std::set<std::shared_ptr<Opening>> diallings_;    // closed by Close, so that nobody stays suspended in one
+  std::deque<std::shared_ptr<Opening>> strangers_;  // the same of those who came, oldest first
+  const size_t most_strangers_;
   arrow::Future<> stopped_ = arrow::Future<>::Make();
   bool closed_ = false;
 };

@@ -8,11 +8,11 @@ namespace cylon::internal {
 /// Lives in tasks of the watch's executor.
 class Watch::Core : public WatchWireSink, public JudgeHands, public std::enable_shared_from_this<Watch::Core> {
  public:
-  Core(Executor& executor, std::shared_ptr<WatchWire> wire, std::shared_ptr<Activity> activity, Judge::Setup setup,
+  Core(Executor& executor, std::shared_ptr<WatchWire> wire, Judge::Setup setup, std::function<Report()> describe,
        std::weak_ptr<WatchOwner> owner, Executor& owner_executor)
       : executor_(executor),
         wire_(std::move(wire)),
-        activity_(std::move(activity)),
+        describe_(std::move(describe)),
         own_(setup.own),
         size_(setup.size),
         judge_(std::move(setup), this),
@@ -91,6 +91,7 @@ class Watch::Core : public WatchWireSink, public JudgeHands, public std::enable_
     switch (message.type) {
       case WatchMessage::Type::kBeat:
         reports_[from] = message.report;
+        NoteGap(from);
         break;
       case WatchMessage::Type::kQuestion:
         judge_.OnQuestion(from, message.about, message.stamp, now());
@@ -132,7 +133,7 @@ class Watch::Core : public WatchWireSink, public JudgeHands, public std::enable_
     message.age = age;
     if (about == own_) {
       message.has_report = true;
-      message.report = activity_->Take(now());
+      message.report = describe_();
     } else if (auto at = reports_.find(about); at != reports_.end()) {
       message.has_report = true;
       message.report = at->second;
@@ -149,6 +150,8 @@ class Watch::Core : public WatchWireSink, public JudgeHands, public std::enable_
   void Conclude(const Finding& finding) override {
     ToOwner([finding](WatchOwner& owner) { owner.OnFinding(finding); });
   }
+
+  std::pair<Duration, Rank> largest_gap() const { return largest_gap_; }
 
  private:
   struct Inquiry {
@@ -170,7 +173,7 @@ class Watch::Core : public WatchWireSink, public JudgeHands, public std::enable_
     WatchMessage beat;
     beat.type = WatchMessage::Type::kBeat;
     beat.counter = ++beats_;
-    beat.report = activity_->Take(now());
+    beat.report = describe_();
     return beat;
   }
 
@@ -188,6 +191,13 @@ class Watch::Core : public WatchWireSink, public JudgeHands, public std::enable_
         self->Tick();
       }
     });
+  }
+
+  void NoteGap(Rank from) {
+    if (auto [last, first] = last_beats_.emplace(from, now()); !first) {
+      largest_gap_ = std::max(largest_gap_, {now() - last->second, from});
+      last->second = now();
+    }
   }
 
   void OnReport(Rank from) {
@@ -210,13 +220,15 @@ class Watch::Core : public WatchWireSink, public JudgeHands, public std::enable_
 
   Executor& executor_;
   std::shared_ptr<WatchWire> wire_;
-  std::shared_ptr<Activity> activity_;
+  std::function<Report()> describe_;
   const Rank own_;
   const int size_;
   Judge judge_;
   std::weak_ptr<WatchOwner> owner_;
   Executor& owner_executor_;
   std::map<Rank, Report> reports_;
+  std::map<Rank, TimePoint> last_beats_;
+  std::pair<Duration, Rank> largest_gap_{Duration{}, -1};
   std::vector<std::shared_ptr<Inquiry>> inquiries_;
   std::shared_ptr<Timer> timer_;
   TimePoint next_beat_{};
@@ -229,8 +241,10 @@ Watch::Watch(std::unique_ptr<Executor> own_executor, Executor& executor, std::sh
 
 Watch::~Watch() { Stop(); }
 
-void Watch::Start(Judge::Setup setup, std::weak_ptr<WatchOwner> owner, Executor& owner_executor) {
-  core_ = std::make_shared<Core>(*executor_, wire_, activity_, std::move(setup), std::move(owner), owner_executor);
+void Watch::Start(Judge::Setup setup, std::function<Report()> describe, std::weak_ptr<WatchOwner> owner,
+                  Executor& owner_executor) {
+  core_ = std::make_shared<Core>(*executor_, wire_, std::move(setup), std::move(describe), std::move(owner),
+                                 owner_executor);
   executor_->Post([core = core_] {
     if (!core->ended()) {
       core->Begin();
@@ -282,6 +296,18 @@ void Watch::Inquire(std::set<Rank> ranks, Duration patience, std::function<void(
   Post([ranks = std::move(ranks), patience, then = std::move(then)](Core& core) mutable {
     core.Inquire(ranks, patience, std::move(then));
   });
+}
+
+std::pair<Duration, Rank> Watch::LargestGap() {
+  std::pair<Duration, Rank> gap{Duration{}, -1};
+  auto read = [this, &gap] {
+    gap = core_->largest_gap();
+    return arrow::Status::OK();
+  };
+  if (core_ != nullptr && !stopped_ && !executor_->InTask()) {
+    (void)executor_->RunTask(read);  // not where the executor runs no tasks any more: then nothing is known
+  }
+  return gap;
 }
 
 void Watch::Leave() {

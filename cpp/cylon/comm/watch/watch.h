@@ -7,9 +7,9 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "cylon/comm/watch/activity.h"
 #include "cylon/comm/watch/wire.h"
 
 namespace cylon::internal {
@@ -45,9 +45,10 @@ class Watch {
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
-  /// Begins to beat. `owner_executor` outlives Stop.
-  void Start(Judge::Setup setup, std::weak_ptr<WatchOwner> owner, Executor& owner_executor);
-  Activity& activity() { return *activity_; }
+  /// Begins to beat. `describe` says what this rank does, and is called in the watch's thread. `owner_executor`
+  /// outlives Stop.
+  void Start(Judge::Setup setup, std::function<Report()> describe, std::weak_ptr<WatchOwner> owner,
+             Executor& owner_executor);
 
   // What the owner tells, as Judge has it.
   void Investigate(Rank peer, const std::string& cause);
@@ -60,6 +61,8 @@ class Watch {
   /// What each of `ranks` says of itself now, in a task of the owner's executor; who has not answered within `patience`
   /// is missing.
   void Inquire(std::set<Rank> ranks, Duration patience, std::function<void(std::map<Rank, Sighting>)> then);
+  /// The longest time between two beats of a neighbour so far, and whose they were; rank -1 where there was none.
+  std::pair<Duration, Rank> LargestGap();
   /// Says goodbye: nobody will miss this rank.
   void Leave();
   /// Ends the thread and all connections: who dials is refused. Not in a task of the executor, unless it is shared with
@@ -74,7 +77,6 @@ class Watch {
   std::unique_ptr<Executor> own_executor_;
   Executor* executor_;
   std::shared_ptr<WatchWire> wire_;
-  std::shared_ptr<Activity> activity_ = std::make_shared<Activity>();
   std::shared_ptr<Core> core_;
   bool stopped_ = false;
 };
