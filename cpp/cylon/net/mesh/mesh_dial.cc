@@ -118,9 +118,8 @@ void Mesh::GiveUp(Rank rank, const arrow::Status& last) {
   if (!IsPassing(last)) {
     return Lose(rank, last.WithMessage(what, " and is refused now: ", last.message()));
   }
-  const auto timeout = std::chrono::duration<double>(settings_.peer_timeout).count();
-  Lose(rank, arrow::Status::IOError(what, " and could not be made again within ", timeout, " s (CYLON_PEER_TIMEOUT): ",
-                                    last.message(), "; check the network between the two"));
+  Lose(rank, arrow::Status::IOError(what, " and could not be made again within ", InSeconds(settings_.peer_timeout),
+                                    " (CYLON_PEER_TIMEOUT): ", last.message(), "; check the network between the two"));
 }
 
 Co<void> Mesh::DialOnce(Rank rank, std::shared_ptr<Attempt> attempt) {
