@@ -65,9 +65,9 @@ class MeshSeat final : public Seat {
     auto executor = std::make_unique<AsioExecutor>("cylon-watch");
     auto& runs = *executor;
     wire_ = std::make_shared<TcpWire>(runs, ranks);
+    watch_ = std::make_unique<Watch>(std::move(executor), runs, wire_);
     ARROW_RETURN_NOT_OK(wire_->Listen(options_.bind_host.empty() ? "127.0.0.1" : options_.bind_host));
     watch_address_ = wire_->address();
-    watch_ = std::make_unique<Watch>(std::move(executor), runs, wire_);
     return arrow::Status::OK();
   }
 
