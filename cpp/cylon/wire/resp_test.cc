@@ -89,7 +89,7 @@ TEST(RespTest, AnyPiecesGiveTheSame) {
 }
 
 TEST(RespTest, SaysWhatIsWrong) {
-  const std::string deep = "*1\r\n*1\r\n*1\r\n*1\r\n";
+  const std::string deep = "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n";
   const std::pair<std::string, const char*> cases[] = {
       {"HTTP/1.1 400 Bad Request\r\n", "begins with 'H'"},
       {"\x16\x03", "begins with byte 22"},
@@ -106,7 +106,7 @@ TEST(RespTest, SaysWhatIsWrong) {
       {"$1\r\nabc", "does not end where"},
       {"*-2\r\n", "announces -2 elements"},
       {"*1025\r\n", "announces 1025 elements; at most 1024"},
-      {deep + "*0\r\n", "more than 4 deep"},
+      {deep + "*0\r\n", "more than 5 deep"},
       {"+" + std::string(kMaxRespLine, 'x') + "\r\n", "longer than 65536"},
       {"-" + std::string(kMaxRespLine + 10, 'x'), "longer than 65536"},
       {"*2\r\n$17825792\r\n" + std::string(kMaxRespBulk, 'x') + "\r\n$17825792\r\n", "larger than 20971520"}};
