@@ -44,8 +44,8 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> BodyOf(const Buffers& segments, ar
 
 }  // namespace
 
-OutStream::OutStream(ChannelId channel, std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool)
-    : channel_(channel), encoder_(std::move(schema), pool, [this](BatchPayload payload) {
+OutStream::OutStream(ChannelId channel, const std::shared_ptr<arrow::Schema>& schema, arrow::MemoryPool* pool)
+    : channel_(channel), encoder_(schema, pool, [this](BatchPayload payload) {
         Frame frame;
         if (payload.type == arrow::ipc::MessageType::RECORD_BATCH) {
           frame.type = FrameType::kBatch;

@@ -42,7 +42,7 @@ static_assert(sizeof(Frame) == 32);
 /// The stream to one rank. Not thread-safe.
 class OutStream {
  public:
-  OutStream(ChannelId channel, std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool);
+  OutStream(ChannelId channel, const std::shared_ptr<arrow::Schema>& schema, arrow::MemoryPool* pool);
   OutStream(const OutStream&) = delete;
   OutStream& operator=(const OutStream&) = delete;
 

@@ -46,7 +46,7 @@ class SocketState : public std::enable_shared_from_this<SocketState<Socket>> {
           arrow::Status::Invalid("a read of ", peer_name_, " is under way; wait for it before the next one"));
     }
     if (auto hit = CYLON_FAILPOINT_STATUS("net.read"); !hit.ok()) {
-      return arrow::Future<int64_t>::MakeFinished(std::move(hit));
+      return arrow::Future<int64_t>::MakeFinished(hit);
     }
     auto done = arrow::Future<int64_t>::Make();
     read_ = done;
@@ -66,7 +66,7 @@ class SocketState : public std::enable_shared_from_this<SocketState<Socket>> {
           arrow::Status::Invalid("a write to ", peer_name_, " is under way; wait for it before the next one"));
     }
     if (auto hit = CYLON_FAILPOINT_STATUS("net.write"); !hit.ok()) {
-      return arrow::Future<>::MakeFinished(std::move(hit));
+      return arrow::Future<>::MakeFinished(hit);
     }
     auto done = arrow::Future<>::Make();
     write_ = done;

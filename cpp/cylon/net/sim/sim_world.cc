@@ -388,7 +388,7 @@ void SimCore::FailDue(Lock& lock) {
         Stop(fault.rank, fault.lasting);
         break;
       case SimFault::Kind::kCut:
-        Record(kCut, static_cast<uint64_t>(fault.rank), static_cast<uint64_t>(fault.other + 1));
+        Record(kCut, static_cast<uint64_t>(fault.rank), static_cast<uint64_t>(int64_t{fault.other} + 1));
         cuts_.insert(std::minmax(fault.rank, fault.other));
         for (const auto& [from, to] : {std::pair(fault.rank, fault.other), std::pair(fault.other, fault.rank)}) {
           if (link_patience_ && fault.other >= 0) {
