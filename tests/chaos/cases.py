@@ -86,6 +86,8 @@ def draw(choice: Choice, number: int) -> Case:
     fault = choice.faults[number // len(choice.transports) % len(choice.faults)]
     if transport == "redis" and fault in ("cut", *NETWORK_FAULTS):
         fault = "kill"  # there are no links between ranks
+    if fault in NETWORK_FAULTS and transport == "shm":
+        transport = "tcp"  # ranks with networks of their own do not reach each other's sockets
     phases = _PHASES_OF.get(fault, PHASES)
     phase = chance.choices(phases, [_WEIGHTS[phase] for phase in phases])[0]
     ranks = chance.randint(2, 8)

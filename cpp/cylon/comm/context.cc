@@ -39,6 +39,15 @@ arrow::Status EndOfJob(const Options& options) {
                        "what takes so long");
 }
 
+/// All have come: until when they have to be connected, or it is known who is not there. Those who wait for a rank say
+/// so themselves before.
+TimePoint ConnectedBy(const Parts& parts) {
+  const auto& options = parts.resources->options();
+  return std::min(
+      parts.executor->Now() + FromSeconds(options.connect_deadline_s + options.peer_timeout_s) + 2 * kVerdictPatience,
+      parts.ends);
+}
+
 /// Waits for `future`, a protocol that ends by itself soon after `abandoned` is set, and which refers to things that
 /// have to outlive it.
 template <typename T>
@@ -327,8 +336,7 @@ class RankContext final : public Context {
 /// those who are left.
 arrow::Result<std::shared_ptr<Context>> EnterGathered(Parts parts, const RejoinOptions& options) {
   while (true) {
-    const auto deadline =
-        std::min(parts.executor->Now() + FromSeconds(parts.resources->options().join_deadline_s), parts.ends);
+    const auto deadline = ConnectedBy(parts);
     auto runtime = std::make_shared<Runtime>(std::move(parts));
     auto status = runtime->Start(deadline);
     if (status.ok()) {
@@ -410,7 +418,11 @@ arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options) 
   options.redis = ReadableStore(options.redis);
   const bool gathered = options.rejoin;
   ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(std::move(options)));
-  return gathered ? EnterGathered(std::move(parts), {}) : MakeContext(std::move(parts), deadline);
+  if (gathered) {
+    return EnterGathered(std::move(parts), {});
+  }
+  const auto connected_by = ConnectedBy(parts);
+  return MakeContext(std::move(parts), connected_by);
 }
 
 }  // namespace internal

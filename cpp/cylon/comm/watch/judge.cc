@@ -16,6 +16,8 @@ constexpr Duration kShortestBeat = 50ms;
 constexpr Duration kLongestBeat = 500ms;
 /// A tick that is later than so many beats says that this process did not run.
 constexpr int kLateBeats = 2;
+/// Whoever lives moves its sign in the store once a beat: so many beats after a case was opened it has moved.
+constexpr int kBeatsToShowLife = 2;
 /// A refusal from another machine may be that of a firewall: for so many beats anybody may object who hears the rank.
 constexpr int kObjectionBeats = 2;
 /// A connection that ended before it was proven is dialled again soon: its process is ending, or crowded.
@@ -43,8 +45,8 @@ void Judge::Start(TimePoint now) {
   for (Rank rank = 0; rank < setup_.size; ++rank) {
     if (peer(rank).neighbour) {
       peer(rank).heard = now + setup_.start_grace;
-      // Between two ranks one connection is enough.
-      peer(rank).dials = rank == right && (setup_.size > 2 || setup_.own == 0);
+      // Two ranks both dial: one that died before it did would be waited for.
+      peer(rank).dials = rank == right;
       if (peer(rank).dials) {
         DialIfIdle(rank, now);
       }
@@ -488,6 +490,9 @@ void Judge::DecideSilence(Rank about, const Case& open, TimePoint now) {
   } else if (peer(about).unanswered) {
     finding.text = silent + here + ", and its machine takes connections that the process does not answer";
   } else if (open.store_answered && now - *open.store_answered <= 3 * beat_) {
+    if (now - open.since < kBeatsToShowLife * beat_) {
+      return;  // a lost data link may just have begun the case anew
+    }
     finding.text = silent + here + ", and no sign of life in the store";
   } else if (!WhoElse(open, Testimony::kUnsure, now).empty()) {
     return;  // it will know

@@ -299,6 +299,21 @@ TEST_F(JudgeTest, ALostDataLinkToASilentPeerIsAFailureAtTheLimit) {
   EXPECT_EQ(only().text, "silent for 10 s: no heartbeat at ranks 0 and 2");
 }
 
+TEST_F(JudgeTest, ADataLinkThatIsLostAtTheLimitLeavesTimeToShowLife) {
+  Make(2, /*store=*/true);
+  alive_.clear();
+  int sign = 0;
+  auto store = [&] { judge_->OnStore(1, true, std::to_string(++sign), now_); };
+  Pass(9900ms, store);
+  judge_->Investigate(1, "cut", now_);  // what was seen before says nothing of now
+  now_ += 200ms;
+  judge_->Tick(now_);
+  judge_->OnStore(1, true, std::to_string(sign), now_);
+  EXPECT_TRUE(hands_.findings.empty());
+  Pass(200ms, store);
+  EXPECT_EQ(only().kind, ErrorKind::kLinkLost);
+}
+
 TEST_F(JudgeTest, WhoHasLeftIsNotMissed) {
   Make(4);
   judge_->OnLeft(1);
