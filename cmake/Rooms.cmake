@@ -42,9 +42,12 @@ function(cylon_use_test_pch program)
   target_precompile_headers(${program} REUSE_FROM cylon_test_pch)
 endfunction()
 
+# Seconds that one room's tests may take; the long runs of 10^5 seeds need more.
+set(CYLON_TEST_TIMEOUT 600 CACHE STRING "Seconds that the tests of one room may take")
+
 function(cylon_add_test name program)
   add_test(NAME ${name} COMMAND ${program})
-  set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${CYLON_TEST_TIMEOUT})
   if(CYLON_SANITIZE)
     # Arrow's own allocator is not instrumented: asan would not see the ends of its buffers, and tsan reports its
     # internals. malloc is.

@@ -34,7 +34,13 @@ rm -rf "$results"
 mkdir -p "$results"
 
 scripts/build.sh release || exit 1
+if ((long)); then
+  cmake -DCYLON_TEST_TIMEOUT=7200 build/release > /dev/null || exit 1
+fi
 run_ctest release
+if ((long)); then
+  cmake -DCYLON_TEST_TIMEOUT=600 build/release > /dev/null || exit 1
+fi
 run_pytest
 
 if ((long)); then
