@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
@@ -11,6 +12,18 @@ from pycylon.env import CylonEnv
 __all__ = ["run_ranks"]
 
 T = TypeVar("T")
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Drop the variables of the calls that `error`, and those that it came from, have gone through."""
+    seen: set[int] = set()
+    errors: list[BaseException | None] = [error]
+    while errors:
+        one = errors.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            errors += [one.__cause__, one.__context__]
 
 
 def run_ranks(
@@ -52,13 +65,16 @@ def run_ranks(
     def run(context: _core.Context) -> bool:
         rank = context.rank
         env = CylonEnv._of(context)
+        # The context ends with this call. Python's object for it has to go before: one that stays, in a variable of a
+        # traceback, would be taken for another context that comes to lie at the same address.
+        del context
         try:
             results[rank] = body(env)
         except BaseException as error:  # handed to the caller below
+            _clear_frames(error)
             errors[rank] = error
         finally:
-            # The context ends with this call; a traceback keeps the environment, and debuggers print it.
-            # So does what it has rejoined as.
+            # Debuggers print environments. So does what it has rejoined as.
             gone: CylonEnv | None = env
             while gone is not None:
                 gone._context = None
