@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 seconds="${1:-60}"
-shift || true
+if (($#)); then shift; fi
 targets=("$@")
 if ((${#targets[@]} == 0)); then
   for source in cpp/fuzz/*_fuzz.cc; do

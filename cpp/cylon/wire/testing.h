@@ -21,31 +21,10 @@ inline std::span<const uint8_t> Bytes(std::string_view text) {
 }
 inline std::span<uint8_t> Bytes(std::string& text) { return {reinterpret_cast<uint8_t*>(text.data()), text.size()}; }
 
-/// Both ends of one connection, on one executor. Calls on them belong into Do.
-class StreamPair {
+/// An executor for a test's own thread: what belongs to its tasks is called in Do and Start.
+class TestExecutor {
  public:
-  explicit StreamPair(const std::string& host = "127.0.0.1") : executor("pair") {
-    std::promise<std::unique_ptr<Stream>> accepted;
-    Do([&] {
-      listener = ListenTcp(executor.io(), {host, 0}, [&accepted](std::unique_ptr<Stream> stream) {
-                   accepted.set_value(std::move(stream));
-                 }).ValueOrDie();
-    });
-    const auto deadline = executor.Now() + kPatience;
-    auto dialled = Spawn(executor, ConnectTcp(executor.io(), executor, listener->address(), deadline));
-    EXPECT_TRUE(executor.Wait(arrow::Future<>(dialled), deadline).ok());
-    auto other = accepted.get_future();
-    EXPECT_EQ(other.wait_for(kPatience), std::future_status::ready);
-    far = other.get();
-    near = dialled.MoveResult().ValueOrDie();
-  }
-  ~StreamPair() {
-    Do([&] {
-      near.reset();
-      far.reset();
-      listener.reset();
-    });
-  }
+  explicit TestExecutor(const std::string& name) : executor(name) {}
 
   template <typename F>
   void Do(F function) {
@@ -68,6 +47,34 @@ class StreamPair {
   }
 
   AsioExecutor executor;
+};
+
+/// Both ends of one connection, on one executor. Calls on them belong into Do.
+class StreamPair : public TestExecutor {
+ public:
+  explicit StreamPair(const std::string& host = "127.0.0.1") : TestExecutor("pair") {
+    std::promise<std::unique_ptr<Stream>> accepted;
+    Do([&] {
+      listener = ListenTcp(executor.io(), {host, 0}, [&accepted](std::unique_ptr<Stream> stream) {
+                   accepted.set_value(std::move(stream));
+                 }).ValueOrDie();
+    });
+    const auto deadline = executor.Now() + kPatience;
+    auto dialled = Spawn(executor, ConnectTcp(executor.io(), executor, listener->address(), deadline));
+    EXPECT_TRUE(executor.Wait(arrow::Future<>(dialled), deadline).ok());
+    auto other = accepted.get_future();
+    EXPECT_EQ(other.wait_for(kPatience), std::future_status::ready);
+    far = other.get();
+    near = dialled.MoveResult().ValueOrDie();
+  }
+  ~StreamPair() {
+    Do([&] {
+      near.reset();
+      far.reset();
+      listener.reset();
+    });
+  }
+
   std::unique_ptr<Listener> listener;
   std::unique_ptr<Stream> near;
   std::unique_ptr<Stream> far;

@@ -57,9 +57,9 @@ int MappedRings() {
 }
 
 /// A rank's path, and what was accepted on it.
-class Host {
+class Host : public TestExecutor {
  public:
-  explicit Host(const ShmOptions& options = {kRing, Duration(0)}) : executor("host") {
+  explicit Host(const ShmOptions& options = {kRing, Duration(0)}) : TestExecutor("host") {
     Do([&] {
       path = ListenShm(executor, options).ValueOrDie();
       path->Accept([this](std::unique_ptr<Stream> stream) {
@@ -77,25 +77,6 @@ class Host {
     });
   }
 
-  template <typename F>
-  void Do(F function) {
-    EXPECT_TRUE(executor
-                    .RunTask([&] {
-                      function();
-                      return arrow::Status::OK();
-                    })
-                    .ok());
-  }
-  template <typename F>
-  auto Start(F function) {
-    decltype(function()) future;
-    Do([&] { future = function(); });
-    return future;
-  }
-  template <typename T>
-  auto Await(const arrow::Future<T>& future) {
-    return executor.Await(future, executor.Now() + kPatience);
-  }
   TimePoint soon() { return executor.Now() + kPatience; }
 
   std::unique_ptr<Stream> Dial(Host& other) {
@@ -118,7 +99,6 @@ class Host {
     return settled.status();
   }
 
-  AsioExecutor executor;
   std::unique_ptr<Path> path;
   std::unique_ptr<Stream> accepted;
   arrow::Future<> arrived = arrow::Future<>::Make();
