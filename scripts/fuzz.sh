@@ -23,6 +23,8 @@ scripts/build.sh fuzz "${targets[@]/#/fuzz-}"
 
 # Arrow's own allocator is not instrumented; malloc is.
 export ARROW_DEFAULT_MEMORY_POOL=system
+# With it, what is found has names; Debian's llvm-19 has it.
+if symbolizer=$(command -v llvm-symbolizer-19); then export ASAN_SYMBOLIZER_PATH="$symbolizer"; fi
 export crashes=build/fuzz/crashes seconds
 mkdir -p "$crashes"
 

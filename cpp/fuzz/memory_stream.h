@@ -64,10 +64,10 @@ class MemoryStream : public Stream {
       over_ = true;
       bytes_.clear();
       at_ = 0;
-      Serve();
       if (auto on_close = std::exchange(on_close_, {})) {
         on_close();
       }
+      Serve();  // who is told may let go of this
     }
   }
   void OnClose(std::function<void()> on_close) { on_close_ = std::move(on_close); }

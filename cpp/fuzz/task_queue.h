@@ -37,6 +37,15 @@ class TaskQueue : public Executor {
       Require(i < 1'000'000, "tasks without an end");
     }
   }
+  /// What is left to do within `time`, which then has passed.
+  void RunFor(Duration time) {
+    const TimePoint until = now_ + time;
+    for (int i = 0; !tasks_.empty() || (!timers_.empty() && timers_.begin()->first <= until); ++i) {
+      RunOne();
+      Require(i < 1'000'000, "tasks without an end");
+    }
+    now_ = std::max(now_, until);
+  }
   /// Drops what is left, so that it lets go of what it holds.
   void Clear() {
     tasks_.clear();

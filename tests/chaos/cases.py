@@ -25,6 +25,7 @@ FAULTS = {
     "disk": "the spill directory is a file system that is full",
     "memory": "a budget that what arrives does not fit",
     "store": "the store server is killed",
+    "restart": "the store server, or the Redis server of the messages, is killed and started anew, empty",
 }
 # Faults for which only some moments are of interest.
 _PHASES_OF = {
@@ -36,6 +37,7 @@ _PHASES_OF = {
     "disk": ("running",),
     "memory": ("running",),
     "store": ("running", "idle"),
+    "restart": ("joining", "running", "idle"),
 }
 # Faults that take a network of its own for each rank.
 NETWORK_FAULTS = ("blackhole", "silence")
@@ -91,7 +93,7 @@ def draw(choice: Choice, number: int) -> Case:
     phases = _PHASES_OF.get(fault, PHASES)
     phase = chance.choices(phases, [_WEIGHTS[phase] for phase in phases])[0]
     ranks = chance.randint(2, 8)
-    count = {"disk": 0, "memory": 0, "store": 0, "cut": 2, "silence": 2}.get(fault, 1)
+    count = {"disk": 0, "memory": 0, "store": 0, "restart": 0, "cut": 2, "silence": 2}.get(fault, 1)
     if fault == "kill" and ranks > 2 and chance.random() < 0.1:
         count = 2
     operations = tuple(chance.sample(OPERATIONS, chance.randint(1, 3)))
@@ -106,7 +108,7 @@ def draw(choice: Choice, number: int) -> Case:
         transport=transport,
         fault=fault,
         phase=phase,
-        launcher=fault not in ("stop", "store", *NETWORK_FAULTS) and chance.random() < 0.5,
+        launcher=fault not in ("stop", "store", "restart", *NETWORK_FAULTS) and chance.random() < 0.5,
         ranks=ranks,
         victims=tuple(sorted(chance.sample(range(ranks), count))),
         operations=operations,

@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from world import StoreServer, Timeout, World
+from world import Server, Timeout, World
 
 __all__ = ["strike", "wait_for_phase"]
 
@@ -24,7 +24,8 @@ def wait_for_phase(world: World, deadline: float) -> None:
     case = world.case
     everybody = range(case.ranks)
     if case.phase == "joining":
-        world.wait_for("joining", lambda: all(world.noted(rank, "joining") for rank in case.victims), deadline)
+        begun = case.victims or everybody
+        world.wait_for("joining", lambda: all(world.noted(rank, "joining") for rank in begun), deadline)
     else:
         world.wait_for(
             f"round {case.round}", lambda: all(world.noted(rank, "round", case.round) for rank in everybody), deadline
@@ -32,8 +33,8 @@ def wait_for_phase(world: World, deadline: float) -> None:
     time.sleep(case.delay)  # the moment is what is drawn
 
 
-def strike(world: World, store: StoreServer | None, peer_timeout: float) -> float:
-    """Do it; the moment at which it was done, by the monotonic clock that the diaries use too."""
+def strike(world: World, server: Server | None, peer_timeout: float) -> float:
+    """Do it, to `server` where it is a server's; the moment at which it was done, on the clock of the diaries."""
     case = world.case
     pids = [world.pid(rank) for rank in case.victims]
     if case.fault == "cut":
@@ -45,9 +46,11 @@ def strike(world: World, store: StoreServer | None, peer_timeout: float) -> floa
         else:
             world.network.silence(*case.victims)
         return moment
-    if case.fault == "store":
-        assert store is not None
-        store.kill()
+    if case.fault in ("store", "restart"):
+        assert server is not None
+        server.kill()
+        if case.fault == "restart":
+            server.start()
         return time.monotonic()
     number = signal.SIGKILL if case.fault == "kill" else signal.SIGSTOP
     moment = time.monotonic()

@@ -40,7 +40,7 @@ def judge(case: Case, ends: dict[int, dict[str, Any] | None], moment: float, pee
     for rank, end in lines.items():
         if end["outcome"] == "wrong":
             return Outcome(case, "wrong answer", f"rank {rank}: {end['message']}")
-    if case.fault in ("slow", "cut", "store"):
+    if case.fault in ("slow", "cut", "store", "restart"):
         return _all_well(case, lines)
     if case.fault in ("disk", "memory"):
         return _refused(case, lines)
@@ -106,9 +106,7 @@ def _named(case: Case, lines: dict[int, dict[str, Any]], moment: float, peer_tim
         return Outcome(case, "wrong name", f"survivors name different ranks: {sorted(names)}")
     if not lines:
         return Outcome(case, "right" if case.phase == "closing" else "void", "no survivor raised")
-    # Through a server nobody sees a process end but its launcher.
-    seen = case.fault == "kill" and (case.launcher or case.transport != "redis")
-    limit = _DEATH_S if seen else peer_timeout + _SLACK_S
+    limit = _DEATH_S if case.fault == "kill" else peer_timeout + _SLACK_S
     if case.phase == "joining":
         limit = max(limit, peer_timeout + _SLACK_S)  # the join deadline of these runs
     return _in_time(case, lines, moment, limit)

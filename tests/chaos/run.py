@@ -27,7 +27,7 @@ from cases import FAULTS, NETWORK_FAULTS, Case, Choice, draw
 from faults import strike, wait_for_phase
 from judge import Outcome, judge
 from network import Network
-from world import ROOT, Programs, StoreServer, Timeout, World
+from world import ROOT, Programs, Server, StoreServer, Timeout, World
 
 _PATIENCE_S = 30  # beyond the silence that is asked for; then a job hangs
 _DISK_BYTES = 1 << 20
@@ -52,6 +52,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file for the outcomes")
     parser.add_argument("--verbose", action="store_true", help="a line for each case, and what failing ranks wrote")
     return parser.parse_args(arguments)
+
+
+def start_redis(folder: Path) -> Any:
+    """A Redis server that is as yet empty."""
+    sys.path.append(str(ROOT / "tests" / "system"))
+    return importlib.import_module("redis_server").RedisServer(folder)
 
 
 @contextlib.contextmanager
@@ -95,14 +101,12 @@ class Bench:
         self._network: Network | None = None
         self._network_store: StoreServer | None = None
 
-    def redis(self) -> str:
-        """The address of a Redis server of these cases' own."""
+    def redis(self) -> Any:
+        """A Redis server of these cases' own."""
         with self._lock:
             if self._redis is None:
-                sys.path.append(str(ROOT / "tests" / "system"))
-                server = importlib.import_module("redis_server").RedisServer(self._folder)
-                self._redis = server
-            return f"redis://127.0.0.1:{self._redis.port}"
+                self._redis = start_redis(self._folder)
+            return self._redis
 
     @contextlib.contextmanager
     def network(self) -> Iterator[tuple[Network, StoreServer]]:
@@ -129,45 +133,53 @@ class Bench:
             self._network.close()
 
 
+def start_own_server(programs: Programs, case: Case, folder: Path) -> Any:
+    """The server that this case takes away; None where it takes none."""
+    if case.fault == "restart" and case.transport == "redis":
+        return start_redis(folder)
+    return StoreServer(programs, folder) if case.fault in ("store", "restart") else None
+
+
 def run_case(bench: Bench, case: Case) -> tuple[Outcome, str]:
     """Run one case to its end; what became of it, and what its ranks wrote to stderr."""
     programs, peer_timeout = bench.programs, bench.peer_timeout
     folder = Path(tempfile.mkdtemp(prefix="cylon-chaos-"))
-    own_store = StoreServer(programs, folder) if case.fault == "store" else None
-    store = None if case.launcher else own_store or bench.store
+    own = start_own_server(programs, case, folder)
+    store = None if case.launcher else own if isinstance(own, StoreServer) else bench.store
     network = None
     deadline = time.monotonic() + _PATIENCE_S + 2 * peer_timeout
     errors = ""
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        if own_store is not None:
-            stack.callback(own_store.kill)
+        if own is not None:
+            stack.callback(own.kill)
         if case.fault == "disk":
             stack.enter_context(small_disk(folder))
         if case.fault in NETWORK_FAULTS:
             network, store = stack.enter_context(bench.network())
         settings = settings_for(case, peer_timeout, folder, store)
         if case.transport == "redis":
-            settings["CYLON_REDIS"] = bench.redis()
+            redis = own if own is not None and not isinstance(own, StoreServer) else bench.redis()
+            settings["CYLON_REDIS"] = redis.url
         world = World(programs, case, folder, settings, network)
         try:
-            outcome = _take(world, own_store, peer_timeout, deadline)
+            outcome = _take(world, own, peer_timeout, deadline)
         finally:
             world.finish()
         errors = world.errors()
     return outcome, errors
 
 
-def _take(world: World, store: StoreServer | None, peer_timeout: float, deadline: float) -> Outcome:
+def _take(world: World, server: Server | None, peer_timeout: float, deadline: float) -> Outcome:
     case = world.case
     moment = time.monotonic()
     if case.fault not in ("disk", "memory"):
         try:
             wait_for_phase(world, deadline)
-            moment = strike(world, store, peer_timeout)
+            moment = strike(world, server, peer_timeout)
         except Timeout as timeout:
             return Outcome(case, "void" if case.fault == "cut" else "hang", f"before the fault: {timeout}")
-    if case.fault in ("slow", "cut", "silence", "store"):
+    if case.fault in ("slow", "cut", "silence", "store", "restart"):
         reached = max((line["number"] for line in world.diary(0) if line["event"] == "round"), default=0)
         with contextlib.suppress(Timeout):  # what is wrong then is in the diaries
             world.wait_for(

@@ -14,7 +14,7 @@ TRANSPORTS = "tcp,shm"
 
 
 @pytest.mark.parametrize(
-    ("faults", "runs"), [("kill", 40), ("slow,disk,memory,store", 8), ("stop", 4), ("blackhole", 2)]
+    ("faults", "runs"), [("kill", 40), ("slow,disk,memory,store,restart", 10), ("stop", 4), ("blackhole", 2)]
 )
 def test_no_job_hangs_answers_wrongly_or_names_the_wrong_rank(
     faults: str, runs: int, capsys: pytest.CaptureFixture[str]

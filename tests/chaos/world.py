@@ -10,12 +10,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cases import Case
 from network import Network
 
-__all__ = ["ROOT", "Programs", "StoreServer", "Timeout", "World"]
+__all__ = ["ROOT", "Programs", "Server", "StoreServer", "Timeout", "World"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _LOOK_S = 0.002  # between two looks at the diaries
@@ -42,6 +42,16 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("CYLON_")}
 
 
+class Server(Protocol):
+    """What a job leans on, and what can be taken away from it."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def start(self) -> None:
+        """Start it where it was before, with nothing in it."""
+
+
 class StoreServer:
     """A running cylon-rendezvous."""
 
@@ -49,12 +59,21 @@ class StoreServer:
         self.secret = folder / "secret"
         self.secret.touch(mode=0o600)
         self.secret.write_text(os.urandom(32).hex())
-        command = [str(programs.rendezvous), "--secret-file", str(self.secret)]
+        self._command = [str(programs.rendezvous), "--secret-file", str(self.secret)]
+        self.address = "127.0.0.1:0"
         if network is not None:
-            command = [*network.inside(None), *command, "--listen", f"{network.HUB_ADDRESS}:0"]
+            self._command = [*network.inside(None), *self._command]
+            self.address = f"{network.HUB_ADDRESS}:0"
+        self.start()
+
+    def start(self) -> None:
+        """Start it where it was before, with nothing in it."""
+        command = [*self._command, "--listen", self.address]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment())
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
+        if not self.address:
+            raise Timeout("the store server did not start")
 
     def kill(self) -> None:
         """End it at once."""

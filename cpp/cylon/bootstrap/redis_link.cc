@@ -67,6 +67,7 @@ void RedisLink::Fail(const arrow::Status& status) {
   for (const auto& exchange : std::exchange(unanswered_, {})) {
     exchange->done.MarkFinished(gone_);
   }
+  ended_.MarkFinished();
 }
 
 Co<void> RedisLink::Write(std::shared_ptr<RedisLink> self) {

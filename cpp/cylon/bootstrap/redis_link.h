@@ -43,6 +43,8 @@ class RedisLink : public std::enable_shared_from_this<RedisLink> {
   void Fail(const arrow::Status& status);
   bool alive() const { return gone_.ok(); }
   const arrow::Status& gone() const { return gone_; }
+  /// Finishes, without an error, when it fails: for who has asked nothing.
+  const arrow::Future<>& ended() const { return ended_; }
 
  private:
   RedisLink(Executor& executor, std::unique_ptr<Stream> stream, std::string server, Duration patience)
@@ -64,6 +66,7 @@ class RedisLink : public std::enable_shared_from_this<RedisLink> {
   bool watching_ = false;
   TimePoint moved_;  // when a byte last came or went, or was first waited for
   arrow::Status gone_;
+  arrow::Future<> ended_ = arrow::Future<>::Make();
 };
 
 }  // namespace cylon

@@ -25,12 +25,7 @@ class Proxy {
       address_ = listener_->address();
     });
   }
-  ~Proxy() {
-    Do([this] {
-      listener_.reset();
-      CloseAll();
-    });
-  }
+  ~Proxy() { Close(); }
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;
 
@@ -44,6 +39,13 @@ class Proxy {
   /// Loses all connections.
   void Cut() {
     Do([this] { CloseAll(); });
+  }
+  /// Loses all connections, and takes no others.
+  void Close() {
+    Do([this] {
+      listener_.reset();
+      CloseAll();
+    });
   }
   /// From now on what the server says goes nowhere, on the connections that there are and on later ones; or it does
   /// again. `swallowed` finishes when the next such bytes have come.

@@ -343,7 +343,7 @@ void Judge::Answer(Rank about, TimePoint now) {
 void Judge::OnAnswer(Rank from, Rank about, TimePoint asked, Testimony testimony, Duration age, TimePoint now) {
   Notice(now);
   auto found = cases_.find(about);
-  if (found == cases_.end() || asked < found->second.since) {
+  if (found == cases_.end() || asked < found->second.since || asked > now) {
     return;
   }
   if (testimony == Testimony::kLeft) {

@@ -22,10 +22,19 @@ void PutReport(const Report& report, ByteWriter* out) {
   out->Text(std::string_view(report.operation).substr(0, kMaxOperationText));
 }
 
-Report TakeReport(ByteReader* in) {
+/// A time in microseconds. `right` is false where it is more than a year, or none: what is computed with it would
+/// overflow.
+Duration TakeDuration(ByteReader* in, bool* right) {
+  const auto time = in->Number<int64_t>();
+  const bool fits = time >= 0 && time < int64_t{365} * 24 * 3600 * 1000000;
+  *right = *right && fits;
+  return std::chrono::microseconds(fits ? time : 0);
+}
+
+Report TakeReport(ByteReader* in, bool* right) {
   Report report;
   report.waits = in->Number<uint8_t>() != 0;
-  report.since = std::chrono::microseconds(in->Number<int64_t>());
+  report.since = TakeDuration(in, right);
   report.sequence = in->Number<uint64_t>();
   report.bytes_sent = in->Number<int64_t>();
   report.bytes_received = in->Number<int64_t>();
@@ -94,7 +103,7 @@ arrow::Result<WatchMessage> DecodeWatchBody(WatchMessage::Type type, std::string
   switch (type) {
     case WatchMessage::Type::kBeat:
       message.counter = in.Number<uint64_t>();
-      message.report = TakeReport(&in);
+      message.report = TakeReport(&in, &right);
       break;
     case WatchMessage::Type::kQuestion:
       take_question();
@@ -104,13 +113,10 @@ arrow::Result<WatchMessage> DecodeWatchBody(WatchMessage::Type type, std::string
       const auto testimony = in.Number<uint8_t>();
       right = testimony <= static_cast<uint8_t>(Testimony::kLeft);
       message.testimony = static_cast<Testimony>(testimony);
-      const auto age = in.Number<int64_t>();
-      // A year; more would overflow what is computed with it.
-      right = right && age >= 0 && age < int64_t{365} * 24 * 3600 * 1000000;
-      message.age = std::chrono::microseconds(right ? age : 0);
+      message.age = TakeDuration(&in, &right);
       message.has_report = in.Number<uint8_t>() != 0;
       if (message.has_report) {
-        message.report = TakeReport(&in);
+        message.report = TakeReport(&in, &right);
       }
       break;
     }

@@ -73,9 +73,9 @@ RedisMail::RedisMail(AsioExecutor& executor, World world, Duration timeout)
       peers_(static_cast<size_t>(world_.size())) {}
 
 arrow::Status RedisMail::Prepare(const RedisAddress& server, const std::string& secret) {
-  ARROW_ASSIGN_OR_RAISE(writer_, MakeRedisClient(server, executor_, stop_, timeout_));
-  ARROW_ASSIGN_OR_RAISE(reader_, MakeRedisClient(server, executor_, stop_, timeout_));
-  ARROW_ASSIGN_OR_RAISE(beater_, MakeRedisClient(server, executor_, stop_, timeout_));
+  for (auto* client : {&writer_, &reader_, &beater_, &subscriber_}) {
+    ARROW_ASSIGN_OR_RAISE(*client, MakeRedisClient(server, executor_, stop_, timeout_));
+  }
   const std::string prefix = kRedisKeyPrefix + world_.job + "/" + world_.epoch + "/";
   std::vector<std::string> beats;
   for (Rank rank = 0; rank < world_.size(); ++rank) {
@@ -109,7 +109,8 @@ arrow::Status RedisMail::Prepare(const RedisAddress& server, const std::string& 
     }
     Pump();
   };
-  presence_ = std::make_shared<RedisPresence>(executor_, beater_, rank_, std::move(beats), timeout_, std::move(told));
+  presence_ = std::make_shared<RedisPresence>(executor_, beater_, subscriber_, rank_, std::move(beats), timeout_,
+                                              std::move(told));
   return arrow::Status::OK();
 }
 

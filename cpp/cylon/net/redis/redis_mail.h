@@ -19,8 +19,8 @@
 
 namespace cylon::internal {
 
-/// All calls from the rank's tasks. Three connections: one writes, one waits for what comes into the inbox, and one
-/// keeps the heartbeat, so that it is not behind megabytes of messages.
+/// All calls from the rank's tasks. Four connections: one writes, one waits for what comes into the inbox, one keeps
+/// the heartbeat, so that it is not behind megabytes of messages, and one shows by its end that this process has ended.
 class RedisMail : public std::enable_shared_from_this<RedisMail> {
  public:
   RedisMail(AsioExecutor& executor, World world, Duration timeout);
@@ -88,6 +88,7 @@ class RedisMail : public std::enable_shared_from_this<RedisMail> {
   std::shared_ptr<RedisClient> writer_;
   std::shared_ptr<RedisClient> reader_;
   std::shared_ptr<RedisClient> beater_;
+  std::shared_ptr<RedisClient> subscriber_;
   std::shared_ptr<RedisPresence> presence_;
   arrow::Future<> stop_ = arrow::Future<>::Make();
 

@@ -151,7 +151,7 @@ void RedisMail::Stop(const arrow::Status& why) {
   const auto self = shared_from_this();
   std::ignore = presence_->Stop();
   link_ = nullptr;
-  for (const auto& client : {writer_, reader_, beater_}) {
+  for (const auto& client : {writer_, reader_, beater_, subscriber_}) {
     client->Close();
   }
   stop_.MarkFinished();

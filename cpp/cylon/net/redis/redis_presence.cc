@@ -20,13 +20,21 @@ constexpr Duration kLongestBeat = std::chrono::milliseconds(500);
 constexpr int kLivesInTimeouts = 3;
 /// What a key holds when its rank has given up.
 constexpr std::string_view kGaveUp = "gave up";
+/// Channels in one question: the reply has two values for each, and may have kMaxRespElements.
+constexpr size_t kChannelsAtOnce = kMaxRespElements / 2;
+
+std::string Milliseconds(Duration time) {
+  return std::to_string(std::chrono::ceil<std::chrono::milliseconds>(time).count()) + " ms";
+}
 
 }  // namespace
 
-RedisPresence::RedisPresence(Executor& executor, std::shared_ptr<RedisClient> client, Rank own,
-                             std::vector<std::string> keys, Duration timeout, Told told)
+RedisPresence::RedisPresence(Executor& executor, std::shared_ptr<RedisClient> client,
+                             std::shared_ptr<RedisClient> subscriber, Rank own, std::vector<std::string> keys,
+                             Duration timeout, Told told)
     : executor_(executor),
       client_(std::move(client)),
+      subscriber_(std::move(subscriber)),
       own_(own),
       keys_(std::move(keys)),
       timeout_(timeout),
@@ -38,6 +46,7 @@ arrow::Future<> RedisPresence::Start() {
   begun_ = true;
   looked_ = executor_.Now();
   internal::DriveVoid(Beat(shared_from_this()), arrow::Future<>::Make());
+  internal::DriveVoid(Subscribe(shared_from_this()), arrow::Future<>::Make());
   return started_;
 }
 
@@ -68,20 +77,14 @@ Co<void> RedisPresence::Beat(std::shared_ptr<RedisPresence> self) {
   arrow::Status status;
   while (!self->stopped_) {
     RedisRequest request;
-    request.commands.push_back({"MGET"});
-    request.commands[0].insert(request.commands[0].end(), self->keys_.begin(), self->keys_.end());
-    request.commands.push_back(self->SetCommand(std::to_string(++self->beats_)));
+    request.commands = self->BeatCommands();
     request.what = "a heartbeat";
-    const auto commands = request.commands;
     auto sending = RedisClient::Send(self->client_, std::move(request));
     auto replies = co_await sending;
     if (self->stopped_) {
       break;
     }
-    status = replies.ok() ? FirstRefusal(self->client_->server(), commands, *replies) : replies.status();
-    if (status.ok()) {
-      status = self->Look((*replies)[0], self->executor_.Now());
-    }
+    status = replies.ok() ? self->Look(*replies, self->executor_.Now()) : replies.status();
     if (!self->started_.is_finished()) {
       self->started_.MarkFinished(status);
     }
@@ -108,7 +111,40 @@ Co<void> RedisPresence::Beat(std::shared_ptr<RedisPresence> self) {
   co_return status;
 }
 
-arrow::Status RedisPresence::Look(const RespValue& counts, TimePoint now) {
+std::vector<RedisCommand> RedisPresence::BeatCommands() {
+  std::vector<RedisCommand> out = {{"MGET"}, SetCommand(std::to_string(++beats_))};
+  out[0].insert(out[0].end(), keys_.begin(), keys_.end());
+  for (size_t i = 0; asks_for_subscribers_ && i < keys_.size(); ++i) {
+    if (i % kChannelsAtOnce == 0) {
+      out.push_back({"PUBSUB", "NUMSUB"});
+    }
+    out.back().push_back(keys_[i]);
+  }
+  return out;
+}
+
+Co<void> RedisPresence::Subscribe(std::shared_ptr<RedisPresence> self) {
+  while (!self->stopped_) {
+    auto linking = self->subscriber_->Linked(kNever);
+    const auto link = co_await linking;
+    if (!link.ok()) {
+      co_return link.status();  // closed, or what the heartbeat finds too
+    }
+    auto asking = (*link)->Ask({{"SUBSCRIBE", self->keys_[static_cast<size_t>(self->own_)]}})->done;
+    const auto reply = co_await asking;
+    if (reply.ok() && (*reply)[0].kind == RespValue::Kind::kError) {
+      co_return arrow::Status::OK();  // not permitted
+    }
+    auto ending = (*link)->ended();
+    std::ignore = co_await ending;
+  }
+  co_return arrow::Status::OK();
+}
+
+arrow::Status RedisPresence::Look(const RedisReplies& replies, TimePoint now) {
+  static const std::vector<RedisCommand> kCommands{{"MGET"}, {"SET"}};
+  ARROW_RETURN_NOT_OK(FirstRefusal(client_->server(), kCommands, {replies[0], replies[1]}));
+  const auto& counts = replies[0];
   if (counts.kind != RespValue::Kind::kArray || counts.elements.size() != keys_.size()) {
     return UnexpectedReply(client_->server(), "MGET", counts);
   }
@@ -121,6 +157,7 @@ arrow::Status RedisPresence::Look(const RespValue& counts, TimePoint now) {
   if (forgotten && told.forgotten) {
     told.forgotten();
   }
+  LookAtSubscribers(replies);
   for (size_t i = 0; i < peers_.size() && !stopped_; ++i) {
     auto& peer = peers_[i];
     if (i == own || !peer.watched) {
@@ -130,17 +167,46 @@ arrow::Status RedisPresence::Look(const RespValue& counts, TimePoint now) {
     const bool moved = count != peer.count && !count.empty();
     peer.silence = moved ? Duration::zero() : peer.silence + passed;
     peer.count = moved ? count : peer.count;
-    const bool gave_up = count == kGaveUp;
-    if (!gave_up && peer.silence < timeout_) {
-      continue;
+    const std::string why = WhyLost(peer, count);
+    if (!why.empty()) {
+      peer.watched = false;
+      told.lost(static_cast<Rank>(i), why);
     }
-    peer.watched = false;
-    const auto waited = std::chrono::ceil<std::chrono::milliseconds>(timeout_);
-    told.lost(static_cast<Rank>(i), gave_up ? std::string("it closed its transport without a goodbye")
-                                            : "its heartbeat in the Redis server at " + client_->server() +
-                                                  " has stood still for " + std::to_string(waited.count()) + " ms");
   }
   return arrow::Status::OK();
+}
+
+void RedisPresence::LookAtSubscribers(const RedisReplies& replies) {
+  size_t peer = 0;
+  for (size_t i = 2; i < replies.size(); ++i) {
+    const auto& numbers = replies[i].elements;  // a channel and its number by turns
+    const size_t channels = std::min(kChannelsAtOnce, keys_.size() - peer);
+    if (numbers.size() != 2 * channels) {
+      asks_for_subscribers_ = false;  // not permitted
+      peers_[static_cast<size_t>(own_)].subscribed = false;
+      return;
+    }
+    for (size_t k = 0; k < channels; ++k) {
+      peers_[peer++].subscribed = numbers[2 * k + 1].number > 0;
+    }
+  }
+}
+
+std::string RedisPresence::WhyLost(const Peer& peer, const std::string& count) const {
+  if (count == kGaveUp) {
+    return "it closed its transport without a goodbye";
+  }
+  if (peer.silence >= timeout_) {
+    return "its heartbeat in the Redis server at " + client_->server() + " has stood still for " +
+           Milliseconds(timeout_);
+  }
+  // Where this rank's subscription shows, the others' do, but for those who have not come to this server yet.
+  const bool closed = peers_[static_cast<size_t>(own_)].subscribed && !peer.subscribed && !count.empty();
+  if (closed && peer.silence >= kReturn) {
+    return "its connections to the Redis server at " + client_->server() + " were closed, and it was not back in " +
+           Milliseconds(kReturn);
+  }
+  return "";
 }
 
 }  // namespace cylon::internal

@@ -445,6 +445,45 @@ TEST_F(RedisTransportTest, APeerThatStandsStillIsLost) {
   EXPECT_THAT(status.message(), AllOf(HasSubstr("rank 1 is gone"), HasSubstr("has stood still for 500 ms")));
 }
 
+TEST_F(RedisTransportTest, APeerWhoseConnectionsAreClosedIsLostBeforeItsTime) {
+  RedisConformanceWorld world(2, 60s);
+  Proxy proxy(world.server.address());
+  RedisNode zero(world, 0);
+  world.via = proxy.address();
+  RedisNode one(world, 1);
+  ASSERT_TRUE(zero.Start().ok());
+  ASSERT_TRUE(one.Start().ok());
+  one.SendAlone(0, 10);
+  ASSERT_TRUE(zero.Receive(1).ok());
+  // As when its process dies: they end, and none comes instead.
+  proxy.Close();
+  const auto status = zero.Lost(1);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("rank 1 is gone: its connections to the Redis server at "),
+                                      HasSubstr("were closed, and it was not back in 1000 ms")));
+}
+
+TEST_F(RedisTransportTest, AServerThatTellsOfNoConnectionsIsUsedWithoutThat) {
+  // Neither channels nor the question for them.
+  const std::vector<std::string> rules = {"user limited on >secret ~* +@all -pubsub resetchannels",
+                                          "user limited on >secret ~* +@all resetchannels"};
+  for (const auto& rule : rules) {
+    SCOPED_TRACE(rule);
+    RedisConformanceWorld world(2, 500ms);
+    world.server.Restart({{rule}});
+    world.login = "limited:secret@";
+    RedisNode zero(world, 0);
+    RedisNode one(world, 1);
+    ASSERT_TRUE(zero.Start().ok());
+    ASSERT_TRUE(one.Start().ok());
+    for (int i = 1; i <= 20; ++i) {
+      one.SendAlone(0, 10);
+      ASSERT_TRUE(zero.Receive(i).ok());
+    }
+    EXPECT_TRUE(zero.Close().ok());
+    EXPECT_TRUE(one.Close().ok());
+  }
+}
+
 TEST_F(RedisTransportTest, ARestartIsNoLossOfAPeer) {
   RedisConformanceWorld world(2, 2s);
   RedisNode zero(world, 0);

@@ -29,7 +29,7 @@ class RedisConformanceWorld : public ThreadedConformanceWorld {
   std::unique_ptr<Transport> MakeTransport(Rank rank) override {
     auto world = world_;
     world.rank = rank;
-    auto address = RedisAddress::Parse(server.url()).ValueOrDie();
+    auto address = RedisAddress::Parse(server.url(login)).ValueOrDie();
     address.server = via.value_or(address.server);
     return MakeRedisTransport(executor(rank), address, std::move(world), secret, peer_timeout_).ValueOrDie();
   }
@@ -38,6 +38,7 @@ class RedisConformanceWorld : public ThreadedConformanceWorld {
 
   RedisServer server;
   std::optional<HostPort> via;  ///< a way to the server that is not the direct one
+  std::string login;            ///< "user:password@"
   std::string secret = "a secret";
 
  private:

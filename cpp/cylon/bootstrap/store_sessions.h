@@ -1,0 +1,49 @@
+/// What a store server keeps and says, apart from how clients come to it.
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "cylon/base/executor.h"
+#include "cylon/bootstrap/key_values.h"
+#include "cylon/bootstrap/store_protocol.h"
+
+namespace cylon {
+
+/// One store in memory, and a session for each connection of a client. Belongs to tasks.
+class StoreSessions : public std::enable_shared_from_this<StoreSessions> {
+ public:
+  /// `life` is what this store is told from others by: kStoreNonceBytes that nobody else has drawn.
+  StoreSessions(Executor& executor, std::string life) : executor_(executor), life_(std::move(life)) {}
+
+  /// Answers over `stream`, whose other end is proven, until either side ends it.
+  static Co<void> Serve(std::shared_ptr<StoreSessions> self, std::unique_ptr<Stream> stream);
+  size_t connections() const { return sessions_.size(); }
+  /// As a client's, from inside the server's process.
+  void SetIfAbsent(const std::string& key, const std::string& value, Duration time_to_live);
+  /// Ends all connections; later ones end at once.
+  void Close();
+
+ private:
+  struct Memory;
+  struct Session;
+
+  static Co<void> Converse(std::shared_ptr<StoreSessions> self, std::shared_ptr<Session> session);
+  arrow::Status Greet(Session& session, const std::string& client);
+  void Part(Session& session);
+  arrow::Status Handle(const std::shared_ptr<Session>& session, const std::string& frame);
+  arrow::Result<std::string> Count(StoreOp op, const std::string& key, const std::string& rest, Duration time_to_live);
+  void Wait(const std::shared_ptr<Session>& session, uint64_t id, const std::string& key);
+
+  Executor& executor_;
+  const std::string life_;
+  KeyValues values_;
+  std::unordered_map<std::string, std::shared_ptr<Memory>> memories_;  // by client
+  std::list<std::shared_ptr<Session>> sessions_;
+  bool closed_ = false;
+};
+
+}  // namespace cylon
