@@ -21,6 +21,7 @@ struct Arguments {
   int64_t most_bytes = 512 << 20;
   int turns = 20;
   bool start = false;
+  bool alone = false;
   std::string report;
 };
 
@@ -101,13 +102,15 @@ Status RunCases(const Arguments& arguments, const cylon::Options& options) {
   std::vector<std::unique_ptr<cylon::bench::Way>> ways;
   for (size_t i = 0; i < contexts.size(); ++i) {
     ways.push_back(cylon::bench::MakeOwnWay(contexts[i], arguments.transports[i], largest));
-    if (i == 0) {
+    if (i == 0 && !arguments.alone) {
       ARROW_ASSIGN_OR_RAISE(auto sockets, cylon::bench::MakeSocketWay(control, largest));
       ways.push_back(std::move(sockets));
     }
   }
-  ARROW_ASSIGN_OR_RAISE(auto memory, cylon::bench::MakeMemoryWay(control, largest));
-  ways.push_back(std::move(memory));
+  if (!arguments.alone) {
+    ARROW_ASSIGN_OR_RAISE(auto memory, cylon::bench::MakeMemoryWay(control, largest));
+    ways.push_back(std::move(memory));
+  }
   json measured = json::array();
   for (const auto& wanted : cases) {
     std::vector<cylon::bench::Way*> fitting;
@@ -167,6 +170,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--turns", arguments.turns, "of each way")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_flag("--start", arguments.start, "time joining and a first barrier instead");
+  app.add_flag("--alone", arguments.alone, "nothing plain beside them: for profiles");
   app.add_option("--json", arguments.report, "file for the report")->required();
   CLI11_PARSE(app, argc, argv);
   const Status status = Run(arguments);

@@ -13,7 +13,7 @@ using Clock = std::chrono::steady_clock;
 
 /// What is timed as one: long enough that the ranks' leaving a barrier one after the other (up to 100 us where ranks
 /// outnumber cores) counts for little.
-constexpr double kBlockSeconds = 0.01;
+constexpr double kBlockSeconds = 0.05;
 constexpr int kMostCalls = 20000;
 
 double SecondsSince(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }

@@ -50,12 +50,12 @@ struct Options {
   bool spill_always = false;    ///< every chunk goes to disk: for tests
 
   // How data is cut.
-  int64_t chunk_bytes = 4 << 20;   ///< an exchanged chunk, at most; also limited to memory / (8 * world size)
-  int64_t morsel_rows = 1 << 20;   ///< rows that a kernel works on at a time
-  int64_t piece_bytes = 1 << 20;   ///< a large message travels in pieces of this size
-  int64_t eager_bytes = 64 << 10;  ///< what a peer may send before it is granted more
-  int64_t shm_ring_bytes = 0;      ///< memory for each way of a pair of one host; 0: by the ranks there
-  int spin_us = -1;                ///< how long a wait looks at shared memory before it sleeps; -1: by ranks and cores
+  int64_t chunk_bytes = 4 << 20;  ///< an exchanged chunk, at most; also limited to memory / (8 * world size)
+  int64_t morsel_rows = 1 << 20;  ///< rows that a kernel works on at a time
+  int64_t piece_bytes = 1 << 20;  ///< a large message travels in pieces of this size
+  int64_t eager_bytes = 0;        ///< what a peer may send before it is granted more; 0: by the world size
+  int64_t shm_ring_bytes = 0;     ///< memory for each way of a pair of one host; 0: by the ranks there
+  int spin_us = -1;               ///< how long a wait looks at shared memory before it sleeps; -1: by ranks and cores
 
   // What fails on purpose: for tests, in builds that have failpoints (base/failpoint.h).
   std::string failpoints;

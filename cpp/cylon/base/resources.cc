@@ -51,7 +51,7 @@ arrow::Status Check(const Options& options) {
   ARROW_RETURN_NOT_OK(AtLeast("chunk_bytes", "CYLON_CHUNK_BYTES", options.chunk_bytes, 1));
   ARROW_RETURN_NOT_OK(AtLeast("morsel_rows", "CYLON_MORSEL_ROWS", options.morsel_rows, 1));
   ARROW_RETURN_NOT_OK(AtLeast("piece_bytes", "CYLON_PIECE_BYTES", options.piece_bytes, 1));
-  ARROW_RETURN_NOT_OK(AtLeast("eager_bytes", "CYLON_EAGER_BYTES", options.eager_bytes, 1));
+  ARROW_RETURN_NOT_OK(AtLeast("eager_bytes", "CYLON_EAGER_BYTES", options.eager_bytes, 0));
   ARROW_RETURN_NOT_OK(Positive("join_deadline_s", "CYLON_JOIN_DEADLINE", options.join_deadline_s));
   ARROW_RETURN_NOT_OK(Positive("connect_deadline_s", "CYLON_CONNECT_DEADLINE", options.connect_deadline_s));
   return Positive("close_deadline_s", "CYLON_CLOSE_DEADLINE", options.close_deadline_s);

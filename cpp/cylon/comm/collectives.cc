@@ -10,6 +10,10 @@ namespace cylon::internal {
 
 namespace {
 
+/// In an all-to-all a rank sends to the next one in every step, so that nobody is sent to by all at once. So many bytes
+/// go out ahead of what has come in: steps of small messages do not wait for each other.
+constexpr int64_t kAllToAllAhead = 64 << 20;
+
 /// The one buffer of a message; lengths of zero may travel as no segment at all.
 BufferPtr Only(Message message) {
   return message.segments.empty() ? std::make_shared<arrow::Buffer>(nullptr, 0) : std::move(message.segments[0]);
@@ -209,13 +213,19 @@ Co<Buffers> RunAllToAll(OperationPtr op, Buffers values) {
   const Rank rank = op->rank();
   Buffers by_rank(static_cast<size_t>(size));
   by_rank[static_cast<size_t>(rank)] = values[static_cast<size_t>(rank)];
+  int next_out = 1;
+  int64_t ahead = 0;  // bytes that went out for later steps than the one that is waited for
   for (int step = 1; step < size; ++step) {
-    const Rank to = (rank + step) % size;
+    for (; next_out < size && (next_out <= step || ahead < kAllToAllAhead); ++next_out) {
+      const auto& value = values[static_cast<size_t>((rank + next_out) % size)];
+      ahead += value->size();
+      op->Send((rank + next_out) % size, {value});
+    }
     const Rank from = (rank - step + size) % size;
-    op->Send(to, {values[static_cast<size_t>(to)]});
     auto next = op->Receive(from);
     CYLON_CO_ASSIGN_OR_RETURN(Message message, co_await next);
     by_rank[static_cast<size_t>(from)] = Only(std::move(message));
+    ahead -= values[static_cast<size_t>((rank + step) % size)]->size();
   }
   auto sent = op->Sent();
   CYLON_CO_RETURN_NOT_OK(co_await sent);

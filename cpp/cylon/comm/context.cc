@@ -68,7 +68,7 @@ class Runtime {
     const auto& options = parts_.resources->options();
     LanesOptions lanes_options;
     lanes_options.piece_bytes = options.piece_bytes;
-    lanes_options.eager_bytes = options.eager_bytes;
+    lanes_options.eager_bytes = options.eager_bytes > 0 ? options.eager_bytes : EagerBytesFor(parts_.world.size());
     auto lanes = std::make_unique<Lanes>(parts_.world.rank, parts_.world.size(), std::move(parts_.transport),
                                          *parts_.executor, parts_.resources->memory(), lanes_options);
     endpoint_ = std::make_shared<Endpoint>(parts_.world, *parts_.executor, std::move(lanes), parts_.store.get(),

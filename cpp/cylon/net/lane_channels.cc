@@ -148,7 +148,7 @@ void LaneReceiver::ArriveLocal(Message message, uint64_t ticket) {
   incoming->from = rank_;
   incoming->ticket = ticket;
   incoming->bytes = message.payload_bytes();
-  const bool small = EagerCost(SizesOf(message)) <= EagerLimit(options_);
+  const bool small = EagerCost(SizesOf(message)) <= EagerLimit(options_, message.channel);
   incoming->state = small ? Incoming::State::kWhole : Incoming::State::kAnnounced;
   incoming->message = std::move(message);
   Arrive(incoming);
@@ -221,7 +221,11 @@ bool LaneReceiver::PumpInbox(const std::shared_ptr<Inlet>& inlet, Rank from) {
       window_used_[from] -= incoming->eager_cost;
       sender_->Owe(from, incoming->eager_cost);
     }
-    inlet->receiver->OnMessage(from, std::move(incoming->message));
+    if (incoming->refused.ok()) {
+      inlet->receiver->OnMessage(from, std::move(incoming->message));
+    } else {
+      inlet->receiver->OnReceiveError(from, incoming->refused);
+    }
     if (from == rank_) {
       sender_->FinishLocal(incoming->ticket);
     }

@@ -4,7 +4,13 @@
 #include <cstring>
 #include <string>
 
-namespace cylon::internal {
+namespace cylon {
+
+int64_t EagerBytesFor(int world_size) {
+  return std::clamp<int64_t>((int64_t{32} << 20) / world_size, int64_t{64} << 10, int64_t{16} << 20);
+}
+
+namespace internal {
 
 Sizes SizesOf(const Message& message) {
   Sizes sizes;
@@ -96,4 +102,6 @@ arrow::Result<Buffers> AllocateSegments(const Sizes& sizes, arrow::MemoryPool* p
   return SliceBody(body, sizes);
 }
 
-}  // namespace cylon::internal
+}  // namespace internal
+
+}  // namespace cylon

@@ -3,6 +3,7 @@
 
 #include <arrow/result.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -70,8 +71,15 @@ Sizes SizesOf(const Message& message);
 /// what is never small.
 int64_t EagerCost(const Sizes& sizes);
 
-/// What is eager at most, of EagerCost.
-inline int64_t EagerLimit(const LanesOptions& options) { return options.eager_bytes / 8; }
+/// What comes without a grant, and memory or not: the window bounds it, beside the budget.
+inline constexpr int64_t kMostUncounted = 8 << 10;
+
+/// What is eager at most on `channel`, of EagerCost. A round trip for the grant costs more than what a collective sends
+/// up to here; what is not awaited, or finds its own place in memory, has to ask.
+inline int64_t EagerLimit(const LanesOptions& options, const ChannelId& channel) {
+  return channel.kind == ChannelKind::kCollective ? options.eager_bytes / 4
+                                                  : std::min(options.eager_bytes / 8, kMostUncounted);
+}
 
 InlineBytes EncodeLaneFrame(LaneFrame frame, const InlineBytes& user_header);
 

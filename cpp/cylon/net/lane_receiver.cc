@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 #include <string>
+#include <utility>
 
 namespace cylon::internal {
 
@@ -15,6 +16,7 @@ LaneReceiver::LaneReceiver(Rank rank, int world_size, Executor& executor, LaneSe
       pool_(pool != nullptr ? pool : arrow::default_memory_pool()),
       options_(options),
       window_used_(static_cast<size_t>(world_size)),
+      refused_(static_cast<size_t>(world_size)),
       announced_(static_cast<size_t>(world_size)) {}
 
 arrow::Status LaneReceiver::Wrong(Rank from, const std::string& what) const {
@@ -26,10 +28,10 @@ arrow::Status LaneReceiver::Wrong(Rank from, const std::string& what) const {
 arrow::Result<Buffers> LaneReceiver::AllocateEager(Rank from, const ChannelId& channel, const LaneFrame& frame,
                                                    const Sizes& sizes) {
   const int64_t cost = EagerCost(sizes);
-  if (frame.segments != sizes.size() || cost > EagerLimit(options_)) {
+  const int64_t limit = EagerLimit(options_, channel);
+  if (frame.segments != sizes.size() || cost > limit) {
     return Wrong(from, "without a grant a message of " + std::to_string(sizes.size()) + " segments that takes " +
-                           std::to_string(cost) + " bytes; at most " + std::to_string(EagerLimit(options_)) +
-                           " are allowed");
+                           std::to_string(cost) + " bytes; at most " + std::to_string(limit) + " are allowed");
   }
   if (window_used_[from] + cost > options_.eager_bytes) {
     return Wrong(from, std::to_string(cost) + " bytes without a grant while " + std::to_string(window_used_[from]) +
@@ -40,7 +42,8 @@ arrow::Result<Buffers> LaneReceiver::AllocateEager(Rank from, const ChannelId& c
   auto* pool = inlet != inlets_.end() && inlet->second->pool != nullptr ? inlet->second->pool : pool_;
   auto segments = AllocateSegments(sizes, pool);
   if (!segments.ok()) {
-    // A full budget must not break the link: the window bounds what is taken beside it.
+    // A full budget must not break the link. What is small comes all the same, and what is not lands to be dropped.
+    refused_[from] = cost > kMostUncounted ? segments.status() : arrow::Status::OK();
     return AllocateSegments(sizes, arrow::system_memory_pool());
   }
   return segments;
@@ -50,10 +53,14 @@ void LaneReceiver::OnEager(Rank from, const ChannelId& channel, const InlineByte
   Message message{channel, user_header, std::move(segments)};
   const int64_t cost = EagerCost(SizesOf(message));
   bytes_received_ += message.payload_bytes();
+  auto refused = std::exchange(refused_[from], arrow::Status::OK());
+  if (!refused.ok()) {
+    message.segments.clear();
+  }
   // Most find their channel open and nothing before them: those need no place in a queue.
   auto found = inlets_.find(channel);
   if (found != inlets_.end() && found->second->receiver != nullptr && !found->second->pumping &&
-      !found->second->inboxes.contains(from)) {
+      !found->second->inboxes.contains(from) && refused.ok()) {
     const auto inlet = found->second;
     window_used_[from] -= cost;
     sender_->Owe(from, cost);
@@ -67,6 +74,7 @@ void LaneReceiver::OnEager(Rank from, const ChannelId& channel, const InlineByte
   incoming->state = Incoming::State::kWhole;
   incoming->message = std::move(message);
   incoming->eager_cost = cost;
+  incoming->refused = std::move(refused);
   Arrive(incoming);
 }
 

@@ -73,7 +73,8 @@ class LaneReceiver : public std::enable_shared_from_this<LaneReceiver> {
     int64_t span = 0;
     size_t segments = 0;
     int64_t eager_cost = 0;
-    uint64_t ticket = 0;  // of the own rank's
+    arrow::Status refused;  // of an eager one: why there was no memory for it
+    uint64_t ticket = 0;    // of the own rank's
     std::shared_ptr<arrow::Buffer> body;
     Sizes sizes;
     bool sizes_known = false;
@@ -125,6 +126,7 @@ class LaneReceiver : public std::enable_shared_from_this<LaneReceiver> {
   std::map<Sequences, IntervalSet> closed_;
   IntervalSet closed_communicators_;
   std::vector<int64_t> window_used_;                                                // by peer, of our window
+  std::vector<arrow::Status> refused_;                                              // by peer: of the eager one to come
   std::vector<std::unordered_map<uint64_t, std::shared_ptr<Incoming>>> announced_;  // by peer; until whole or stopped
   std::atomic<int64_t> bytes_received_{0};                                          // callers read it
 };

@@ -139,10 +139,10 @@ arrow::Future<> LaneSender::Send(Rank to, Message message) {
 }
 
 /// Takes the room in `to`'s window that an eager message of `sizes` needs, where there is.
-bool LaneSender::TakeWindow(Rank to, const Sizes& sizes) {
+bool LaneSender::TakeWindow(Rank to, const ChannelId& channel, const Sizes& sizes) {
   auto& peer = peers_[to];
   const int64_t cost = EagerCost(sizes);
-  if (cost > EagerLimit(options_) || cost > transport_->traits().largest_message ||
+  if (cost > EagerLimit(options_, channel) || cost > transport_->traits().largest_message ||
       peer.window_used + cost > options_.eager_bytes) {
     return false;
   }
@@ -158,7 +158,7 @@ std::optional<arrow::Future<>> LaneSender::TrySmall(Rank to, Message* message) {
   }
   const auto found = peers_[to].outlets.find(message->channel);
   const bool behind_others = found != peers_[to].outlets.end() && !found->second->waiting.empty();
-  if (behind_others || !TakeWindow(to, SizesOf(*message))) {
+  if (behind_others || !TakeWindow(to, message->channel, SizesOf(*message))) {
     return std::nullopt;
   }
   LaneFrame frame{.type = LaneType::kEager, .segments = static_cast<uint32_t>(message->segments.size())};
@@ -167,7 +167,7 @@ std::optional<arrow::Future<>> LaneSender::TrySmall(Rank to, Message* message) {
 }
 
 bool LaneSender::TryEager(Rank to, uint64_t ticket, Message* message, const Sizes& sizes) {
-  if (!TakeWindow(to, sizes)) {
+  if (!TakeWindow(to, message->channel, sizes)) {
     return false;
   }
   LaneFrame frame{.type = LaneType::kEager, .segments = static_cast<uint32_t>(sizes.size())};

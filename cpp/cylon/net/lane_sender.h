@@ -82,7 +82,7 @@ class LaneSender : public std::enable_shared_from_this<LaneSender> {
     std::deque<std::shared_ptr<Outlet>> turns;  // channels that have a piece to send
   };
 
-  bool TakeWindow(Rank to, const Sizes& sizes);
+  bool TakeWindow(Rank to, const ChannelId& channel, const Sizes& sizes);
   std::optional<arrow::Future<>> TrySmall(Rank to, Message* message);
   bool TryEager(Rank to, uint64_t ticket, Message* message, const Sizes& sizes);
   bool TryAnnounce(Rank to, Outlet& outlet, const std::shared_ptr<Outgoing>& outgoing);

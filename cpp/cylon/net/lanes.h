@@ -32,7 +32,7 @@ class CYLON_EXPORT Receiver {
   /// A whole message. A message's segments are slices of one allocation in which each begins at a multiple of 64
   /// bytes, in their order (so an Arrow IPC body with 64-byte alignment is contiguous).
   virtual void OnMessage(Rank from, Message message) = 0;
-  /// The pool refused the memory for an admitted message; the message is lost and the channel is useless.
+  /// The pool refused the memory for a message; the message is lost and the channel is useless.
   virtual void OnReceiveError(Rank from, const arrow::Status& status) = 0;
 };
 
@@ -53,12 +53,18 @@ struct LanesOptions {
   int announced = 4;               ///< messages of one channel and pair that may be announced ahead
 };
 
-/// How a message travels. Up to eager_bytes / 8 it is *eager*: sent at once while the receiver's window for this peer
-/// has room, and parked there until its channel is opened; the window opens again as messages are delivered. Larger
-/// ones (and eager ones that find the window full) are *announced* with their sizes; the receiver answers with a
-/// *grant* once the channel is open, admitted and the memory reserved; then *pieces* follow, interleaved with those of
-/// other channels, at most four of a peer in the transport at once so that control overtakes. So an early or a fast
-/// rank cannot fill a slow one's memory. A message for a closed channel is *discarded*: its sender's future finishes.
+/// The window of every pair in a world of so many ranks, where nobody asks for another: 32 MiB for all peers of a rank,
+/// but 64 KiB for each at least and 16 MiB at most.
+CYLON_EXPORT int64_t EagerBytesFor(int world_size);
+
+/// How a message travels. Small ones are *eager*: sent at once while the receiver's window for this peer (eager_bytes)
+/// has room, and parked there until their channel is opened; the window opens again as messages are delivered. Small is
+/// a quarter of the window on the channel of a collective, whose messages are all awaited, and an eighth of it, at most
+/// 8 KiB, on others. Larger ones (and eager ones that find the window full) are *announced* with their sizes; the
+/// receiver answers with a *grant* once the channel is open, admitted and the memory reserved; then *pieces* follow,
+/// interleaved with those of other channels, at most four of a peer in the transport at once so that control overtakes.
+/// So an early or a fast rank cannot fill a slow one's memory. A message for a closed channel is *discarded*: its
+/// sender's future finishes.
 class CYLON_EXPORT Lanes {
  public:
   /// `rank` and `world_size` as in the transport. Messages to the own rank are delivered without the transport, in a

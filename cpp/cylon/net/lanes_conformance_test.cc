@@ -188,6 +188,40 @@ TEST_P(LanesTest, RefusedMemoryIsToldAndTheSendFinishes) {
   });
 }
 
+TEST_P(LanesTest, RefusedMemoryOfAMessageThatCameUnaskedIsToldInItsPlace) {
+  Run(2,
+      [&](LanesNode& node, uint64_t) {
+        const ChannelId channel{1, 0, ChannelKind::kCollective, 0};
+        CountingReader reader;
+        if (node.rank == 0) {
+          CountingReader open;  // over there
+          open.expected = 1;
+          ARROW_RETURN_NOT_OK(node.Do([&] { node.lanes->Open(TestChannel(0), &open); }));
+          ARROW_RETURN_NOT_OK(AwaitSoon(node.executor, open.all));
+          // The second one does not fit where it goes; it needs no grant, and nobody is asked for one.
+          for (const uint64_t number : {0, 1}) {
+            Message message{channel, InlineBytes::Of(number), {}};
+            message.segments.push_back(Pattern(number == 0 ? 100 : 200000, number));
+            ARROW_RETURN_NOT_OK(node.Await([&] { return node.lanes->Send(1, std::move(message)); }));
+          }
+          return node.Shutdown();
+        }
+        bool asked = false;
+        reader.admit = [&](int64_t) { return asked = true; };
+        arrow::CappedMemoryPool small(&node.pool, 100000);
+        ARROW_RETURN_NOT_OK(node.Do([&] {
+          node.lanes->Open(channel, &reader, &small);
+          std::ignore = node.Send(0, 0, {1});
+        }));
+        ARROW_RETURN_NOT_OK(AwaitSoon(node.executor, reader.failed));
+        EXPECT_TRUE(reader.error.IsOutOfMemory()) << reader.error;
+        EXPECT_FALSE(asked);
+        EXPECT_EQ(reader.count, 1);
+        return node.Shutdown();
+      },
+      {.eager_bytes = 4 << 20});
+}
+
 TEST_P(LanesTest, ALostPeerFailsItsQueuedSendsAndFreesWhatWasPartial) {
   Run(3, [&](LanesNode& node, uint64_t) {
     CountingReader reader;
