@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import json
 import os
 import shutil
@@ -21,12 +20,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
 from cases import FAULTS, NETWORK_FAULTS, Case, Choice, draw
 from faults import strike, wait_for_phase
 from judge import Outcome, judge
 from network import Network
+from redis_server import RedisServer
 from world import ROOT, Programs, Server, StoreServer, Timeout, World
 
 _PATIENCE_S = 30  # beyond the silence that is asked for; then a job hangs
@@ -52,12 +53,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file for the outcomes")
     parser.add_argument("--verbose", action="store_true", help="a line for each case, and what failing ranks wrote")
     return parser.parse_args(arguments)
-
-
-def start_redis(folder: Path) -> Any:
-    """A Redis server that is as yet empty."""
-    sys.path.append(str(ROOT / "tests" / "system"))
-    return importlib.import_module("redis_server").RedisServer(folder)
 
 
 @contextlib.contextmanager
@@ -97,15 +92,15 @@ class Bench:
         self.store = StoreServer(programs, folder)
         self._folder = folder
         self._lock = threading.Lock()
-        self._redis: Any = None
+        self._redis: RedisServer | None = None
         self._network: Network | None = None
         self._network_store: StoreServer | None = None
 
-    def redis(self) -> Any:
+    def redis(self) -> RedisServer:
         """A Redis server of these cases' own."""
         with self._lock:
             if self._redis is None:
-                self._redis = start_redis(self._folder)
+                self._redis = RedisServer(self._folder)
             return self._redis
 
     @contextlib.contextmanager
@@ -133,10 +128,10 @@ class Bench:
             self._network.close()
 
 
-def start_own_server(programs: Programs, case: Case, folder: Path) -> Any:
+def start_own_server(programs: Programs, case: Case, folder: Path) -> StoreServer | RedisServer | None:
     """The server that this case takes away; None where it takes none."""
     if case.fault == "restart" and case.transport == "redis":
-        return start_redis(folder)
+        return RedisServer(folder)
     return StoreServer(programs, folder) if case.fault in ("store", "restart") else None
 
 
@@ -159,8 +154,7 @@ def run_case(bench: Bench, case: Case) -> tuple[Outcome, str]:
             network, store = stack.enter_context(bench.network())
         settings = settings_for(case, peer_timeout, folder, store)
         if case.transport == "redis":
-            redis = own if own is not None and not isinstance(own, StoreServer) else bench.redis()
-            settings["CYLON_REDIS"] = redis.url
+            settings["CYLON_REDIS"] = own.url if isinstance(own, RedisServer) else bench.redis().url
         world = World(programs, case, folder, settings, network)
         try:
             outcome = _take(world, own, peer_timeout, deadline)

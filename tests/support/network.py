@@ -6,10 +6,13 @@ Nothing of the machine's own network is touched. Making one takes root.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 
 __all__ = ["Network"]
+
+_numbers = itertools.count()
 
 
 def _ip(*words: str, tool: str = "ip") -> None:
@@ -25,7 +28,7 @@ class Network:
 
     def __init__(self, hosts: int) -> None:
         self.hosts = hosts
-        self._name = f"chaos-{os.getpid()}"
+        self._name = f"cylon-{os.getpid()}-{next(_numbers)}"
         self._silent: list[tuple[int, int]] = []
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
