@@ -291,6 +291,16 @@ TEST_F(JudgeTest, AnOldAnswerDoesNotSayThatThePeerLivesNow) {
   EXPECT_EQ(only().source, Finding::Source::kEnded);
 }
 
+TEST_F(JudgeTest, AnAnswerToWhatIsNotAskedYetSaysNothing) {
+  Make(6);
+  judge_->Investigate(3, "nothing came", now_);
+  judge_->OnLink(3, now_);
+  judge_->OnAnswer(3, 3, now_ + 1s, Testimony::kHears, {}, now_);
+  EXPECT_TRUE(hands_.findings.empty());
+  Witness(3, 3, Testimony::kHears);
+  EXPECT_EQ(only().kind, ErrorKind::kLinkLost);
+}
+
 TEST_F(JudgeTest, ALostDataLinkToASilentPeerIsAFailureAtTheLimit) {
   Make(6);
   judge_->Investigate(3, "nothing came", now_);

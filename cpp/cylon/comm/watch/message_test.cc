@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <random>
 
 namespace cylon::internal {
@@ -84,6 +85,17 @@ TEST(WatchMessageTest, WhatIsCutShortOrLongerIsRefused) {
       EXPECT_TRUE(IsError(status, ErrorKind::kProtocol)) << length;
     }
     EXPECT_TRUE(IsError(DecodeWatchBody(message.type, body + "x").status(), ErrorKind::kProtocol));
+  }
+}
+
+TEST(WatchMessageTest, TimesThatFitNoClockAreRefused) {
+  for (const auto time : {INT64_MIN, int64_t{-1}, INT64_MAX}) {
+    for (const auto& message : {EachType()[0], EachType()[2]}) {
+      std::string body = Encode(message).substr(kWatchHeaderBytes);
+      // Behind the counter and `waits` in a beat; the age in an answer.
+      std::memcpy(body.data() + (message.type == WatchMessage::Type::kBeat ? 9 : 13), &time, sizeof(time));
+      EXPECT_TRUE(IsError(DecodeWatchBody(message.type, body).status(), ErrorKind::kProtocol)) << time;
+    }
   }
 }
 
