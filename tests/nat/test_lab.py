@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import nat_kinds
 import pytest
 from nat_kinds import (
     CAPPED,
@@ -23,46 +21,36 @@ from nat_kinds import (
     FULL_CONE,
     IDLE,
     IPV6_ONLY,
+    KINDS,
     LOSSY,
     MOVED_PORTS,
     MOVING,
     PUBLIC,
     RESETTING,
     RESTRICTED,
-    SAME_PRIVATE,
     SHARED,
     SYMMETRIC,
     TWO_IN_A_ROW,
     Kind,
 )
 from nat_lab import Lab
-from nat_sockets import DEADLINE_S, Endpoint, dial_directly, open_port, outcome, punch
+from nat_sockets import DEADLINE_S, QUIET_S, Endpoint, open_port, outcome, punch
 from wire import opens_connection
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a network of namespaces needs root")
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "nat.md"
-KINDS = {name: kind for name, kind in vars(nat_kinds).items() if isinstance(kind, Kind)}
-NAMES = {kind: name for name, kind in KINDS.items()}
-QUIET_S = 0.5  # after so long nothing will come any more, since all of it is one machine
 
+def forget(lab: Lab, function: int, *ends: socket.socket) -> None:
+    """Restart the gateways of a function when all that the ends of its connection have sent is acknowledged.
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """A gateway of each kind, and a second one of the kind that needs two to be told."""
-    with contextlib.closing(Lab(*KINDS.values(), SAME_PRIVATE)) as made:
-        yield made
-
-
-@pytest.fixture
-def stack() -> Iterator[contextlib.ExitStack]:
-    """Closes what a test opens."""
-    with contextlib.ExitStack() as made:
-        yield made
-
-
-def endpoint(lab: Lab, kind: Kind, nth: int = 0) -> Endpoint:
-    return Endpoint(lab, lab.of(kind)[nth], socket.AF_INET if kind.ipv4 else socket.AF_INET6)
+    Else the function would speak by itself: a late acknowledgement makes the connection known again.
+    """
+    deadline = time.monotonic() + DEADLINE_S
+    # unacked of struct tcp_info
+    while any(struct.unpack_from("I", end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32), 24)[0] for end in ends):
+        assert time.monotonic() < deadline, "what was sent is not acknowledged"
+        time.sleep(0.001)
+    lab.restart(function)
 
 
 # What servers see of one local port.
@@ -70,7 +58,7 @@ def endpoint(lab: Lab, kind: Kind, nth: int = 0) -> Endpoint:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_servers_see_the_port_that_the_kind_says(lab: Lab, kind: Kind) -> None:
-    with endpoint(lab, kind) as made:
+    with Endpoint.of(lab, kind) as made:
         assert {address for address, _ in made.seen} == {lab.public_address(made.function, made.family)}
         ports = [port for _, port in made.seen]
         if kind is SYMMETRIC:
@@ -105,7 +93,7 @@ def knock(lab: Lab, target: tuple[str, int], family: socket.AddressFamily, wait_
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_an_unsolicited_syn_is_let_in_dropped_or_reset_as_the_kind_says(lab: Lab, kind: Kind) -> None:
     expected = {PUBLIC: "open", FULL_CONE: "open", RESETTING: "refused"}.get(kind, "silent")
-    with endpoint(lab, kind) as made, made.listen():
+    with Endpoint.of(lab, kind) as made, made.listen():
         assert knock(lab, made.seen[0], made.family, QUIET_S if expected == "silent" else DEADLINE_S) == expected
 
 
@@ -116,137 +104,11 @@ def test_a_full_cone_is_closed_at_ports_that_the_function_has_not_sent_from(
     listener = stack.enter_context(open_port(lab, function, socket.AF_INET))
     listener.listen()
     target = (lab.public_address(function), listener.getsockname()[1])
+    lab.restart(function)  # in case that another test had this port
     assert knock(lab, target, socket.AF_INET) == "silent"
-    lab.restart(function)
-    with endpoint(lab, FULL_CONE) as made, made.listen():
-        assert knock(lab, made.seen[0], made.family, DEADLINE_S) == "open"
-        lab.restart(function)
+    with Endpoint.of(lab, FULL_CONE) as made, made.listen():
+        forget(lab, function, *made.connection)
         assert knock(lab, made.seen[0], made.family) == "silent"
-
-
-# Which way two ranks connect.
-
-
-def page_rows(first_cell: str) -> list[list[str]]:
-    """The rows of the page's table whose header begins so, without its marks of code; the header is the first."""
-    tables = [block.splitlines() for block in PAGE.read_text().split("\n\n") if block.startswith(f"| {first_cell} |")]
-    (rows,) = [[[cell.strip(" `") for cell in line.strip("|").split("|")] for line in table] for table in tables]
-    return [rows[0], *rows[2:]]
-
-
-def page_table() -> list[tuple[str, str, str]]:
-    """Two kinds, and the way that they connect."""
-    (_, *names), *rows = page_rows("from, to")
-    assert names == [row[0] for row in rows]
-    return [(one, other, way) for one, *ways in rows for other, way in zip(names, ways, strict=True) if way]
-
-
-TABLE = page_table()
-
-
-def way(lab: Lab, names: tuple[str, str], expected: str) -> str:
-    """How functions of two gateways connect: the first of direct, punched and relay that does.
-
-    What is expected says only for how long to try: what cannot be has less time to show that it can.
-    """
-    one, other = (KINDS[name] for name in names)
-    first, second = lab.of(one)[0], lab.of(other)[1]
-    family = next((each for each in lab.functions[first].public if each in lab.functions[second].public), None)
-    if family is None:
-        for source, target in ((first, second), (second, first)):
-            theirs, address = next(iter(lab.functions[target].public.items()))
-            with open_port(lab, source, theirs) as dialled:
-                assert dialled.connect_ex((address, 1)) == errno.ENETUNREACH
-        return "relay"
-
-    def ends() -> tuple[Endpoint, Endpoint]:
-        return Endpoint(lab, first, family), Endpoint(lab, second, family)
-
-    deadline = time.monotonic() + (DEADLINE_S if expected == "direct" else 0)
-    while True:
-        for turn in (1, -1):
-            caller, callee = ends()[::turn]
-            with caller, callee:
-                if dial_directly(caller, callee, QUIET_S) == "open":
-                    return "direct"
-        if time.monotonic() >= deadline:
-            break
-    connected: set[bool] = set()
-    for turn in (1, -1):  # whichever of them dials first
-        here, there = ends()[::turn]
-        with here, there:
-            made = punch(here, there, DEADLINE_S if expected == "punched" else 2.5)
-            connected.add(made is not None)
-            for each in made or ():
-                each.close()
-    if len(connected) == 2:
-        return "it depends on who dials first"
-    return "punched" if True in connected else "relay"
-
-
-@pytest.fixture(scope="module")
-def ways() -> dict[tuple[str, str], str]:
-    """What becomes of each pair of kinds in the page's table, all tried at the same time."""
-    kinds = [KINDS[name] for name in dict.fromkeys(name for name, _, _ in TABLE)]
-    pairs = [(one, other) for one, other, _ in TABLE]
-    with contextlib.closing(Lab(*kinds, *kinds)) as lab, ThreadPoolExecutor(len(pairs)) as pool:
-        found = pool.map(way, [lab] * len(pairs), pairs, [expected for _, _, expected in TABLE])
-        return dict(zip(pairs, found, strict=True))
-
-
-@pytest.mark.parametrize(("one", "other", "expected"), TABLE, ids=[f"{one}-{other}" for one, other, _ in TABLE])
-def test_two_ranks_connect_as_the_page_says(
-    ways: dict[tuple[str, str], str], one: str, other: str, expected: str
-) -> None:
-    assert ways[one, other] == expected
-
-
-def test_the_page_says_of_each_kind_what_its_sentence_says() -> None:
-    assert {row[0]: row[1] for row in page_rows("kind")[1:]} == {name: kind.says for name, kind in KINDS.items()}
-
-
-def test_the_page_has_every_pair_once() -> None:
-    names = list(dict.fromkeys(name for name, _, _ in TABLE))
-    pairs = [frozenset((one, other)) for one, other, _ in TABLE]
-    assert len(pairs) == len(set(pairs)) == len(names) * (len(names) + 1) // 2
-
-
-def test_where_a_gateway_resets_the_one_behind_it_dials_first(lab: Lab, stack: contextlib.ExitStack) -> None:
-    resetting, dropping = (stack.enter_context(endpoint(lab, kind)) for kind in (RESETTING, RESTRICTED))
-    early = stack.enter_context(dropping.dial(resetting.seen[0]))
-    assert outcome(early) == "refused"
-    resetting, dropping = (stack.enter_context(endpoint(lab, kind)) for kind in (RESETTING, RESTRICTED))
-    early = stack.enter_context(resetting.dial(dropping.seen[0]))
-    assert outcome(early, QUIET_S) == "silent"
-    late = stack.enter_context(dropping.dial(resetting.seen[0]))
-    assert outcome(late) == outcome(early) == "open"
-
-
-def test_two_behind_one_gateway_meet_by_private_address_and_not_by_the_seen_one(
-    lab: Lab, stack: contextlib.ExitStack
-) -> None:
-    one, other = (stack.enter_context(endpoint(lab, SHARED, nth)) for nth in range(2))
-    assert {address for address, _ in one.seen + other.seen} == {lab.public_address(one.function)}
-    assert dial_directly(one, other, QUIET_S) == "silent"
-    assert punch(one, other, 2.5) is None
-    other.seen.insert(0, (lab.address(other.function), other.port))
-    assert dial_directly(one, other) == "open"
-
-
-def test_the_same_private_address_behind_two_gateways(lab: Lab, stack: contextlib.ExitStack) -> None:
-    one, other = (stack.enter_context(endpoint(lab, SAME_PRIVATE, nth)) for nth in range(2))
-    assert lab.address(one.function) == lab.address(other.function)
-    assert one.seen[0][0] != other.seen[0][0]
-    made = punch(one, other)
-    assert made is not None
-    for each in made:
-        each.close()
-    # Whoever dials the other's private address reaches a neighbour, or nobody, or, from the same port, himself.
-    mirror = stack.enter_context(one.dial((lab.address(other.function), one.port)))
-    assert outcome(mirror) == "open"
-    mirror.sendall(b"myself")
-    mirror.settimeout(DEADLINE_S)
-    assert mirror.recv(6, socket.MSG_WAITALL) == b"myself"
 
 
 # Gateways that forget.
@@ -264,10 +126,10 @@ def arrives(there: socket.socket, here: socket.socket, word: bytes, wait_s: floa
 
 
 def test_a_forgotten_connection_is_deaf_until_its_function_speaks(lab: Lab) -> None:
-    with endpoint(lab, RESTRICTED) as made:
+    with Endpoint.of(lab, RESTRICTED) as made:
         server, own = made.connection
         assert arrives(server, own, b"before")
-        lab.restart(made.function)
+        forget(lab, made.function, server, own)
         assert not arrives(server, own, b"lost", QUIET_S)
         assert arrives(own, server, b"again")
         own.settimeout(DEADLINE_S)
@@ -277,11 +139,11 @@ def test_a_forgotten_connection_is_deaf_until_its_function_speaks(lab: Lab) -> N
 def test_a_punched_connection_that_one_gateway_forgot_comes_back_when_both_speak(
     lab: Lab, stack: contextlib.ExitStack
 ) -> None:
-    ends = [stack.enter_context(endpoint(lab, kind)) for kind in (RESTRICTED, MOVING)]
+    ends = [stack.enter_context(Endpoint.of(lab, kind)) for kind in (RESTRICTED, MOVING)]
     made = punch(ends[0], ends[1])
     assert made is not None
     one, other = (stack.enter_context(each) for each in made)
-    lab.restart(ends[0].function)
+    forget(lab, ends[0].function, one, other)
     assert not arrives(other, one, b"lost", QUIET_S)
     assert arrives(one, other, b"again")
     one.settimeout(DEADLINE_S)
@@ -289,10 +151,10 @@ def test_a_punched_connection_that_one_gateway_forgot_comes_back_when_both_speak
 
 
 def test_a_forgotten_connection_of_a_symmetric_gateway_is_reset(lab: Lab) -> None:
-    with endpoint(lab, SYMMETRIC) as made:
+    with Endpoint.of(lab, SYMMETRIC) as made:
         server, own = made.connection
         assert arrives(server, own, b"before")
-        lab.restart(made.function)
+        forget(lab, made.function, server, own)
         own.settimeout(DEADLINE_S)
         own.sendall(b"from another port now, which the server does not know")
         with pytest.raises(ConnectionResetError):
@@ -300,10 +162,10 @@ def test_a_forgotten_connection_of_a_symmetric_gateway_is_reset(lab: Lab) -> Non
 
 
 def test_a_forgotten_connection_of_a_resetting_gateway_is_reset(lab: Lab) -> None:
-    with endpoint(lab, RESETTING) as made:
+    with Endpoint.of(lab, RESETTING) as made:
         server, own = made.connection
         assert arrives(server, own, b"before")
-        lab.restart(made.function)
+        forget(lab, made.function, server, own)
         server.settimeout(DEADLINE_S)
         server.sendall(b"lost")
         with pytest.raises(ConnectionResetError):
@@ -311,21 +173,21 @@ def test_a_forgotten_connection_of_a_resetting_gateway_is_reset(lab: Lab) -> Non
 
 
 def test_a_forgetful_gateway_drops_both_sides_of_what_it_forgot(lab: Lab) -> None:
-    with endpoint(lab, FORGETFUL) as made:
+    with Endpoint.of(lab, FORGETFUL) as made:
         server, own = made.connection
         assert arrives(server, own, b"before")
-        lab.restart(made.function)
+        forget(lab, made.function, server, own)
         assert not arrives(server, own, b"lost", QUIET_S)
         assert not arrives(own, server, b"lost", QUIET_S)
-    with endpoint(lab, FORGETFUL) as made:  # and new ones pass
+    with Endpoint.of(lab, FORGETFUL) as made:  # and new ones pass
         assert arrives(*made.connection, b"after")
 
 
 def test_a_restart_of_two_gateways_in_a_row_forgets_at_both(lab: Lab) -> None:
-    with endpoint(lab, TWO_IN_A_ROW) as made:
+    with Endpoint.of(lab, TWO_IN_A_ROW) as made:
         server, own = made.connection
         assert lab.remembered(made.function) > 0
-        lab.restart(made.function)
+        forget(lab, made.function, server, own)
         assert lab.remembered(made.function) == 0
         assert not arrives(server, own, b"lost", QUIET_S)
 
@@ -333,7 +195,7 @@ def test_a_restart_of_two_gateways_in_a_row_forgets_at_both(lab: Lab) -> None:
 def test_a_silent_connection_is_forgotten_and_one_that_speaks_is_not(lab: Lab) -> None:
     function = lab.of(IDLE)[0]
     lab.restart(function)  # what other tests have left
-    with endpoint(lab, IDLE) as silent, endpoint(lab, IDLE) as speaking:
+    with Endpoint.of(lab, IDLE) as silent, Endpoint.of(lab, IDLE) as speaking:
         deadline = time.monotonic() + DEADLINE_S
         while lab.remembered(function) > 1:
             assert arrives(*speaking.connection, b"ping")
@@ -348,12 +210,12 @@ def test_a_silent_connection_is_forgotten_and_one_that_speaks_is_not(lab: Lab) -
 
 
 def test_a_link_that_is_cut_is_silent_and_passes_again_when_healed(lab: Lab) -> None:
-    for kind, neighbour in ((SHARED, 1), (PUBLIC, 0)):
-        with endpoint(lab, kind) as made, Endpoint(lab, lab.of(SHARED)[1]) as other:
+    for kind in (SHARED, PUBLIC):
+        with Endpoint.of(lab, kind) as made, Endpoint(lab, lab.of(SHARED)[1]) as other:
             server, own = made.connection
             lab.cut(made.function)
             assert not arrives(server, own, b"late", QUIET_S)
-            assert arrives(*other.connection, b"of the neighbour"), neighbour
+            assert arrives(*other.connection, b"of the neighbour")
             lab.heal(made.function)
             own.settimeout(DEADLINE_S)
             assert own.recv(4, socket.MSG_WAITALL) == b"late"
@@ -361,7 +223,7 @@ def test_a_link_that_is_cut_is_silent_and_passes_again_when_healed(lab: Lab) -> 
 
 def test_a_capped_link_carries_no_more_than_its_rate(lab: Lab) -> None:
     amount, burst = 24_000_000, 256_000
-    with endpoint(lab, CAPPED) as made:
+    with Endpoint.of(lab, CAPPED) as made:
         for there, here in (made.connection, made.connection[::-1]):
             here.settimeout(DEADLINE_S)
             there.settimeout(DEADLINE_S)
@@ -378,7 +240,19 @@ def test_a_capped_link_carries_no_more_than_its_rate(lab: Lab) -> None:
 
 
 def test_a_round_trip_takes_as_much_longer_as_the_kind_says(lab: Lab) -> None:
-    with endpoint(lab, DISTANT) as made:
+    check_round_trip(lab, lab.of(DISTANT)[0])
+
+
+def test_kinds_combine() -> None:
+    far_outer = dataclasses.replace(SYMMETRIC, outer=DISTANT)
+    far_capped = dataclasses.replace(CAPPED, round_trip_ms=20, functions=2)
+    with contextlib.closing(Lab(far_outer, far_capped)) as lab:
+        for function in range(3):
+            check_round_trip(lab, function)
+
+
+def check_round_trip(lab: Lab, function: int) -> None:
+    with Endpoint(lab, function) as made:
         server, own = made.connection
         took = []
         for _ in range(5):

@@ -12,6 +12,7 @@ __all__ = [
     "FULL_CONE",
     "IDLE",
     "IPV6_ONLY",
+    "KINDS",
     "LOSSY",
     "MOVING",
     "PUBLIC",
@@ -182,3 +183,6 @@ LOSSY = Kind(
     says="Keeps ports and lets answers in; of packets that open a connection three in ten are lost, each way.",
     syn_loss=0.3,
 )
+
+KINDS: dict[str, Kind] = {name: kind for name, kind in globals().items() if isinstance(kind, Kind)}
+"""All of these, by their names."""

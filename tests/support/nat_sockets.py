@@ -9,11 +9,13 @@ import select
 import socket
 import time
 
+from nat_kinds import Kind
 from nat_lab import Lab
 
-__all__ = ["DEADLINE_S", "Endpoint", "dial_directly", "open_port", "outcome", "punch"]
+__all__ = ["DEADLINE_S", "QUIET_S", "Endpoint", "dial_directly", "open_port", "outcome", "punch"]
 
 DEADLINE_S = 60  # for what has to happen
+QUIET_S = 0.5  # after so long nothing will come any more, since all of it is one machine
 
 
 def open_port(lab: Lab, function: int | None, family: socket.AddressFamily, port: int = 0) -> socket.socket:
@@ -52,6 +54,11 @@ class Endpoint:
             self._stack = stack.pop_all()
         self.seen: list[tuple[str, int]] = [server.getpeername()[:2] for server in self._servers[::2]]
         """The address and port that each of three servers sees."""
+
+    @classmethod
+    def of(cls, lab: Lab, kind: Kind, nth: int = 0) -> Endpoint:
+        """A port of a function of a kind: of the first, or of another that there is."""
+        return cls(lab, lab.of(kind)[nth], socket.AF_INET if kind.ipv4 else socket.AF_INET6)
 
     def _register(self, servers: int) -> list[socket.socket]:
         made: list[socket.socket] = []
