@@ -13,7 +13,7 @@ packages=(
   libtbb-dev libasio-dev libssl-dev libxxhash-dev nlohmann-json3-dev libcli11-dev libspdlog-dev
   libgtest-dev libgmock-dev libbenchmark-dev
   redis-tools  # has the server as well, and starts no service
-  iproute2 openssl  # networks and certificates that tests make
+  iproute2 nftables conntrack openssl  # networks and certificates that tests make
 )
 if [[ "${1:-}" == lint ]]; then
   packages+=(clang-format-19 clang-tidy-19)

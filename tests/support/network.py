@@ -1,58 +1,41 @@
-"""A small network of its own for each rank: namespaces on one bridge, whose ports fall silent when told to.
-
-Nothing of the machine's own network is touched. Making one takes root.
-"""
+"""A small network of its own for each rank: namespaces on one bridge, whose ports fall silent when told to."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import os
-import subprocess
+from namespaces import Namespaces, command
 
 __all__ = ["Network"]
 
-_numbers = itertools.count()
 
-
-def _ip(*words: str, tool: str = "ip") -> None:
-    done = subprocess.run([tool, *words], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise OSError(f"{tool} {' '.join(words)}: {done.stderr.strip()}; a network of namespaces needs root")
-
-
-class Network:
+class Network(Namespaces):
     """A hub with a bridge, and hosts on it: 10.77.0.1 is the hub, 10.77.0.(2 + n) is host n."""
 
     HUB_ADDRESS = "10.77.0.1"
 
     def __init__(self, hosts: int) -> None:
         self.hosts = hosts
-        self._name = f"cylon-{os.getpid()}-{next(_numbers)}"
         self._silent: list[tuple[int, int]] = []
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.close)
-            self._make()
-            undo.pop_all()
+        super().__init__()
 
     def _make(self) -> None:
-        _ip("netns", "add", self.namespace(None))
-        _ip("-n", self.namespace(None), "link", "set", "lo", "up")
-        _ip("-n", self.namespace(None), "link", "add", "hub", "type", "bridge")
-        _ip("-n", self.namespace(None), "addr", "add", f"{self.HUB_ADDRESS}/24", "dev", "hub")
-        _ip("-n", self.namespace(None), "link", "set", "hub", "up")
+        hub = self.namespace(None)
+        _ip("netns", "add", hub)
+        _ip("-n", hub, "link", "set", "lo", "up")
+        _ip("-n", hub, "link", "add", "hub", "type", "bridge")
+        _ip("-n", hub, "addr", "add", f"{self.HUB_ADDRESS}/24", "dev", "hub")
+        _ip("-n", hub, "link", "set", "hub", "up")
         for host in range(self.hosts):
-            inside, outside = self.namespace(host), self.namespace(None)
+            inside = self.namespace(host)
             _ip("netns", "add", inside)
-            _ip("-n", outside, "link", "add", f"host{host}", "type", "veth", "peer", "name", "eth0", "netns", inside)
-            _ip("-n", outside, "link", "set", f"host{host}", "master", "hub", "up")
+            _ip("-n", hub, "link", "add", f"host{host}", "type", "veth", "peer", "name", "eth0", "netns", inside)
+            _ip("-n", hub, "link", "set", f"host{host}", "master", "hub", "up")
             _ip("-n", inside, "addr", "add", f"{self.address(host)}/24", "dev", "eth0")
             _ip("-n", inside, "link", "set", "lo", "up")
             _ip("-n", inside, "link", "set", "eth0", "up")
 
     def namespace(self, host: int | None) -> str:
         """The namespace of a host; None: of the hub."""
-        return f"{self._name}-{'hub' if host is None else host}"
+        return self._named("hub" if host is None else str(host))
 
     def address(self, host: int) -> str:
         """Where a host is reached."""
@@ -60,11 +43,11 @@ class Network:
 
     def inside(self, host: int | None) -> list[str]:
         """What to write before a command that is to run at a host."""
-        return ["nsenter", f"--net=/run/netns/{self.namespace(host)}"]
+        return self._enter(self.namespace(host))
 
     def isolate(self, host: int) -> None:
         """Nothing reaches the host any more and nothing that it sends arrives; nobody is told."""
-        self._port_state(host, 0)
+        self._port_state(self.namespace(None), f"host{host}", 0)
 
     def silence(self, one: int, other: int) -> None:
         """Nothing passes between the two any more; nobody is told, and with others both go on."""
@@ -77,17 +60,12 @@ class Network:
     def heal(self) -> None:
         """Everything passes again."""
         for host in range(self.hosts):
-            self._port_state(host, 3)
+            self._port_state(self.namespace(None), f"host{host}", 3)
         for pair in self._silent:
             for here, there in (pair, pair[::-1]):
                 _ip("-n", self.namespace(here), "neigh", "del", self.address(there), "dev", "eth0")
         self._silent.clear()
 
-    def _port_state(self, host: int, state: int) -> None:
-        _ip("-n", self.namespace(None), "link", "set", "dev", f"host{host}", "state", str(state), tool="bridge")
 
-    def close(self) -> None:
-        """Remove it all."""
-        for host in (*range(self.hosts), None):
-            with contextlib.suppress(OSError):
-                _ip("netns", "del", self.namespace(host))
+def _ip(*words: str) -> None:
+    command("ip", *words)
