@@ -432,7 +432,11 @@ std::string JoinProblemKey(std::string_view job, std::string_view epoch) {
   return std::string(job) + "/" + std::string(epoch) + kProblem;
 }
 
-Co<void> Leave(Store* store, World world) {
+Co<void> Leave(Store* store, World world, std::shared_ptr<const bool> abandoned) {
+  const auto given_up = arrow::Status::Cancelled("this process does not wait for the store any longer");
+  if (*abandoned) {
+    co_return given_up;
+  }
   const std::string epoch = world.job + "/" + world.epoch;
   auto count = store->Add(epoch + "/left", 1, kRunTimeToLive);
   CYLON_CO_ASSIGN_OR_RETURN(const int64_t left, co_await count);
@@ -444,6 +448,9 @@ Co<void> Leave(Store* store, World world) {
     }
   }
   for (const auto& key : keys) {
+    if (*abandoned) {
+      co_return given_up;
+    }
     auto gone = store->Delete(key);
     CYLON_CO_RETURN_NOT_OK(co_await gone);
   }

@@ -55,7 +55,7 @@ CYLON_EXPORT Co<World> Join(Store* store, Executor& executor, JoinRequest reques
 CYLON_EXPORT std::string JoinProblemKey(std::string_view job, std::string_view epoch);
 
 /// Removes what this rank put into the store for `world`; the last to leave removes what they have in common. Called at
-/// the end of an orderly run.
-CYLON_EXPORT Co<void> Leave(Store* store, World world);
+/// the end of an orderly run. Whoever stops waiting for it sets `abandoned`, in a task: `store` may go after that.
+CYLON_EXPORT Co<void> Leave(Store* store, World world, std::shared_ptr<const bool> abandoned);
 
 }  // namespace cylon

@@ -41,7 +41,7 @@ class MembershipTest : public AnyStoreTest {
         auto joining = Spawn(executor, Join(store.get(), executor, request));
         worlds[i] = executor.Await(joining);
         if (worlds[i].ok() && leave) {
-          auto leaving = Spawn(executor, Leave(store.get(), *worlds[i]));
+          auto leaving = Spawn(executor, Leave(store.get(), *worlds[i], std::make_shared<bool>(false)));
           EXPECT_TRUE(executor.Await(leaving).ok());
         }
       });
@@ -131,17 +131,43 @@ TEST_P(MembershipTest, ASlowRankFindsTheTableWhenTheOthersHaveLeft) {
   auto joining = Spawn(executor, Join(store.get(), executor, first));
   const auto world = executor.Await(joining);
   ASSERT_TRUE(world.ok()) << world.status();
-  auto leaving = Spawn(executor, Leave(store.get(), *world));
+  auto leaving = Spawn(executor, Leave(store.get(), *world, std::make_shared<bool>(false)));
   ASSERT_TRUE(executor.Await(leaving).ok());
   auto reading = store->TryGet("job/e/table");
   EXPECT_TRUE(executor.Await(reading).ok());
   World other = *world;
   other.rank = 1;
-  auto last = Spawn(executor, Leave(store.get(), other));
+  auto last = Spawn(executor, Leave(store.get(), other, std::make_shared<bool>(false)));
   ASSERT_TRUE(executor.Await(last).ok());
   for (const char* key : {"job/e/table", "job/e/left", "job/e/here/0", "job/e/here/1"}) {
     auto looking = store->TryGet(key);
     EXPECT_TRUE(executor.Await(looking).status().IsKeyError()) << key;
+  }
+}
+
+TEST(LeaveTest, OneThatNobodyWaitsForTouchesTheStoreNoMore) {
+  const World world{"job", "epoch", 0, std::vector<AddressCard>(1)};
+  for (const bool begun : {false, true}) {
+    AsioExecutor executor("rank");
+    auto store = OpenMemoryStore(MakeMemoryStoreData(), executor);
+    const auto abandoned = std::make_shared<bool>(false);
+    arrow::Future<> leaving;
+    const auto give_up = [&] {
+      *abandoned = true;
+      store.reset();
+    };
+    ASSERT_TRUE(executor
+                    .RunTask([&] {
+                      leaving = Spawn(executor, Leave(store.get(), world, abandoned));
+                      if (begun) {
+                        executor.Post(give_up);  // it has asked the store by then, and has no answer yet
+                      } else {
+                        give_up();
+                      }
+                      return arrow::Status::OK();
+                    })
+                    .ok());
+    EXPECT_TRUE(executor.Await(leaving).IsCancelled());
   }
 }
 

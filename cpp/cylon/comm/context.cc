@@ -146,8 +146,16 @@ class Runtime {
     if (parts_.store && parts_.world.size() > 1) {
       // Nothing of the run's depends on the store any more, so a store that has ended meanwhile is no failure of work
       // that is done.
-      const auto leaving = Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world));
+      const auto abandoned = std::make_shared<bool>(false);
+      const auto leaving = Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world, abandoned));
       const auto waited = parts_.executor->Wait(leaving, std::min(deadline, parts_.executor->Now() + kLeavePatience));
+      if (!waited.ok()) {
+        // An executor that runs no tasks any more has dropped that one as well.
+        (void)parts_.executor->RunTask([abandoned] {
+          *abandoned = true;
+          return arrow::Status::OK();
+        });
+      }
       if (!waited.ok() && !IsError(waited, ErrorKind::kDeadline)) {
         status &= waited;  // interrupted
       } else if (!waited.ok() || !leaving.status().ok()) {
