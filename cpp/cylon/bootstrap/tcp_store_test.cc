@@ -313,7 +313,7 @@ arrow::Status Say(const std::vector<std::string>& frames) {
     auto opened = co_await proving;
     CYLON_CO_RETURN_NOT_OK(opened.status());
     stream = std::move(opened->stream);
-    auto outbox = std::make_shared<StoreOutbox>(stream.get());
+    auto outbox = std::make_shared<FramedOutbox>(stream.get());
     for (const auto& frame : frames) {
       outbox->Push(frame);
     }
