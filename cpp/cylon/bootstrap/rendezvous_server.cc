@@ -17,7 +17,7 @@ namespace {
 
 /// A process has a connection for its store and one for its letters, and some have relays; each kind has a limit of its
 /// own below this.
-constexpr size_t kMostVisitors = 3 * 4096;
+constexpr size_t kMostVisitors = 12288;
 
 /// Belongs to tasks.
 class RendezvousCore : public std::enable_shared_from_this<RendezvousCore> {

@@ -16,6 +16,7 @@
 #include "cylon/bootstrap/tcp_courier.h"
 #include "cylon/bootstrap/tcp_store.h"
 #include "cylon/bootstrap/testing/any_store.h"
+#include "cylon/bootstrap/testing/other_address.h"
 #include "cylon/bootstrap/testing/proxy.h"
 
 namespace cylon::testing {
@@ -83,6 +84,13 @@ class RendezvousServerTest : public ::testing::Test {
   }
   auto StartRelay(const CourierPtr& courier, const std::string& to, const std::string& token, TimePoint deadline) {
     return Spawn(executor_, courier->Relay(to, token, deadline));
+  }
+  /// Until the server has counted so many.
+  void AwaitCount(uint64_t RendezvousCounters::* count, uint64_t expected) {
+    const auto deadline = Soon();
+    while (server_->counters().*count != expected && executor_.Now() < deadline) {
+    }
+    EXPECT_EQ(server_->counters().*count, expected);
   }
   /// A port that nobody has, or had a moment ago.
   uint16_t FreePort() {
@@ -196,7 +204,7 @@ TEST_F(RendezvousServerTest, AWrongSecretIsRefused) {
   EXPECT_TRUE(IsError(status, ErrorKind::kAuthentication)) << status;
   EXPECT_THAT(status.message(), HasSubstr("cannot use the rendezvous server at " + address_.ToString()));
   EXPECT_EQ(server_->counters().sessions_begun, 0U);
-  EXPECT_EQ(server_->counters().strangers_refused, 1U);
+  AwaitCount(&RendezvousCounters::strangers_refused, 1);  // once it has been told why
   EXPECT_TRUE(
       IsError(RendezvousServer::Start(server_executor_, {"127.0.0.1", 0}, 0, {}).status(), ErrorKind::kAuthentication));
 }
@@ -349,7 +357,7 @@ TEST_F(RendezvousServerTest, EightMebibytesGoBothWaysOverARelay) {
   const auto at_bob = Spawn(executor_, Exchange(far.get(), back));
   EXPECT_TRUE(Await(at_alice).ValueOr("") == back);
   EXPECT_TRUE(Await(at_bob).ValueOr("") == there);
-  EXPECT_EQ(server_->counters().relayed_bytes, uint64_t{16} << 20);
+  AwaitCount(&RendezvousCounters::relayed_bytes, uint64_t{16} << 20);
   EXPECT_EQ(server_->counters().relays, 1U);
   // The end of one is the end of the other.
   std::string byte(1, '\0');
@@ -363,6 +371,55 @@ TEST_F(RendezvousServerTest, EightMebibytesGoBothWaysOverARelay) {
   Do([&] { far.reset(); });
 }
 
+TEST_F(RendezvousServerTest, ARelayIsDialledAgainWhereTheServerStartsAnew) {
+  const auto alice = Open();
+  const auto bob = Open();
+  auto from_alice = StartRelay(alice, bob->name(), token_, Soon());
+  AwaitCount(&RendezvousCounters::relays_waiting, 1);
+  Stop();
+  auto from_bob = StartRelay(bob, alice->name(), token_, Soon());
+  StartAnew();
+  EXPECT_TRUE(Await(arrow::Future<>(from_alice)).ok()) << from_alice.status();
+  EXPECT_TRUE(Await(arrow::Future<>(from_bob)).ok()) << from_bob.status();
+  Do([&] {
+    from_alice.MoveResult().ValueOrDie().reset();
+    from_bob.MoveResult().ValueOrDie().reset();
+  });
+}
+
+TEST_F(RendezvousServerTest, OffLoopbackLettersAndRelaysAreEncrypted) {
+  const std::string host = OtherAddress();
+  if (host.empty()) {
+    GTEST_SKIP() << "this machine has no address but loopback ones";
+  }
+  server_ = RendezvousServer::Start(server_executor_, {host, 0}, 0, SecuredBy(kSecret)).ValueOrDie();
+  const auto alice = Open(server_->address()).ValueOrDie();
+  const auto bob = Open(server_->address()).ValueOrDie();
+  const uint16_t port = FreePort();
+  const auto seen = Probe(alice, port);
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_EQ(seen->addresses.at(0), (HostPort{host, port}));
+  const auto at_bob = Next(bob);
+  ASSERT_TRUE(Tell(alice, bob->name(), "hello").ok());
+  EXPECT_EQ(Await(at_bob)->seen, *seen);
+  auto from_alice = StartRelay(alice, bob->name(), token_, Soon());
+  auto from_bob = StartRelay(bob, alice->name(), token_, Soon());
+  ASSERT_TRUE(Await(arrow::Future<>(from_alice)).ok()) << from_alice.status();
+  ASSERT_TRUE(Await(arrow::Future<>(from_bob)).ok()) << from_bob.status();
+  auto near = from_alice.MoveResult().ValueOrDie();
+  auto far = from_bob.MoveResult().ValueOrDie();
+  EXPECT_FALSE(near->binding().empty());  // TLS, to the server
+  const std::string there = RandomBytes(1 << 20).ValueOrDie();
+  const auto at_alice = Spawn(executor_, Exchange(near.get(), there));
+  const auto echoed = Spawn(executor_, Exchange(far.get(), there));
+  EXPECT_TRUE(Await(at_alice).ValueOr("") == there);
+  EXPECT_TRUE(Await(echoed).ValueOr("") == there);
+  Do([&] {
+    near.reset();
+    far.reset();
+  });
+}
+
 TEST_F(RendezvousServerTest, ARelayWhoseOtherEndNeverComesEndsAtItsDeadline) {
   const auto alice = Open();
   const auto bob = Open();
@@ -373,10 +430,9 @@ TEST_F(RendezvousServerTest, ARelayWhoseOtherEndNeverComesEndsAtItsDeadline) {
   const auto wrong = StartRelay(alice, bob->name(), "short", Soon());
   EXPECT_TRUE(Await(arrow::Future<>(wrong)).IsInvalid());
   // Closing ends one that waits.
+  AwaitCount(&RendezvousCounters::relays_waiting, 0);
   const auto waiting = StartRelay(alice, bob->name(), token_, Soon());
-  while (server_->counters().relays_waiting == 0 && !waiting.is_finished()) {
-    ASSERT_TRUE(executor_.RunTask([] { return arrow::Status::OK(); }).ok());
-  }
+  AwaitCount(&RendezvousCounters::relays_waiting, 1);
   Do([&] { alice->Close(); });
   EXPECT_TRUE(Await(arrow::Future<>(waiting)).IsCancelled()) << waiting.status();
 }
@@ -396,10 +452,7 @@ TEST_F(RendezvousServerTest, AClientThatDoesNotReadIsClosed) {
   RendezvousFrame hello{RendezvousOp::kHello, 0, deaf};
   hello.nonce = std::string(kRendezvousNonceBytes, 'd');
   Do([&] { outbox->Push(EncodeRendezvousFrame(hello)); });
-  const auto deadline = Soon();
-  while (server_->counters().sessions < 2 && executor_.Now() < deadline) {
-    ASSERT_TRUE(executor_.RunTask([] { return arrow::Status::OK(); }).ok());
-  }
+  AwaitCount(&RendezvousCounters::sessions, 2);
   arrow::Status told;
   for (int i = 0; i < 8000 && told.ok(); ++i) {
     told = Tell(alice, deaf, std::string(Courier::kMaxLetter, 'x'));

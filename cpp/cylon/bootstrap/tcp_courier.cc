@@ -6,6 +6,7 @@
 
 #include "cylon/base/error.h"
 #include "cylon/base/random.h"
+#include "cylon/bootstrap/nap.h"
 #include "cylon/bootstrap/probe.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/wire/bytes.h"
@@ -14,12 +15,16 @@ namespace cylon {
 
 namespace {
 
+/// Between attempts at a relay where the server is away.
+constexpr Duration kRelayRetry = std::chrono::milliseconds(100);
+
 /// What the courier and its coroutines share.
 struct CourierState {
   AsioExecutor* executor;
   HostPort address;
   Security security;
   std::string job;
+  Duration patience;
   arrow::Future<> stop = arrow::Future<>::Make();
   std::shared_ptr<RendezvousClient> client = nullptr;
   SeenAddresses seen = {};
@@ -106,13 +111,8 @@ Co<void> MeetOverRelay(Stream* stream, Executor* executor, RendezvousFrame ask, 
   co_return late ? DeadlineError("the other end of a relay, " + ask.to + ", did not come before the deadline") : status;
 }
 
-Co<std::unique_ptr<Stream>> OpenRelay(std::shared_ptr<CourierState> state, std::string to, std::string token,
-                                      TimePoint deadline) {
-  if (!IsCourierName(to) || token.size() != kRendezvousNonceBytes) {
-    co_return arrow::Status::Invalid("a relay needs the other's name, ", kCourierNameBytes,
-                                     " hexadecimal digits, and a token of ", kRendezvousNonceBytes, " bytes; '", to,
-                                     "' and ", token.size(), " bytes were given");
-  }
+Co<std::unique_ptr<Stream>> TryRelay(std::shared_ptr<CourierState> state, std::string to, std::string token,
+                                     TimePoint deadline) {
   auto dialling = DialRendezvous(state->executor, state->address, state->security, Visitor(state->job, kRelayPurpose),
                                  state->stop, deadline);
   auto opened = co_await dialling;
@@ -128,6 +128,34 @@ Co<std::unique_ptr<Stream>> OpenRelay(std::shared_ptr<CourierState> state, std::
   const arrow::Status met = co_await meeting;
   CYLON_CO_RETURN_NOT_OK(OrLeft(*state, met));
   co_return std::move(*stream);
+}
+
+/// Tries again where the connection fails: the server may be starting anew.
+Co<std::unique_ptr<Stream>> OpenRelay(std::shared_ptr<CourierState> state, std::string to, std::string token,
+                                      TimePoint deadline) {
+  if (!IsCourierName(to) || token.size() != kRendezvousNonceBytes) {
+    co_return arrow::Status::Invalid("a relay needs the other's name, ", kCourierNameBytes,
+                                     " hexadecimal digits, and a token of ", kRendezvousNonceBytes, " bytes; '", to,
+                                     "' and ", token.size(), " bytes were given");
+  }
+  const TimePoint give_up = std::min<TimePoint>(deadline, state->executor->Now() + state->patience);
+  const auto nap = std::make_shared<Nap>();
+  state->stop.AddCallback([weak = std::weak_ptr<Nap>(nap)](const arrow::Status&) {
+    if (const auto asleep = weak.lock()) {
+      asleep->Wake();
+    }
+  });
+  while (true) {
+    auto trying = TryRelay(state, to, token, deadline);
+    auto stream = co_await trying;
+    const auto again = state->executor->Now() + kRelayRetry;
+    if (stream.ok() || !stream.status().IsIOError() || GetErrorDetail(stream.status()) != nullptr || again >= give_up) {
+      co_return stream;
+    }
+    auto sleeping = nap->Until(*state->executor, again);
+    CYLON_CO_RETURN_NOT_OK(co_await sleeping);
+    CYLON_CO_RETURN_NOT_OK(OrLeft(*state, arrow::Status::OK()));
+  }
 }
 
 class TcpCourier : public Courier {
@@ -172,8 +200,8 @@ Co<std::unique_ptr<Courier>> OpenTcpCourier(AsioExecutor* executor, HostPort add
                                             std::string job, TimePoint deadline, Duration patience) {
   CYLON_CO_ASSIGN_OR_RETURN(const std::string name, RandomBytes(kCourierNameBytes / 2));
   CYLON_CO_ASSIGN_OR_RETURN(std::string incarnation, RandomBytes(kRendezvousNonceBytes));
-  const auto state =
-      std::make_shared<CourierState>(CourierState{executor, std::move(address), std::move(security), std::move(job)});
+  const auto state = std::make_shared<CourierState>(
+      CourierState{executor, std::move(address), std::move(security), std::move(job), patience});
   const auto connect = [executor, address = state->address, security = state->security, job = state->job,
                         stop = state->stop](TimePoint until) {
     return DialRendezvous(executor, address, security, Visitor(job, kRendezvousPurpose), stop, until);
