@@ -81,7 +81,7 @@ bool Take(ByteReader* in, RendezvousFrame* frame) {
         return false;
       }
       frame->id = in->Number<uint64_t>();
-      if (!TakeSeen(in, &frame->seen)) {
+      if (!TakeSeen(in, &frame->seen) || in->rest().size() > Courier::kMaxLetter) {
         return false;
       }
       frame->text = in->Raw(in->rest().size());
