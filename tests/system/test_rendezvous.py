@@ -47,6 +47,17 @@ def test_a_busy_port_is_named(launch: Launch, run: Run, rendezvous: str, secret:
     assert address in done.stderr
 
 
+def test_the_port_for_probes_is_told_and_can_be_chosen(launch: Launch, run: Run, rendezvous: str, secret: Path) -> None:
+    server, _ = serve(launch, rendezvous, secret)
+    assert server.stdout is not None
+    line = server.stdout.readline().strip()
+    assert line.startswith("probes at 127.0.0.1:")
+    port = line.rpartition(":")[2]
+    done = run(rendezvous, "--probe-port", port, "--secret-file", secret, timeout=20)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+
+
 def test_a_secret_that_others_may_read_is_refused(run: Run, rendezvous: str, secret: Path) -> None:
     secret.chmod(0o644)
     done = run(rendezvous, "--secret-file", secret, timeout=20)

@@ -60,13 +60,13 @@ bool IsFinal(const arrow::Status& status) {
 
 struct StoreClient::Link {
   explicit Link(std::unique_ptr<Stream> from)
-      : stream(std::move(from)), outbox(std::make_shared<StoreOutbox>(stream.get())) {}
+      : stream(std::move(from)), outbox(std::make_shared<FramedOutbox>(stream.get())) {}
   ~Link() { outbox->Detach(); }
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
   std::unique_ptr<Stream> stream;
-  std::shared_ptr<StoreOutbox> outbox;
+  std::shared_ptr<FramedOutbox> outbox;
   std::string life;
 };
 

@@ -1,11 +1,10 @@
 /// What a store's client and server say to each other after the handshake.
 #pragma once
 
-#include <deque>
-#include <memory>
 #include <string>
 
 #include "cylon/base/co.h"
+#include "cylon/bootstrap/framed.h"
 #include "cylon/bootstrap/key_values.h"
 #include "cylon/wire/bytes.h"
 #include "cylon/wire/stream.h"
@@ -44,24 +43,5 @@ inline constexpr char kStorePurpose[] = "store/2";
 
 /// The next frame's bytes. ProtocolError where it is longer than `kMaxStoreFrame`, before memory is taken.
 Co<std::string> ReadStoreFrame(Stream* stream);
-
-/// Frames on their way out of one stream, one write at a time. It lives as long as it writes.
-class StoreOutbox : public std::enable_shared_from_this<StoreOutbox> {
- public:
-  explicit StoreOutbox(Stream* stream) : stream_(stream) {}
-  /// Queues `payload` as a frame. A failure to write closes the stream, so its reader ends.
-  void Push(const std::string& payload);
-  size_t bytes() const { return bytes_; }
-  /// The stream is about to go.
-  void Detach() { stream_ = nullptr; }
-
- private:
-  static Co<void> Run(std::shared_ptr<StoreOutbox> self);
-
-  Stream* stream_;
-  std::deque<std::string> frames_;
-  size_t bytes_ = 0;
-  bool running_ = false;
-};
 
 }  // namespace cylon

@@ -1,69 +1,39 @@
 // The TCP store server: who is let in to its sessions.
 #include "cylon/bootstrap/store_server.h"
 
-#include <list>
 #include <utility>
 
 #include "cylon/base/random.h"
+#include "cylon/bootstrap/reception.h"
 #include "cylon/bootstrap/store.h"
 #include "cylon/bootstrap/store_protocol.h"
 #include "cylon/bootstrap/store_sessions.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/wire/secure.h"
-#include "cylon/wire/strangers.h"
 
 namespace cylon {
 
 namespace {
 
-constexpr size_t kMaxClients = 4096;
-
 /// Belongs to tasks.
 struct Core {
-  Core(AsioExecutor& on, Security with, std::string drawn)
-      : executor(on),
-        security(std::move(with)),
-        sessions(std::make_shared<StoreSessions>(executor, std::move(drawn))) {}
-
-  AsioExecutor& executor;
-  const Security security;
-  const std::shared_ptr<StoreSessions> sessions;
-  std::unique_ptr<Listener> listener;
-  std::list<std::shared_ptr<Opening>> strangers;  // have not proven themselves, the oldest first
-
-  static void Admit(const std::shared_ptr<Core>& self, std::unique_ptr<Stream> stream) {
-    if (self->sessions->connections() >= kMaxClients) {
-      return;  // full: the stream closes as it goes
-    }
-    while (self->strangers.size() >= kStrangersAtOnce) {
-      const auto oldest = self->strangers.front();
-      self->strangers.pop_front();
-      oldest->Close();  // it has had its chance
-    }
-    const auto opening = std::make_shared<Opening>();
-    self->strangers.push_back(opening);
-    internal::DriveVoid(Welcome(self, std::move(stream), opening), arrow::Future<>::Make());
+  Core(AsioExecutor& on, Security security, std::string drawn)
+      : executor(on), sessions(std::make_shared<StoreSessions>(on, std::move(drawn))) {
+    ReceptionRules rules;
+    rules.self.purpose = kStorePurpose;
+    rules.serve = [sessions = sessions](OpenedStream opened) {
+      return StoreSessions::Serve(sessions, std::move(opened.stream));
+    };
+    reception = std::make_shared<Reception>(on, std::move(security), std::move(rules));
   }
-
-  static Co<void> Welcome(std::shared_ptr<Core> self, std::unique_ptr<Stream> stream,
-                          std::shared_ptr<Opening> opening) {
-    Identity own;
-    own.purpose = kStorePurpose;
-    auto proving = OpenAsListener(std::move(stream), self->executor, self->security, own, kNever, opening);
-    auto opened = co_await proving;
-    self->strangers.remove(opening);
-    CYLON_CO_RETURN_NOT_OK(opened.status());
-    auto serving = StoreSessions::Serve(self->sessions, std::move(opened->stream));
-    co_return co_await serving;
-  }
-
   void Close() {
-    listener.reset();
-    for (const auto& opening : std::exchange(strangers, {})) {
-      opening->Close();
-    }
+    reception->Close();
     sessions->Close();
   }
+
+  AsioExecutor& executor;
+  const std::shared_ptr<StoreSessions> sessions;
+  std::shared_ptr<Reception> reception;
 };
 
 class Server : public StoreServer {
@@ -98,16 +68,9 @@ arrow::Result<std::unique_ptr<StoreServer>> StoreServer::Start(AsioExecutor& exe
   auto started = std::make_shared<arrow::Status>();
   auto address = std::make_shared<HostPort>();
   RunNow(executor, [core, started, address, listen] {
-    auto listener =
-        ListenTcp(core->executor.io(), listen, [weak = std::weak_ptr<Core>(core)](std::unique_ptr<Stream> stream) {
-          if (const auto self = weak.lock()) {
-            Core::Admit(self, std::move(stream));
-          }
-        });
-    *started = listener.status();
-    if (listener.ok()) {
-      core->listener = std::move(*listener);
-      *address = core->listener->address();
+    *started = Reception::Open(core->reception, listen);
+    if (started->ok()) {
+      *address = core->reception->address();
     }
   });
   ARROW_RETURN_NOT_OK(*started);

@@ -47,7 +47,7 @@ struct StoreSessions::Memory {
 /// One connection.
 struct StoreSessions::Session {
   explicit Session(std::unique_ptr<Stream> from)
-      : stream(std::move(from)), outbox(std::make_shared<StoreOutbox>(stream.get())) {}
+      : stream(std::move(from)), outbox(std::make_shared<FramedOutbox>(stream.get())) {}
   ~Session() { outbox->Detach(); }
   void Answer(uint64_t id, const arrow::Result<std::string>& result) { outbox->Push(EncodeAnswer(id, result)); }
   /// Carries out a write that must not be carried out twice, and remembers the answer.
@@ -66,7 +66,7 @@ struct StoreSessions::Session {
   }
 
   std::unique_ptr<Stream> stream;
-  std::shared_ptr<StoreOutbox> outbox;
+  std::shared_ptr<FramedOutbox> outbox;
   std::unordered_map<uint64_t, uint64_t> waits;  // request to watch
   std::string client;                            // whose it is: the key of its Memory
   std::shared_ptr<Memory> memory;

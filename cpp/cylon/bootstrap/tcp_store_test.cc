@@ -1,20 +1,16 @@
 // A store over TCP whose connections are lost and whose server is started anew.
 #include "cylon/bootstrap/tcp_store.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 
-#include <array>
-#include <cstring>
 #include <vector>
 
 #include "cylon/base/error.h"
 #include "cylon/bootstrap/membership.h"
 #include "cylon/bootstrap/store_server.h"
 #include "cylon/bootstrap/testing/any_store.h"
+#include "cylon/bootstrap/testing/other_address.h"
 #include "cylon/bootstrap/testing/proxy.h"
 #include "cylon/wire/secure.h"
 
@@ -249,27 +245,6 @@ TEST_F(TcpStoreTest, ClosingWhileTheServerIsAwayEndsWhatIsUnderWay) {
   EXPECT_TRUE(adding.status().IsCancelled()) << adding.status();
 }
 
-/// An address of this machine that is not a loopback one; "" where it has none.
-std::string OtherAddress() {
-  ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0) {
-    return "";
-  }
-  std::string found;
-  for (const ifaddrs* each = all; each != nullptr; each = each->ifa_next) {
-    if (each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_INET && (each->ifa_flags & IFF_LOOPBACK) == 0 &&
-        (each->ifa_flags & IFF_UP) != 0) {
-      std::array<char, INET_ADDRSTRLEN> text{};
-      sockaddr_in address{};
-      std::memcpy(&address, each->ifa_addr, sizeof(address));
-      ::inet_ntop(AF_INET, &address.sin_addr, text.data(), text.size());
-      found = text.data();
-    }
-  }
-  ::freeifaddrs(all);
-  return found;
-}
-
 TEST(StoreSecurityTest, OffLoopbackItIsEncryptedUnlessBothSidesSayNo) {
   const std::string host = OtherAddress();
   if (host.empty()) {
@@ -313,7 +288,7 @@ arrow::Status Say(const std::vector<std::string>& frames) {
     auto opened = co_await proving;
     CYLON_CO_RETURN_NOT_OK(opened.status());
     stream = std::move(opened->stream);
-    auto outbox = std::make_shared<StoreOutbox>(stream.get());
+    auto outbox = std::make_shared<FramedOutbox>(stream.get());
     for (const auto& frame : frames) {
       outbox->Push(frame);
     }

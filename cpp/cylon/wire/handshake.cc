@@ -15,6 +15,7 @@
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
 
+#include <algorithm>
 #include <map>
 
 #include "cylon/base/random.h"
@@ -226,21 +227,32 @@ arrow::Status Stranger(const std::string& who) {
                              "CYLON_SECRET_FILE");
 }
 
+/// Who a listener that serves several purposes or jobs is for `dialler`.
+Identity AnswerTo(Identity self, const Identity& dialler) {
+  if (std::find(self.also.begin(), self.also.end(), dialler.purpose) != self.also.end()) {
+    self.purpose = dialler.purpose;
+  }
+  if (self.any_job) {
+    self.job = dialler.job;
+  }
+  return self;
+}
+
 /// The listener's checks of the dialler; a status that is not OK is told to the dialler.
-Co<Identity> Judge(Conversation* talk, const Hello* own, const std::string* secret, const std::string* binding) {
+Co<Identity> Judge(Conversation* talk, const Identity* self, const std::string* secret, const std::string* binding) {
   auto receive = talk->Receive();
   CYLON_CO_ASSIGN_OR_RETURN(std::string bytes, co_await receive);
   CYLON_CO_ASSIGN_OR_RETURN(const Hello other, ParseHello(std::move(bytes), Role::kDialler, talk->peer()));
-  CYLON_CO_RETURN_NOT_OK(CheckNonce(*own, other, talk->peer()));
-  auto greet = talk->Send(Verdict::kAccepted, own->bytes);
+  CYLON_CO_ASSIGN_OR_RETURN(const Hello own, MakeHello(Role::kListener, AnswerTo(*self, other.identity)));
+  auto greet = talk->Send(Verdict::kAccepted, own.bytes);
   CYLON_CO_RETURN_NOT_OK(co_await greet);
   auto receive_mac = talk->Receive();
   CYLON_CO_ASSIGN_OR_RETURN(const std::string mac, co_await receive_mac);
-  if (!SameMac(mac, Mac(*secret, "dialler", *binding, other, *own))) {
+  if (!SameMac(mac, Mac(*secret, "dialler", *binding, other, own))) {
     co_return Stranger(talk->peer());
   }
-  CYLON_CO_RETURN_NOT_OK(CheckIdentity(*own, other, talk->peer()));
-  auto prove = talk->Send(Verdict::kAccepted, Mac(*secret, "listener", *binding, other, *own));
+  CYLON_CO_RETURN_NOT_OK(CheckIdentity(own, other, talk->peer()));
+  auto prove = talk->Send(Verdict::kAccepted, Mac(*secret, "listener", *binding, other, own));
   CYLON_CO_RETURN_NOT_OK(co_await prove);
   co_return other.identity;
 }
@@ -279,8 +291,7 @@ Co<Identity> HandshakeAsListener(Stream* stream, Executor& executor, Identity se
   }
   const std::string binding = stream->binding();
   Conversation talk(stream, executor, deadline);
-  CYLON_CO_ASSIGN_OR_RETURN(const Hello own, MakeHello(Role::kListener, self));
-  auto judge = Judge(&talk, &own, &secret, &binding);
+  auto judge = Judge(&talk, &self, &secret, &binding);
   auto identity = co_await judge;
   if (!identity.ok() && (identity.status().IsInvalid() || GetErrorDetail(identity.status()) != nullptr)) {
     auto refuse = talk.Refuse(identity.status());

@@ -4,6 +4,7 @@
 #include <arrow/result.h>
 
 #include <string>
+#include <vector>
 
 #include "cylon/base/co.h"
 #include "cylon/base/error.h"
@@ -16,10 +17,12 @@ namespace cylon {
 struct Identity {
   std::string job;
   std::string epoch;
-  Rank rank = -1;            ///< -1: a client that has no rank yet (of a store)
-  std::string purpose;       ///< "mesh", "store": a connection for one cannot be used for the other
-  Rank wanted = -1;          ///< whom a dialler wants; -1: whoever is there
-  std::string options = {};  ///< what has to be equal at both: "piece_bytes=1048576;eager_bytes=65536"
+  Rank rank = -1;                      ///< -1: a client that has no rank yet (of a store)
+  std::string purpose;                 ///< "mesh", "store": a connection for one cannot be used for the other
+  Rank wanted = -1;                    ///< whom a dialler wants; -1: whoever is there
+  std::string options = {};            ///< what has to be equal at both: "piece_bytes=1048576;eager_bytes=65536"
+  std::vector<std::string> also = {};  ///< of a listener: further purposes it serves; the peer's identity says which
+  bool any_job = false;                ///< of a listener: it serves every job; the peer's identity says which
 };
 
 /// Grows with each change of what is said on a connection: both ends speak the same.

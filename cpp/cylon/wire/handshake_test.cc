@@ -115,6 +115,43 @@ TEST_F(HandshakeTest, AnotherEpochIsRefused) {
   }
 }
 
+TEST_F(HandshakeTest, AListenerOfSeveralPurposesAndJobsIsToldWhich) {
+  auto server = Self(5);
+  server.purpose = "rendezvous";
+  server.also = {"store", "relay"};
+  server.any_job = true;
+  auto client = Self(3);
+  client.purpose = "relay";
+  client.job = "another";
+  Run(client, kSecret, server, kSecret);
+  ASSERT_TRUE(listened.ok()) << listened.status();
+  EXPECT_EQ(listened->purpose, "relay");
+  EXPECT_EQ(listened->job, "another");
+  ASSERT_TRUE(dialled.ok()) << dialled.status();
+  EXPECT_EQ(dialled->purpose, "relay");
+}
+
+TEST_F(HandshakeTest, AListenerOfSeveralPurposesRefusesOthers) {
+  auto server = Self(5);
+  server.also = {"store"};
+  auto client = Self(3);
+  client.purpose = "relay";
+  Run(client, kSecret, server, kSecret);
+  EXPECT_TRUE(IsError(listened.status(), ErrorKind::kProtocol)) << listened.status();
+  EXPECT_THAT(dialled.status().message(), HasSubstr("wants a connection for 'relay', this is one for 'mesh'"));
+}
+
+TEST_F(HandshakeTest, APurposeThatIsServedNeedsTheSecretToo) {
+  auto server = Self(5);
+  server.also = {"store"};
+  server.any_job = true;
+  auto client = Self(3);
+  client.purpose = "store";
+  Run(client, std::string(32, 'w'), server, kSecret);
+  EXPECT_TRUE(IsError(listened.status(), ErrorKind::kAuthentication)) << listened.status();
+  EXPECT_TRUE(IsError(dialled.status(), ErrorKind::kAuthentication)) << dialled.status();
+}
+
 TEST_F(HandshakeTest, WhoIsNotWhoWasWantedIsRefusedAtBoth) {
   auto dialler = Self(3);
   dialler.wanted = 4;

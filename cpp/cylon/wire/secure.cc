@@ -85,12 +85,13 @@ arrow::Status JudgePreamble(const std::string& bytes, const Security& security, 
   return arrow::Status::OK();
 }
 
-Co<Mode> GreetAsListener(Stream* stream, Executor* executor, const Security* security, TimePoint deadline) {
+Co<Mode> GreetAsListener(Stream* stream, Executor* executor, const Security* security, TimePoint deadline,
+                         std::string begun) {
   Conversation talk(stream, *executor, deadline);
-  auto receive = talk.ReceiveRaw(kPreambleBytes);
-  CYLON_CO_ASSIGN_OR_RETURN(const std::string bytes, co_await receive);
+  auto receive = talk.ReceiveRaw(kPreambleBytes - begun.size());
+  CYLON_CO_ASSIGN_OR_RETURN(const std::string rest, co_await receive);
   Mode mode = Mode::kPlain;
-  const auto judged = JudgePreamble(bytes, *security, *stream, &mode);
+  const auto judged = JudgePreamble(begun + rest, *security, *stream, &mode);
   if (!judged.ok()) {
     auto refuse = talk.Refuse(judged);
     auto told = co_await refuse;  // a stranger that does not listen changes nothing
@@ -182,9 +183,9 @@ Co<OpenedStream> OpenAsDialler(std::unique_ptr<Stream> below, Executor& executor
 }
 
 Co<OpenedStream> OpenAsListener(std::unique_ptr<Stream> below, Executor& executor, Security security, Identity self,
-                                TimePoint deadline, std::shared_ptr<Opening> opening) {
+                                TimePoint deadline, std::shared_ptr<Opening> opening, std::string begun) {
   OpeningStream stream(std::move(opening), std::move(below));
-  auto greet = GreetAsListener(stream.get(), &executor, &security, deadline);
+  auto greet = GreetAsListener(stream.get(), &executor, &security, deadline, std::move(begun));
   CYLON_CO_ASSIGN_OR_RETURN(const Mode mode, co_await greet);
   if (mode == Mode::kTls) {
     auto tls = TlsAsListener(stream.Give(), executor, ForTls(security, ""), deadline);

@@ -52,9 +52,10 @@ CYLON_EXPORT Co<OpenedStream> OpenAsDialler(std::unique_ptr<Stream> below, Execu
                                             Identity self, std::string host, TimePoint deadline,
                                             std::shared_ptr<Opening> opening = nullptr);
 
-/// The listener's end of the same.
+/// The listener's end of the same. `begun`: what has been read of the connection already, at most 8 bytes, by whoever
+/// had to see what it is.
 CYLON_EXPORT Co<OpenedStream> OpenAsListener(std::unique_ptr<Stream> below, Executor& executor, Security security,
                                              Identity self, TimePoint deadline,
-                                             std::shared_ptr<Opening> opening = nullptr);
+                                             std::shared_ptr<Opening> opening = nullptr, std::string begun = "");
 
 }  // namespace cylon

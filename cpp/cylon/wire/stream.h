@@ -50,6 +50,7 @@ CYLON_EXPORT bool IsNobodyListening(const arrow::Status& status);
 struct CYLON_EXPORT HostPort {
   std::string host;
   uint16_t port = 0;
+  bool operator==(const HostPort&) const = default;
   /// "host:port", "[v6]:port", with or without "tcp://". Invalid says what is wrong with the text.
   static arrow::Result<HostPort> Parse(std::string_view text);
   std::string ToString() const;
