@@ -280,6 +280,34 @@ TEST(PunchPathTest, WhereAllCandidatesAreRefusedTheRelayIsTaken) {
   EXPECT_THAT(status.message(), HasSubstr("127.0.0.1:2 (Connection refused)"));
 }
 
+TEST(PunchPathTest, APeerThatHasNoPortSaysSo) {
+  CourierHub hub;
+  Process one(hub);
+  TestExecutor world("peer");
+  std::shared_ptr<internal::SealedLetters> peer;
+  world.Do([&] {
+    peer = internal::SealedLetters::Make(hub.Join(world.executor), "a secret", "job", 1);
+    peer->Read(internal::LetterKind::kCall, [&](const auto& from, const auto&, const internal::Letter& call) {
+      internal::Letter answer{internal::LetterKind::kAnswer, call.attempt};
+      answer.declined = true;
+      EXPECT_TRUE(peer->Tell(from, answer).is_finished());
+    });
+  });
+  const auto status = one.Dial("punch://" + peer->courier().name()).status();
+  EXPECT_TRUE(status.IsIOError()) << status;
+  EXPECT_THAT(status.message(), HasSubstr("it has no port to do so"));
+  world.Do([&] { peer.reset(); });
+}
+
+TEST(PunchPathTest, AddressesOfOtherPathsAreRefused) {
+  CourierHub hub;
+  Process one(hub);
+  for (const auto& path : one.paths) {
+    auto dialled = Spawn(one.executor, path->Dial("tcp://127.0.0.1:1", one.in(kPatience), {}));
+    EXPECT_THAT(one.Finish(dialled).status().message(), HasSubstr("the address tcp://127.0.0.1:1 is not one of"));
+  }
+}
+
 TEST(PunchPathTest, WithoutThePublicAddressTheRelayIsLeft) {
   CourierHub hub;
   Process one(hub);
