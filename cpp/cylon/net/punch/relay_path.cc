@@ -105,6 +105,9 @@ class Relayer : public std::enable_shared_from_this<Relayer> {
 
   /// The called side. Who called is told by its own deadline where this fails.
   static Co<void> Meet(std::shared_ptr<Relayer> self, std::string peer, Letter call) {
+    if (self->closed_) {
+      co_return arrow::Status::Cancelled("this rank is closing");  // since the letter was read
+    }
     const TimePoint until = self->executor_.Now() + std::min(call.left, kLongestMeeting);
     auto relay = self->letters_->courier().Relay(peer, call.attempt, until);
     CYLON_CO_ASSIGN_OR_RETURN(auto stream, co_await relay);

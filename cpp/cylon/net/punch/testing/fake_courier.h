@@ -93,14 +93,14 @@ class FakeCourier : public Courier, public std::enable_shared_from_this<FakeCour
   Co<SeenAddresses> Probe(uint16_t local_port, TimePoint) override {
     ++probes;
     probed.insert(local_port);
-    CYLON_CO_RETURN_NOT_OK(probe_error);
+    CYLON_CO_RETURN_NOT_OK(closed_ ? Closed() : probe_error);
     seen_ = see ? see(local_port) : SeenAddresses{{{"127.0.0.1", local_port}}, false};
     co_return seen_;
   }
 
   arrow::Future<> Tell(const std::string& to, const std::string& text) override {
     if (closed_) {
-      return arrow::Future<>::MakeFinished(arrow::Status::Cancelled("the courier was closed"));
+      return arrow::Future<>::MakeFinished(Closed());
     }
     if (text.size() > kMaxLetter) {
       return arrow::Future<>::MakeFinished(arrow::Status::Invalid("too long"));
@@ -124,7 +124,7 @@ class FakeCourier : public Courier, public std::enable_shared_from_this<FakeCour
       hub_.Leave(name_);
       on_letter_ = nullptr;
       for (const auto& meeting : std::exchange(meetings_, {})) {
-        Finish(meeting, arrow::Status::Cancelled("the courier was closed"));
+        Finish(meeting, Closed());
       }
     }
   }
@@ -144,6 +144,7 @@ class FakeCourier : public Courier, public std::enable_shared_from_this<FakeCour
  private:
   using Meeting = CourierHub::Meeting;
 
+  static arrow::Status Closed() { return arrow::Status::Cancelled("the courier was closed"); }
   static void Finish(const std::shared_ptr<Meeting>& meeting, const arrow::Status& status) {
     if (!meeting->met.is_finished()) {
       meeting->met.MarkFinished(status);
@@ -152,7 +153,7 @@ class FakeCourier : public Courier, public std::enable_shared_from_this<FakeCour
 
   static Co<std::unique_ptr<Stream>> Relay(std::shared_ptr<FakeCourier> self, std::string, std::string token,
                                            TimePoint deadline) {
-    CYLON_CO_RETURN_NOT_OK(self->relay_error);
+    CYLON_CO_RETURN_NOT_OK(self->closed_ ? Closed() : self->relay_error);
     auto meeting = std::make_shared<Meeting>();
     meeting->executor = &self->executor_;
     self->meetings_.insert(meeting);
