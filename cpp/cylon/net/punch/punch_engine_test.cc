@@ -174,6 +174,35 @@ TEST_F(PunchEngineTest, SaysWhatBecameOfEachCandidateAtItsDeadline) {
   EXPECT_THAT(none.message(), HasSubstr("named no address that could be dialled"));
 }
 
+TEST_F(PunchEngineTest, WhatIsNotAnsweredGoesOnConnecting) {
+  // A listener whose queue is full drops what comes, as many gateways do.
+  asio::ip::tcp::acceptor full(world.executor.io());
+  std::vector<asio::ip::tcp::socket> queue;
+  world.Do([&] {
+    full.open(asio::ip::tcp::v4());
+    full.bind({asio::ip::make_address("127.0.0.1"), 0});
+    full.listen(0);
+    for (int i = 0; i < 3; ++i) {
+      queue.emplace_back(world.executor.io(), asio::ip::tcp::v4());
+      queue.back().async_connect(full.local_endpoint(), [](const asio::error_code&) {});
+    }
+  });
+  const HostPort silent{"127.0.0.1", full.local_endpoint().port()};
+  const int before = Descriptors();
+  auto attempt = Start(near, PunchRole::kCaller, {silent}, kShort);
+  world.Do([] {});  // it dials
+  int during = 0;
+  world.Do([&] { world.executor.PostAt(world.executor.Now() + kShort / 2, [&] { during = Descriptors(); }); });
+  const auto status = Outcome(attempt);
+  EXPECT_THAT(status.message(), HasSubstr(silent.ToString() + " (no answer)"));
+  EXPECT_EQ(during, before + 1) << "one socket, which is not made anew";
+  EXPECT_EQ(Descriptors(), before);
+  world.Do([&] {
+    queue.clear();
+    full.close();
+  });
+}
+
 TEST_F(PunchEngineTest, ASocketThatMeetsItselfIsNoPeer) {
   const auto status = Outcome(Start(near, PunchRole::kCaller, {At(near)}, kShort));
   EXPECT_TRUE(IsError(status, ErrorKind::kDeadline)) << status;
