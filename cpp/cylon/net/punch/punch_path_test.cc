@@ -12,7 +12,7 @@
 #include "cylon/base/error.h"
 #include "cylon/net/mesh/ways.h"
 #include "cylon/net/punch/punch_paths.h"
-#include "cylon/net/punch/testing/fake_courier.h"
+#include "cylon/net/punch/testing/punch_process.h"
 #include "cylon/wire/secure.h"
 #include "cylon/wire/testing.h"
 
@@ -31,93 +31,6 @@ int DescriptorsOfThis() {
 
 SeenAddresses Symmetric(uint16_t port) {
   return {{{"127.0.0.1", port}, {"127.0.0.1", static_cast<uint16_t>(port ^ 1)}}, true};
-}
-
-/// One process: an executor, its paths, and what was accepted on them.
-class Process : public TestExecutor {
- public:
-  explicit Process(CourierHub& hub, const std::string& name = "", const std::string& secret = "a secret")
-      : TestExecutor("process") {
-    Do([&] {
-      courier = hub.Join(executor, name);
-      paths = MakePunchPaths(executor, courier, secret, "job", {.loopback = true, .hosts = std::vector<std::string>{}})
-                  .ValueOrDie();
-      for (const auto& path : paths) {
-        path->Accept([this](std::unique_ptr<Stream> stream) {
-          accepted.push_back(std::move(stream));
-          if (!arrived.is_finished()) {
-            arrived.MarkFinished();
-          }
-        });
-      }
-    });
-  }
-  ~Process() {
-    Do([&] {
-      accepted.clear();
-      paths.clear();
-      courier.reset();
-    });
-  }
-
-  TimePoint in(Duration span) { return executor.Now() + span; }
-  std::string punch() const { return "punch://" + courier->name(); }
-  std::string relay() const { return "relay://" + courier->name(); }
-
-  using Dialled = arrow::Future<std::unique_ptr<Stream>>;
-  Dialled StartDial(const std::string& address, Duration span = kPatience, arrow::Future<> stop = {}) {
-    const auto& path = paths[address.starts_with("punch") ? 0 : 1];
-    return Spawn(executor, path->Dial(address, in(span), std::move(stop)));
-  }
-  arrow::Result<std::unique_ptr<Stream>> Finish(Dialled& dialled) {
-    EXPECT_TRUE(executor.Wait(arrow::Future<>(dialled), in(kPatience)).ok());
-    return dialled.MoveResult();
-  }
-  arrow::Result<std::unique_ptr<Stream>> Dial(const std::string& address, Duration span = kPatience) {
-    auto dialled = StartDial(address, span);
-    return Finish(dialled);
-  }
-  std::unique_ptr<Stream> Accepted() {
-    EXPECT_TRUE(Await(arrived).ok());
-    std::unique_ptr<Stream> stream;
-    Do([&] {
-      stream = std::move(accepted.front());
-      accepted.erase(accepted.begin());
-      if (accepted.empty()) {
-        arrived = arrow::Future<>::Make();
-      }
-    });
-    return stream;
-  }
-
-  std::shared_ptr<FakeCourier> courier;
-  std::vector<std::unique_ptr<Path>> paths;
-  std::vector<std::unique_ptr<Stream>> accepted;
-  arrow::Future<> arrived = arrow::Future<>::Make();
-};
-
-/// What is written at one end is read at the other.
-void ExpectPassage(Process& here, Stream* near, Process& there, Stream* far) {
-  std::string got(5, '\0');
-  auto read = there.Start([&] { return far->Read(Bytes(got)); });
-  auto written = here.Start([&] { return near->Write({Bytes(std::string_view("hello"))}); });
-  EXPECT_TRUE(here.Await(written).ok());
-  EXPECT_TRUE(there.Await(read).ok());
-  EXPECT_EQ(got, "hello");
-}
-
-void ExpectConnection(Process& here, arrow::Result<std::unique_ptr<Stream>> dialled, Process& there) {
-  ASSERT_TRUE(dialled.ok()) << dialled.status();
-  auto near = std::move(*dialled);
-  auto far = there.Accepted();
-  EXPECT_FALSE(near->is_loopback());
-  EXPECT_FALSE(far->is_loopback());
-  ExpectPassage(here, near.get(), there, far.get());
-  ExpectPassage(there, far.get(), here, near.get());
-  here.Do([&] { near.reset(); });
-  std::string rest(1, '\0');
-  EXPECT_TRUE(IsEndOfStream(there.Await(there.Start([&] { return far->Read(Bytes(rest)); }))));
-  there.Do([&] { far.reset(); });
 }
 
 TEST(PunchPathTest, OnePortServesAllPairs) {
@@ -377,105 +290,6 @@ TEST(PunchPathTest, StrangersWhoDialThePortFirstAreNoPeers) {
   ExpectConnection(one, one.Dial(two.punch()), two);
   two.Do([&] { EXPECT_TRUE(two.accepted.empty()); });
   one.Do([&] { strangers.clear(); });
-}
-
-/// Both call before either has heard of the other's call: one connection comes of it.
-TEST(PunchPathTest, OfTwoThatDialEachOtherTheLowerNameIsTheDialler) {
-  for (int round = 0; round < 5; ++round) {
-    CourierHub hub;
-    Process low(hub, std::string(32, '1'));
-    Process high(hub, std::string(32, '2'));
-    std::vector<std::pair<std::string, CourierLetter>> calls;
-    auto both = arrow::Future<>::Make();
-    hub.SetCensor([&](const auto&, const auto& to, CourierLetter* letter) {
-      if (calls.size() == 2) {
-        return true;
-      }
-      calls.emplace_back(to, *letter);
-      if (calls.size() == 2) {
-        both.MarkFinished();
-      }
-      return false;
-    });
-    auto stop = arrow::Future<>::Make();
-    auto higher = high.StartDial(low.punch(), kPatience, stop);
-    auto lower = low.StartDial(high.punch());
-    ASSERT_TRUE(low.Await(both).ok());
-    for (const auto& [to, letter] : calls) {
-      hub.Inject(to, letter);
-    }
-    auto near = low.Finish(lower);
-    ASSERT_TRUE(near.ok()) << near.status();
-    auto far = high.Accepted();
-    EXPECT_FALSE(higher.is_finished());
-    // As a mesh does that has what it wanted.
-    high.Do([&] { stop.MarkFinished(); });
-    EXPECT_TRUE(high.Finish(higher).status().IsCancelled());
-    ExpectPassage(low, near->get(), high, far.get());
-    low.Do([&] { near->reset(); });
-    high.Do([&] { far.reset(); });
-  }
-}
-
-TEST(PunchPathTest, WhoIsDialledMeanwhileWaitsForThat) {
-  CourierHub hub;
-  Process low(hub, std::string(32, '1'));
-  Process high(hub, std::string(32, '2'));
-  // The answer to the higher one's call is held back until the lower one dials, too.
-  std::vector<std::pair<std::string, CourierLetter>> held;
-  auto answered = arrow::Future<>::Make();
-  int letters = 0;
-  hub.SetCensor([&](const auto&, const auto& to, CourierLetter* letter) {
-    letter->seen.addresses.clear();  // so that the call alone is not enough
-    if (++letters != 2) {
-      return true;
-    }
-    letter->seen.addresses = {{"127.0.0.1", *low.courier->probed.begin()}};
-    held.emplace_back(to, *letter);
-    answered.MarkFinished();
-    return false;
-  });
-  auto higher = high.StartDial(low.punch());
-  ASSERT_TRUE(high.Await(answered).ok());
-  auto lower = low.StartDial(high.punch(), std::chrono::seconds(2));
-  low.Do([] {});
-  hub.Inject(held[0].first, held[0].second);
-  ExpectConnection(high, high.Finish(higher), low);
-  // Nobody stops it: it says where the peer is.
-  EXPECT_THAT(low.Finish(lower).status().message(), HasSubstr("punched a way to here at the same time"));
-  EXPECT_EQ(letters, 2) << "no call of its own";
-}
-
-TEST(PunchPathTest, WhoYieldedCallsItselfWhereTheOtherCallComesToNothing) {
-  CourierHub hub;
-  Process low(hub, std::string(32, '1'));
-  Process high(hub, std::string(32, '2'));
-  // The first call of the higher one, and its answer to the lower one's, are lost.
-  int of_high = 0;
-  auto called = arrow::Future<>::Make();
-  auto answered = arrow::Future<>::Make();
-  hub.SetCensor([&](const auto& from, const auto&, CourierLetter* letter) {
-    if (from == std::string(32, '1')) {
-      if (of_high < 2) {
-        letter->seen.addresses.clear();  // so that the call alone is not enough
-      }
-      return true;
-    }
-    ++of_high;
-    if (of_high <= 2) {
-      (of_high == 1 ? called : answered).MarkFinished();
-    }
-    return of_high > 2;
-  });
-  auto higher = high.StartDial(low.punch(), std::chrono::seconds(5));
-  ASSERT_TRUE(high.Await(called).ok());
-  auto stop = arrow::Future<>::Make();
-  auto lower = low.StartDial(high.punch(), kPatience, stop);
-  ASSERT_TRUE(high.Await(answered).ok());
-  low.Do([&] { stop.MarkFinished(); });
-  const auto first = low.Finish(lower);
-  EXPECT_TRUE(first.status().IsCancelled()) << first.status();
-  ExpectConnection(high, high.Finish(higher), low);
 }
 
 TEST(PunchPathTest, ADialEndsWhenItIsStopped) {
