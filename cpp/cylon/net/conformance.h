@@ -117,12 +117,20 @@ class InprocConformanceWorld : public ThreadedConformanceWorld {
 class MeshConformanceWorld : public ThreadedConformanceWorld {
  public:
   using MakePath = std::function<arrow::Result<std::unique_ptr<Path>>(AsioExecutor&)>;
-  MeshConformanceWorld(int ranks, const MakePath& make_path) : ThreadedConformanceWorld(ranks) {
+  using MakePaths = std::function<arrow::Result<std::vector<std::unique_ptr<Path>>>(AsioExecutor&)>;
+
+  MeshConformanceWorld(int ranks, const MakePath& make_path)
+      : MeshConformanceWorld(
+            ranks, MakePaths([&](AsioExecutor& executor) -> arrow::Result<std::vector<std::unique_ptr<Path>>> {
+              std::vector<std::unique_ptr<Path>> paths(1);
+              ARROW_ASSIGN_OR_RAISE(paths[0], make_path(executor));
+              return paths;
+            })) {}
+  MeshConformanceWorld(int ranks, const MakePaths& make_paths) : ThreadedConformanceWorld(ranks) {
     for (Rank rank = 0; rank < ranks; ++rank) {
       // Only tasks touch what belongs to an executor, which may run its own thread by now.
       auto listening = executor(rank).RunTask([&] {
-        std::vector<std::unique_ptr<Path>> paths(1);
-        ARROW_ASSIGN_OR_RAISE(paths[0], make_path(executor(rank)));
+        ARROW_ASSIGN_OR_RAISE(auto paths, make_paths(executor(rank)));
         auto listener = MeshTransport::Listen(executor(rank), std::move(paths), ranks);
         world_.cards.push_back({"localhost", 0, listener->address()});
         listeners_.push_back(std::move(listener));
