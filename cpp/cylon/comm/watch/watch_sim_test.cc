@@ -125,6 +125,7 @@ std::vector<Outcome> RunScene(const Scene& scene, uint64_t seed) {
       options.threads = 1;
       options.memory_bytes = 64 << 20;
       options.peer_timeout_s = std::chrono::duration<double>(kTimeout).count();
+      options.close_deadline_s = options.peer_timeout_s;  // a rank may stand still while the others close
       internal::Parts parts;
       ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(options));
       parts.executor = &executor;
