@@ -68,14 +68,17 @@ constexpr auto kSettings = std::to_array<Setting>({
      Kind::kText,
      &Options::bind_host},
     {{"transport", "CYLON_TRANSPORT", "", "",
-      "how ranks reach each other: auto (or empty: shm within a host, tcp between hosts), tcp, shm, or redis: through "
-      "a "
-      "server"},
+      "how ranks reach each other: auto (or empty: shm within a host, tcp between hosts), tcp, shm, punch: from behind "
+      "gateways, or redis: through a server"},
      Kind::kText,
      &Options::transport},
     {{"redis", "CYLON_REDIS", "", "", "of transport redis: redis://... of the server; empty: the store's"},
      Kind::kText,
      &Options::redis},
+    {{"rendezvous", "CYLON_RENDEZVOUS", "", "",
+      "of transport punch: host:port of cylon-rendezvous; empty: the store's"},
+     Kind::kText,
+     &Options::rendezvous},
     {{"plain_text", "CYLON_PLAIN_TEXT", "0", "", "off loopback too, connections between ranks are not encrypted"},
      Kind::kSwitch,
      &Options::plain_text},

@@ -469,8 +469,11 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
     return arrow::Status::Invalid("a store is named (", ReadableStore(options.store), ") but world_size is ",
                                   options.world_size, "; expected the number of ranks; set CYLON_WORLD_SIZE");
   }
+  // Before anything is waited for.
   if (options.transport == "redis") {
-    ARROW_RETURN_NOT_OK(RedisServerOf(options).status());  // before anything is waited for
+    ARROW_RETURN_NOT_OK(RedisServerOf(options).status());
+  } else if (options.transport == "punch") {
+    ARROW_RETURN_NOT_OK(internal::RendezvousOf(options).status());
   }
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
   if (secret.empty()) {
@@ -489,8 +492,9 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   parts.interrupt = std::move(interrupt);
   const auto deadline = executor.Now() + FromSeconds(options.join_deadline_s);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
-  parts.network = options.transport == "redis" ? internal::RedisNetwork(executor, options, std::move(secret))
-                                               : internal::MeshNetwork(executor, options, std::move(secret));
+  parts.network = options.transport == "redis"   ? internal::RedisNetwork(executor, options, std::move(secret))
+                  : options.transport == "punch" ? internal::PunchNetwork(executor, options, std::move(secret))
+                                                 : internal::MeshNetwork(executor, options, std::move(secret));
   parts.launcher = !options.epoch.empty() && !options.rejoin;
   return internal::JoinWorld(std::move(parts), std::move(options));
 }

@@ -3,10 +3,13 @@
 
 #include <utility>
 
+#include "cylon/bootstrap/store.h"
+#include "cylon/bootstrap/tcp_courier.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/comm/paths.h"
 #include "cylon/comm/watch/tcp_wire.h"
 #include "cylon/net/mesh/mesh_transport.h"
+#include "cylon/net/punch/punch_paths.h"
 #include "cylon/net/redis/redis_transport.h"
 
 namespace cylon::internal {
@@ -16,6 +19,9 @@ Seat::~Seat() = default;
 std::unique_ptr<Watch> Seat::MakeWatch(const World& /*world*/) { return nullptr; }
 
 namespace {
+
+/// Paths, made in a task.
+using PathMaker = std::function<arrow::Result<std::vector<std::unique_ptr<Path>>>()>;
 
 /// What is done with the listener is done in tasks, as connections may come meanwhile.
 class MeshSeat final : public Seat {
@@ -28,23 +34,35 @@ class MeshSeat final : public Seat {
   MeshSeat(const MeshSeat&) = delete;
   MeshSeat& operator=(const MeshSeat&) = delete;
 
-  arrow::Status Listen(int ranks) {
+  arrow::Status Listen(int ranks, const PathMaker& make_paths) {
     auto made = std::make_shared<std::shared_ptr<MeshTransport>>();
-    ARROW_RETURN_NOT_OK(executor_.RunTask([made, &executor = executor_, options = options_, ranks]() -> arrow::Status {
-      ARROW_ASSIGN_OR_RAISE(auto paths, MakePaths(executor, options));
+    ARROW_RETURN_NOT_OK(executor_.RunTask([made, &executor = executor_, make_paths, ranks]() -> arrow::Status {
+      ARROW_ASSIGN_OR_RAISE(auto paths, make_paths());
       *made = MeshTransport::Listen(executor, std::move(paths), ranks);
       return arrow::Status::OK();
     }));
     listener_ = std::move(*made);
     address_ = listener_->address();
-    return ListenForWatches(ranks);
+    return arrow::Status::OK();
+  }
+  /// Where ranks can be dialled: a listener for their watches.
+  arrow::Status ListenForWatches(int ranks) {
+    auto executor = std::make_unique<AsioExecutor>("cylon-watch");
+    auto& runs = *executor;
+    wire_ = std::make_shared<TcpWire>(runs, ranks);
+    watch_ = std::make_unique<Watch>(std::move(executor), runs, wire_);
+    ARROW_RETURN_NOT_OK(wire_->Listen(options_.bind_host.empty() ? "127.0.0.1" : options_.bind_host));
+    watch_address_ = wire_->address();
+    return arrow::Status::OK();
   }
 
   std::string address() const override { return address_; }
   std::string watch_address() const override { return watch_address_; }
   std::unique_ptr<Watch> MakeWatch(const World& world) override {
-    wire_->Join(world, settings_.security);
-    wire_.reset();
+    if (wire_ != nullptr) {
+      wire_->Join(world, settings_.security);
+      wire_.reset();
+    }
     return std::move(watch_);
   }
   arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
@@ -61,16 +79,6 @@ class MeshSeat final : public Seat {
   }
 
  private:
-  arrow::Status ListenForWatches(int ranks) {
-    auto executor = std::make_unique<AsioExecutor>("cylon-watch");
-    auto& runs = *executor;
-    wire_ = std::make_shared<TcpWire>(runs, ranks);
-    watch_ = std::make_unique<Watch>(std::move(executor), runs, wire_);
-    ARROW_RETURN_NOT_OK(wire_->Listen(options_.bind_host.empty() ? "127.0.0.1" : options_.bind_host));
-    watch_address_ = wire_->address();
-    return arrow::Status::OK();
-  }
-
   AsioExecutor& executor_;
   Options options_;
   MeshSettings settings_;
@@ -126,15 +134,56 @@ class InprocSeat final : public Seat {
 
 }  // namespace
 
-Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret) {
-  options.secret.clear();  // kept once, in the settings
+namespace {
+
+MeshSettings SettingsOf(const Options& options, std::string secret) {
   MeshSettings settings;
   settings.security = SecurityOf(options, std::move(secret));
   settings.connect_deadline = FromSeconds(options.connect_deadline_s);
   settings.peer_timeout = FromSeconds(options.peer_timeout_s);
+  return settings;
+}
+
+}  // namespace
+
+Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret) {
+  options.secret.clear();  // kept once, in the settings
+  const auto settings = SettingsOf(options, std::move(secret));
   return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
     auto seat = std::make_unique<MeshSeat>(executor, options, settings);
-    ARROW_RETURN_NOT_OK(seat->Listen(ranks));
+    ARROW_RETURN_NOT_OK(seat->Listen(ranks, [&executor, &options] { return MakePaths(executor, options); }));
+    ARROW_RETURN_NOT_OK(seat->ListenForWatches(ranks));
+    return seat;
+  };
+}
+
+arrow::Result<HostPort> RendezvousOf(const Options& options) {
+  const bool named = !options.rendezvous.empty();
+  auto address = HostPort::Parse(named ? options.rendezvous : options.store);
+  if (!address.ok()) {
+    return arrow::Status::Invalid(
+        "transport is 'punch', which needs a rendezvous server, and ",
+        named ? "CYLON_RENDEZVOUS is '" + options.rendezvous + "'"
+              : "the store is '" + ReadableStore(options.store) + "'",
+        "; start cylon-rendezvous where all ranks can dial it, and set CYLON_RENDEZVOUS to its "
+        "host:port");
+  }
+  return address;
+}
+
+Network PunchNetwork(AsioExecutor& executor, Options options, std::string secret) {
+  options.secret.clear();
+  const auto settings = SettingsOf(options, std::move(secret));
+  return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
+    ARROW_ASSIGN_OR_RAISE(const auto server, RendezvousOf(options));
+    const TimePoint deadline = executor.Now() + FromSeconds(options.join_deadline_s);
+    auto opening = Spawn(executor, OpenTcpCourier(&executor, server, settings.security, options.job, deadline));
+    ARROW_RETURN_NOT_OK(executor.Wait(arrow::Future<>(opening)));
+    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<Courier> courier, opening.MoveResult());
+    auto seat = std::make_unique<MeshSeat>(executor, options, settings);
+    ARROW_RETURN_NOT_OK(seat->Listen(ranks, [&executor, &options, &settings, &courier] {
+      return MakePathsOut(executor, options, std::move(courier), settings.security.secret);
+    }));
     return seat;
   };
 }

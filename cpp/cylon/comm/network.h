@@ -16,6 +16,7 @@
 #include "cylon/comm/watch/watch.h"
 #include "cylon/net/inproc/inproc.h"
 #include "cylon/net/transport.h"
+#include "cylon/wire/stream.h"
 
 namespace cylon::internal {
 
@@ -41,6 +42,14 @@ Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret)
 
 /// Processes, through a Redis server, which `options` name (RedisServerOf).
 Network RedisNetwork(AsioExecutor& executor, const Options& options, std::string secret);
+
+/// The rendezvous server that `options` name: `options.rendezvous`, or else the store. Invalid where neither is
+/// host:port.
+arrow::Result<HostPort> RendezvousOf(const Options& options);
+
+/// Processes that can dial out and cannot be dialled: over memory within a host, through holes in their gateways, else
+/// through a relay (net/punch), by way of the server that `options` name (RendezvousOf).
+Network PunchNetwork(AsioExecutor& executor, Options options, std::string secret);
 
 /// What the ranks of one process share, over all their worlds. Thread-safe.
 class InprocWorlds {
