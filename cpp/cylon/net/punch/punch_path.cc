@@ -31,12 +31,24 @@ arrow::Status BothSymmetric(const std::string& peer) {
                                 "know where to dial; a relay is needed");
 }
 
+/// Where the gateway of one end only is such, the other's may let anybody in; whether it does shows in a round trip or
+/// two, and trying for longer, or once more, changes nothing.
+constexpr Duration kOneSidedRound = std::chrono::milliseconds(1500);
+
+arrow::Status OneSidedSymmetric() {
+  return arrow::Status::IOError(
+      "the gateway of one end gives each destination a port of its own, and that of the other lets in nobody who was "
+      "not "
+      "dialled from behind it; a relay is needed");
+}
+
 /// What one side does for one attempt.
 struct Engagement {
   std::shared_ptr<PunchAttempt> attempt;
-  std::string id;        // the attempt's secret
-  bool called = false;   // else this side calls
-  bool yielded = false;  // to a call of the other side
+  std::string id;          // the attempt's secret
+  bool called = false;     // else this side calls
+  bool yielded = false;    // to a call of the other side
+  bool one_sided = false;  // calling: the gateway of one end is symmetric
   Letter answer;
   SeenAddresses seen;  // of who answered
   arrow::Future<> answered = arrow::Future<>::Make();
@@ -187,6 +199,14 @@ Co<void> Puncher::Call(std::shared_ptr<Puncher> self, std::string peer, std::sha
           : arrow::Status::IOError("cannot punch a way to ", ShortName(peer), ": it has no port to do so");
     }
     own_told->insert(own_told->end(), own_seen->addresses.begin(), own_seen->addresses.end());
+    engagement->one_sided = own_seen->symmetric || engagement->answer.symmetric;
+    if (engagement->one_sided) {
+      self->executor_.PostAt(self->executor_.Now() + kOneSidedRound, [weak = std::weak_ptr<PunchAttempt>(attempt)] {
+        if (auto late = weak.lock()) {
+          late->End(OneSidedSymmetric());
+        }
+      });
+    }
     attempt->Dial(
         DialableCandidates(engagement->answer.candidates, engagement->seen, *own_told, self->options_.loopback));
   }
@@ -259,6 +279,9 @@ Co<std::unique_ptr<Stream>> Puncher::Dial(std::shared_ptr<Puncher> self, std::st
     }
     if (!was_answered && IsError(last, ErrorKind::kDeadline)) {
       last = arrow::Status::IOError("it did not answer a call; is it stopped, or overloaded?");
+    }
+    if (engagement->one_sided) {
+      break;
     }
   }
   // Not a DeadlineError, after which no other address would be tried.

@@ -176,6 +176,20 @@ TEST(PunchPathTest, OneSymmetricGatewayIsTried) {
   ExpectConnection(one, one.Dial(two.punch()), two);
 }
 
+TEST(PunchPathTest, OneSymmetricGatewayIsTriedOnceAndNotForLong) {
+  CourierHub hub;
+  Process one(hub);
+  Process two(hub);
+  one.Do([&] { one.courier->see = [](uint16_t) { return SeenAddresses{{{"127.0.0.1", 1}}, true}; }; });
+  two.Do([&] { two.courier->see = [](uint16_t) { return SeenAddresses{{{"127.0.0.1", 2}}, false}; }; });
+  for (auto [from, to] : {std::pair(&one, &two), std::pair(&two, &one)}) {
+    // Rounds of five seconds each would not end with these words.
+    const auto status = from->Dial(to->punch(), std::chrono::seconds(60)).status();
+    EXPECT_TRUE(status.IsIOError()) << status;
+    EXPECT_THAT(status.message(), HasSubstr("the gateway of one end gives each destination a port of its own"));
+  }
+}
+
 TEST(PunchPathTest, WhereAllCandidatesAreRefusedTheRelayIsTaken) {
   CourierHub hub;
   Process one(hub);

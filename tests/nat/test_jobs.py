@@ -1,0 +1,163 @@
+"""Whole jobs whose ranks are behind gateways and can only dial out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nat_kinds import FULL_CONE, MOVING, RESTRICTED, SAME_PRIVATE, SHARED, SYMMETRIC, Kind
+from nat_lab import Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("CYLON_BUILD", ROOT / "build" / "release"))
+PORT = 7000
+DEADLINE_S = 120
+
+# Each rank gives rows to all others. Then the server is gone: what goes on goes on without it.
+JOB = """import os, sys, time
+import pycylon as cy
+with cy.CylonEnv() as env:
+    frame = cy.DataFrame({'key': list(range(1000)), 'value': [env.rank] * 1000}, env=env)
+    counted = frame.groupby('key', env=env).agg({'value': 'sum'})
+    total = counted['value'].sum()
+    assert total == 1000 * sum(range(env.world_size)), total
+    print('shuffled', flush=True)
+    sys.stdin.readline()
+    for _ in range(50):
+        env.barrier()
+    print('went on', flush=True)
+    os._exit(0)  # what this rank put into the server cannot be taken out again
+"""
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a network of namespaces needs root")
+
+
+class Job:
+    """A rendezvous server in the public network, and a rank at every function."""
+
+    def __init__(self, lab: Lab, secret: Path, *command: str, **settings: str) -> None:
+        base = {name: value for name, value in os.environ.items() if not name.startswith("CYLON_")}
+        base |= {"PYTHONPATH": str(BUILD / "python"), "CYLON_SECRET_FILE": str(secret), "CYLON_THREADS": "1"}
+        listen = ["--listen", f"{lab.ADDRESS}:{PORT}", "--secret-file", str(secret)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        program = str(BUILD / "bin" / "cylon-rendezvous")
+        self.server = subprocess.Popen([*lab.inside(None), program, *listen], env=base, stdout=subprocess.PIPE)
+        assert self.server.stdout is not None
+        self.server.stdout.readline()
+        size = str(len(lab.functions))
+        base |= {
+            "CYLON_STORE": f"{lab.ADDRESS}:{PORT}",
+            "CYLON_TRANSPORT": "punch",
+            "CYLON_WORLD_SIZE": size,
+            **settings,
+        }
+        base["CYLON_LOCAL_SIZE"] = size
+        self.ranks = [
+            subprocess.Popen(
+                [*lab.inside(rank), sys.executable, *command],
+                env={**base, "CYLON_RANK": str(rank)},
+                stderr=subprocess.PIPE,
+                cwd=ROOT,
+                **pipes,  # type: ignore[call-overload]
+            )
+            for rank in range(len(lab.functions))
+        ]
+
+    def kill_server(self) -> None:
+        """End it at once."""
+        self.server.kill()
+        self.server.wait()
+
+    def close(self) -> None:
+        """End what is left."""
+        for process in (self.server, *self.ranks):
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A secret that only its owner may read."""
+    path = tmp_path / "secret"
+    path.touch(mode=0o600)
+    path.write_text("5a" * 32)
+    return path
+
+
+@contextlib.contextmanager
+def job(secret: Path, kinds: tuple[Kind, ...], *command: str, **settings: str) -> Iterator[Job]:
+    """A job of one rank for each function of those kinds."""
+    with contextlib.closing(Lab(*kinds)) as lab, contextlib.closing(Job(lab, secret, *command, **settings)) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("kinds", "punched"),
+    [
+        ((RESTRICTED, RESTRICTED, MOVING), True),
+        ((SAME_PRIVATE, SAME_PRIVATE), True),
+        ((SHARED,), True),  # two functions, by their private addresses
+        ((FULL_CONE, SYMMETRIC), True),
+        ((SYMMETRIC, SYMMETRIC), False),
+        ((RESTRICTED, SYMMETRIC), False),
+    ],
+    ids=["keep and move ports", "same private", "shared", "full cone", "symmetric", "one symmetric"],
+)
+def test_ranks_meet_and_need_the_server_no_more_where_they_punched(
+    secret: Path, kinds: tuple[Kind, ...], punched: bool
+) -> None:
+    with job(secret, kinds, "-c", JOB, CYLON_PEER_TIMEOUT="3") as running:
+        for rank in running.ranks:
+            assert rank.stdout is not None
+            assert rank.stdout.readline() == "shuffled\n", rank.communicate()[1]
+        running.kill_server()
+        for rank in running.ranks:
+            assert rank.stdin is not None
+            rank.stdin.write("\n")
+            rank.stdin.flush()
+        for rank in running.ranks:
+            out, err = rank.communicate(timeout=DEADLINE_S)
+            if punched:
+                assert (rank.returncode, out) == (0, "went on\n"), err
+            else:
+                assert rank.returncode != 0
+                assert "RankFailedError" in err, err
+
+
+def test_a_killed_rank_is_named_by_all_others(secret: Path) -> None:
+    with job(secret, (RESTRICTED, RESTRICTED, SYMMETRIC), "-c", JOB) as running:
+        for rank in running.ranks:
+            assert rank.stdout is not None
+            assert rank.stdout.readline() == "shuffled\n", rank.communicate()[1]
+        running.ranks[1].kill()
+        for rank in (running.ranks[0], running.ranks[2]):
+            _, err = rank.communicate("\n", timeout=DEADLINE_S)
+            assert rank.returncode != 0
+            assert "RankFailedError: rank 1 " in err, err
+
+
+def test_without_a_server_the_address_is_named(secret: Path) -> None:
+    with job(
+        secret,
+        (RESTRICTED,),
+        "-c",
+        JOB,
+        CYLON_WORLD_SIZE="2",
+        CYLON_RENDEZVOUS="203.0.113.1:1",
+        CYLON_JOIN_DEADLINE="2",
+    ) as running:
+        _, err = running.ranks[0].communicate(timeout=DEADLINE_S)
+        assert running.ranks[0].returncode == 1
+        assert "203.0.113.1:1" in err, err
+
+
+def test_what_is_no_address_is_refused(secret: Path) -> None:
+    with job(secret, (RESTRICTED,), "-c", JOB, CYLON_WORLD_SIZE="2", CYLON_RENDEZVOUS="nowhere") as running:
+        _, err = running.ranks[0].communicate(timeout=DEADLINE_S)
+        assert running.ranks[0].returncode == 1
+        assert "CYLON_RENDEZVOUS is 'nowhere'" in err, err
