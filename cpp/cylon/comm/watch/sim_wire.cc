@@ -106,8 +106,12 @@ void SimWire::Close() {
     return;
   }
   net_->doors_[static_cast<size_t>(rank_)] = SimWatchNet::Door::kClosed;
-  for (const Rank peer : linked_) {
-    net_->Carry(rank_, peer, [from = rank_](SimWire& wire) { wire.Unlink(from); });
+  // Those too whose connection this end has not taken up yet: a system ends them with the process.
+  for (Rank peer = 0; peer < static_cast<Rank>(net_->wires_.size()); ++peer) {
+    const auto other = net_->wires_[static_cast<size_t>(peer)].lock();
+    if (linked_.contains(peer) || (other != nullptr && other->linked_.contains(rank_))) {
+      net_->Carry(rank_, peer, [from = rank_](SimWire& wire) { wire.Unlink(from); });
+    }
   }
 }
 
