@@ -71,6 +71,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 def settings_for(case: Case, peer_timeout: float, folder: Path, store: StoreServer | None) -> dict[str, str]:
     """CYLON_* of every rank of the case."""
     settings = {"CYLON_PEER_TIMEOUT": str(peer_timeout), "CYLON_MEMORY": "256MiB", "CYLON_JOIN_DEADLINE": "2"}
+    settings["CYLON_CONNECT_DEADLINE"] = str(peer_timeout)  # of a pair that has not talked before the fault
     if case.phase != "joining":
         settings["CYLON_JOIN_DEADLINE"] = "20"
     if store is not None:

@@ -179,6 +179,9 @@ class CYLON_EXPORT Communicator {
   /// Finishes, never with OK, when the communicator is revoked: for state machines outside this room that have to stop
   /// then.
   virtual arrow::Future<> Revoked() = 0;
+  /// To be told, in tasks, of a send over lanes() to a rank of the world that was lost: what became of the rank is
+  /// found out then, and ends Revoked. Does nothing once the communicator has gone.
+  virtual std::function<void(Rank world_to, const arrow::Status& why)> TellOfLoss() = 0;
   /// Names the operation under way for error messages ("Join, exchange of the left side"); "" ends it.
   virtual void SetOperation(std::string operation) = 0;
   /// Where the call that is being made comes from; "" where nobody said. Of the calling thread.

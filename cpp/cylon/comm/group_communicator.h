@@ -60,6 +60,13 @@ class GroupCommunicator final : public Communicator {
   Rank ToWorld(Rank rank) const override { return group_->ToWorld(rank); }
   Rank FromWorld(Rank world_rank) const override { return group_->FromWorld(world_rank); }
   arrow::Future<> Revoked() override { return group_->revoked(); }
+  std::function<void(Rank, const arrow::Status&)> TellOfLoss() override {
+    return [weak = std::weak_ptr<Endpoint>(endpoint_)](Rank world_to, const arrow::Status& why) {
+      if (const auto endpoint = weak.lock()) {
+        endpoint->OnSendFailed(world_to, why);
+      }
+    };
+  }
   void SetOperation(std::string operation) override { group_->SetOperation(std::move(operation)); }
 
  private:

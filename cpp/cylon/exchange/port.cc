@@ -28,6 +28,7 @@ std::shared_ptr<Port> Port::Open(Communicator& communicator, arrow::MemoryPool* 
 Port::Port(Communicator& communicator, int64_t allowance)
     : lanes_(communicator.lanes()),
       executor_(communicator.executor()),
+      tell_of_loss_(communicator.TellOfLoss()),
       channel_(communicator.NextExchangeChannel()),
       allowance_(allowance),
       granted_(static_cast<size_t>(communicator.size())),
@@ -109,20 +110,19 @@ void Port::Send(Rank to, std::vector<Message> messages) {
     for (size_t i = 0; i < messages.size(); ++i) {
       const bool last = i + 1 == messages.size();
       auto gone = self->lanes_.Send(self->to_world_[to], std::move(messages[i]));
-      gone.AddCallback([self, to, last](const arrow::Status& status) {
-        if (last) {
-          self->Sent(to, status);
-        } else if (!status.ok()) {
-          self->Fail(status);
-        }
-      });
+      gone.AddCallback([self, to, last](const arrow::Status& status) { self->Sent(to, status, last); });
     }
   });
 }
 
-void Port::Sent(Rank to, const arrow::Status& status) {
+void Port::Sent(Rank to, const arrow::Status& status, bool last) {
+  if (status.IsIOError() && !IsError(status, ErrorKind::kIsolated)) {
+    // The rank is lost, or the way to it. Who of the two is found out, and said at every rank with the same words; till
+    // then this send is under way.
+    return tell_of_loss_(to_world_[to], status);
+  }
   Update([&] {
-    --in_flight_[to];
+    in_flight_[to] -= last ? 1 : 0;
     if (!status.ok() && failure_.ok()) {
       failure_ = status;
     }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -37,7 +38,8 @@ class Port : public Receiver, public std::enable_shared_from_this<Port> {
   int in_flight(Rank to) const;
   bool idle() const;
   std::optional<Arrival> Take();
-  /// Why the channel is of no more use: no memory for what was to arrive, or a send that failed.
+  /// Why the channel is of no more use: no memory for what was to arrive, or a send that failed. (Not because its rank
+  /// is lost: that is found out, and revokes the communicator.)
   arrow::Status failure() const;
   /// Why the communicator is revoked.
   arrow::Status revoked() const;
@@ -65,12 +67,13 @@ class Port : public Receiver, public std::enable_shared_from_this<Port> {
   Port(Communicator& communicator, int64_t allowance);
   Rank FromWorld(Rank world) const;
   void Fail(const arrow::Status& status);
-  void Sent(Rank to, const arrow::Status& status);
+  void Sent(Rank to, const arrow::Status& status, bool last);
   template <typename Change>
   void Update(const Change& change);
 
   Lanes& lanes_;
   Executor& executor_;
+  const std::function<void(Rank, const arrow::Status&)> tell_of_loss_;
   const ChannelId channel_;
   const int64_t allowance_;
   std::vector<Rank> to_world_;
