@@ -29,6 +29,7 @@ class MeshSeat final : public Seat {
   MeshSeat(AsioExecutor& executor, Options options, MeshSettings settings)
       : executor_(executor), options_(std::move(options)), settings_(std::move(settings)) {}
   ~MeshSeat() override {
+    wire_.reset();  // its executor is the watch's
     RunNow(executor_, [listener = std::move(listener_)]() mutable { listener.reset(); });
   }
   MeshSeat(const MeshSeat&) = delete;
