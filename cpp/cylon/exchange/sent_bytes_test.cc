@@ -75,6 +75,9 @@ std::vector<std::string> Sent(const std::shared_ptr<arrow::RecordBatch>& batch, 
 }
 
 TEST(SentBytesTest, WhatIsSentDoesNotDependOnWhatMemoryHeldBefore) {
+#ifdef CYLON_SANITIZED
+  GTEST_SKIP() << "a sanitizer gives no memory back for a while, so none is found dirty";
+#endif
   int dirty = 0;
   const auto schema = AllTypesSchema();
   for (int column = 0; column < schema->num_fields(); ++column) {
