@@ -246,9 +246,7 @@ void TcpWire::Close() {
   if (std::exchange(closed_, true)) {
     return;
   }
-  if (listener_ != nullptr) {
-    listener_->Close();
-  }
+  listener_.reset();  // here, in a task: this may be let go in another thread
   early_.clear();
   stopped_.MarkFinished();
   for (const auto& opening : std::set(diallings_)) {
