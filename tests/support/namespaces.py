@@ -5,6 +5,7 @@ Nothing of the machine's own network is touched: every interface is born in a na
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import itertools
 import os
@@ -29,7 +30,7 @@ def command(*words: str, script: str | None = None) -> str:
     return done.stdout
 
 
-class Namespaces:
+class Namespaces(abc.ABC):
     """Some namespaces whose names begin alike, with the process and a number, so that no two networks meet."""
 
     def __init__(self) -> None:
@@ -39,9 +40,9 @@ class Namespaces:
             self._make()
             undo.pop_all()
 
+    @abc.abstractmethod
     def _make(self) -> None:
         """Make the network; what is there when this fails is removed again."""
-        raise NotImplementedError
 
     def _named(self, part: str) -> str:
         return self._prefix + part
