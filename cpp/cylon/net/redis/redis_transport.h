@@ -24,7 +24,7 @@ CYLON_EXPORT arrow::Result<RedisAddress> RedisServerOf(const Options& options);
 CYLON_EXPORT arrow::Result<std::string> RedisCardAddress();
 
 /// The transport for `world`, all of whose cards are by RedisCardAddress. Every rank has a stream in the server as its
-/// inbox, into which all others put sealed entries (see RedisOutbox); it needs a server of version 5 or later that
+/// inbox, into which all others put sealed entries (see RedisMail); it needs a server of version 5 or later that
 /// drops no keys, and trusts it with nothing: what it changes, invents or leaves out is found and is an error. A server
 /// that is started anew, or a connection that is lost, costs time only.
 ///
