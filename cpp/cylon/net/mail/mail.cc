@@ -8,9 +8,6 @@
 
 namespace cylon::internal {
 
-namespace {
-
-/// What tells one direction between two ranks of this run from all others.
 std::string MailDirection(const std::string& purpose, const World& world, Rank from, Rank to) {
   ByteWriter out;
   out.Text(purpose);
@@ -22,8 +19,6 @@ std::string MailDirection(const std::string& purpose, const World& world, Rank f
   }
   return out.Take();
 }
-
-}  // namespace
 
 Mail::Mail(Executor& executor, World world, Duration timeout, int64_t most_of_rank, int64_t most_window)
     : executor_(executor),

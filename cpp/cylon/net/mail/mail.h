@@ -25,6 +25,9 @@ struct MailWords {
   std::string left_alone;  ///< "keys that begin with cylon:": what no other program may touch
 };
 
+/// What tells what `from` says to `to` in this run from all else, for a seal's key to come of.
+std::string MailDirection(const std::string& purpose, const World& world, Rank from, Rank to);
+
 /// What does not depend on who the third is: streams to and from every peer, and how they end. All calls from the
 /// rank's tasks. Who derives from this carries the outboxes' entries, and says what came, and who is gone.
 class Mail : public std::enable_shared_from_this<Mail> {

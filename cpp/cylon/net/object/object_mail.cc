@@ -159,7 +159,7 @@ Co<void> ObjectMail::Put(std::shared_ptr<ObjectMail> self, Rank to, Outbox::Entr
     co_return put.status();
   }
   if (*put > 1) {
-    self->repeated_.push_back(name);
+    self->repeated_.emplace_back(to, entry.number);
   }
   self->FinishSends(self->peer(to).outbox->Stored(entry.number));
   self->nap(to).Wake();  // an answer may come
@@ -259,8 +259,10 @@ Co<void> ObjectMail::CleanUp(std::shared_ptr<ObjectMail> self) {
       }
     }
   }
-  for (const auto& name : self->repeated_) {
-    self->Delete(name);
+  for (const auto& [to, number] : self->repeated_) {
+    if (number < self->peer(to).outbox->first_unread()) {
+      self->Delete(self->names_->Entry(self->rank_, to, number));
+    }
   }
   auto deleting = self->under_way_.Flush();
   std::ignore = co_await deleting;

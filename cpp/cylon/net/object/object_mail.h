@@ -4,6 +4,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cylon/bootstrap/nap.h"
@@ -62,9 +63,10 @@ class ObjectMail final : public Mail {
   std::shared_ptr<ObjectPresence> presence_;
   std::vector<Nap> naps_;  // of who reads, by peer
   Nap lease_;
-  SendTracker under_way_;              // puts and deletions
-  std::vector<std::string> repeated_;  // put more than once: may be there again after they were deleted
-  int reading_ = 0;                    // peers from which something may come
+  SendTracker under_way_;  // puts and deletions
+  /// Put more than once, to whom and which: may be there again after they were read and deleted.
+  std::vector<std::pair<Rank, uint64_t>> repeated_;
+  int reading_ = 0;  // peers from which something may come
   bool put_end_ = false;
   bool ending_ = false;
 };

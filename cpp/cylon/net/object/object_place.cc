@@ -23,24 +23,24 @@ class NoRetries final : public arrow::fs::S3RetryStrategy {
   }
 };
 
-/// Loads what has S3 in it, once. Its own threads have to end before the process does.
+/// Loads what has S3 in it, once.
 arrow::Status LoadS3() {
-  struct Loaded {
-    Loaded() {
-      const std::string file = "libarrow_s3.so." + std::string(ARROW_SO_VERSION);
-      status = arrow::fs::LoadFileSystemFactories(file.c_str());
-    }
-    ~Loaded() {
-      if (status.ok()) {
-        arrow::fs::EnsureFinalized();
-      }
-    }
-    Loaded(const Loaded&) = delete;
-    Loaded& operator=(const Loaded&) = delete;
-    arrow::Status status;
+  static const arrow::Status kLoaded = [] {
+    const std::string file = "libarrow_s3.so." + std::string(ARROW_SO_VERSION);
+    return arrow::fs::LoadFileSystemFactories(file.c_str());
+  }();
+  return kLoaded;
+}
+
+/// S3's own threads have to end before the process does. Made once S3 has been: what is made last goes first.
+void EndS3WithProcess() {
+  struct Finalizer {
+    Finalizer() = default;
+    ~Finalizer() { arrow::fs::EnsureFinalized(); }
+    Finalizer(const Finalizer&) = delete;
+    Finalizer& operator=(const Finalizer&) = delete;
   };
-  static const Loaded kLoaded;
-  return kLoaded.status;
+  static const Finalizer kFinalizer;
 }
 
 arrow::Status BadUri(const std::string& uri, const std::string& what) {
@@ -87,6 +87,9 @@ arrow::Result<ObjectPlace> OpenObjectPlace(const std::string& uri) {
       why.replace(at, whole.size(), place.name);
     }
     return BadUri(uri, "cannot be opened: " + why);
+  }
+  if (s3) {
+    EndS3WithProcess();
   }
   place.file_system = *std::move(opened);
   return place;

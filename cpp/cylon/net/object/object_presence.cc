@@ -31,7 +31,7 @@ std::string EncodeObjectBeat(const ObjectBeat& beat) {
 
 std::optional<ObjectBeat> DecodeObjectBeat(std::string_view text, size_t ranks) {
   std::vector<uint64_t> numbers;
-  while (numbers.size() <= ranks) {
+  for (bool more = true; more && numbers.size() <= ranks;) {
     uint64_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error != std::errc()) {
@@ -39,10 +39,8 @@ std::optional<ObjectBeat> DecodeObjectBeat(std::string_view text, size_t ranks) 
     }
     text.remove_prefix(static_cast<size_t>(end - text.data()));
     numbers.push_back(number);
-    if (text.empty() || text.front() != ' ') {
-      break;
-    }
-    text.remove_prefix(1);
+    more = text.starts_with(' ') && numbers.size() <= ranks;
+    text.remove_prefix(more ? 1 : 0);
   }
   if (!text.empty() || numbers.size() != ranks + 1) {
     return std::nullopt;

@@ -209,6 +209,25 @@ TEST(ObjectTransportTest, ABusyStoreLosesAndRepeatsNothing) {
   EXPECT_EQ(world.Objects(true), std::set<std::string>{});
 }
 
+TEST(ObjectTransportTest, WhatWasPutAtTheSecondAttemptStaysUntilItIsRead) {
+  ObjectConformanceWorld world(2);
+  MailNode zero(world, 0);
+  ASSERT_TRUE(zero.Start().ok());
+  std::atomic<int> refused = 0;
+  world.store->SetFault([&](const std::string& call, const std::string& name) {
+    const bool first = call == "put" && name.find("alive") == std::string::npos && refused++ == 0;
+    return first ? FaultyStore::SlowDown() : arrow::Status::OK();
+  });
+  zero.SendAlone(1, 100);
+  ASSERT_TRUE(zero.Close().ok());
+  MailNode one(world, 1);
+  ASSERT_TRUE(one.Start().ok());
+  EXPECT_TRUE(one.Receive(1).ok());
+  EXPECT_TRUE(one.Lost(0).ok());
+  EXPECT_TRUE(one.Close().ok());
+  EXPECT_EQ(world.Objects(true), std::set<std::string>{});
+}
+
 TEST(ObjectTransportTest, AChangedObjectIsRefusedAtBothEnds) {
   ObjectConformanceWorld world(2);
   MailNode zero(world, 0);

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "cylon/bootstrap/redis_cluster.h"
 #include "cylon/bootstrap/redis_errors.h"
 #include "cylon/bootstrap/redis_store.h"
 #include "cylon/net/redis/redis_transport.h"
@@ -58,9 +59,9 @@ RedisMail::RedisMail(AsioExecutor& executor, World world, Duration timeout)
 
 arrow::Status RedisMail::Prepare(const RedisAddress& server, const std::string& secret) {
   for (auto* client : {&writer_, &reader_, &beater_, &subscriber_}) {
-    ARROW_ASSIGN_OR_RAISE(*client, MakeRedisClient(server, io_, stop_, timeout_));
+    ARROW_ASSIGN_OR_RAISE(*client, MakeRedisClient(server, io_, stop_, world_.job, timeout_));
   }
-  const std::string prefix = kRedisKeyPrefix + world_.job + "/" + world_.epoch + "/";
+  const std::string prefix = RedisKey(world_.job + "/" + world_.epoch + "/");
   for (Rank rank = 0; rank < world_.size(); ++rank) {
     const std::string name =
         std::to_string(rank) + "." + address(rank).substr(std::min(kRedisScheme.size(), address(rank).size()));
@@ -189,8 +190,15 @@ arrow::Status RedisMail::CheckAnswer(const LinkPtr& link, const arrow::Result<Re
   if (status.ok()) {
     return status;
   }
+  const RedisMove* move = MoveOf(status);
+  const TimePoint now = executor_.Now();
+  moving_ = move == nullptr || !move->once ? kNever : std::min(moving_, now);
   if (!IsPassing(status)) {
     Fail(status);
+  } else if (moving_ != kNever && now - moving_ > timeout_) {
+    Fail(arrow::Status::IOError("the keys of this job have been on their way from the Redis server at ", server(),
+                                " to ", move->to.ToString(), " for ", InMilliseconds(timeout_),
+                                " ms; let the cluster settle (redis-cli --cluster check), and start the job again"));
   } else if (link == link_) {
     link_ = nullptr;
     link->Fail(status);
@@ -203,6 +211,7 @@ void RedisMail::Answered(const LinkPtr& link, Rank to, uint64_t number, const ar
   if (!open() || !CheckAnswer(link, replies).ok()) {
     return;
   }
+  moving_ = kNever;
   FinishSends(peer(to).outbox->Stored(number));
   Pump();
 }

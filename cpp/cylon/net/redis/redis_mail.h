@@ -13,7 +13,7 @@
 
 namespace cylon::internal {
 
-/// Every rank has one inbox, a stream of the server: `cylon:job/epoch/inbox/<rank>.<tag>`. Each entry of it has one
+/// Every rank has one inbox, a stream of the server: `cylon:{job}/epoch/inbox/<rank>.<tag>`. Each entry of it has one
 /// field:
 ///
 ///   name    "<sender's rank>.<number>"
@@ -74,6 +74,7 @@ class RedisMail final : public Mail {
 
   LinkPtr link_;
   bool relinking_ = false;
+  TimePoint moving_ = kNever;  // since when a cluster has this job's keys on their way
   bool put_end_ = false;
   bool read_end_ = false;
 };

@@ -29,7 +29,7 @@ CYLON_EXPORT arrow::Result<std::string> RedisCardAddress();
 /// that is started anew, or a connection that is lost, costs time only.
 ///
 /// A peer whose heartbeat stands still for `peer_timeout` is lost; a server that cannot be used, or is away for so
-/// long, is IsolatedError for all peers. Keys are `cylon:job/epoch/inbox/…` and `…/beat/…`; Close removes them, and
+/// long, is IsolatedError for all peers. Keys are `cylon:{job}/epoch/inbox/…` and `…/beat/…`; Close removes them, and
 /// what a crash has left goes after some minutes.
 CYLON_EXPORT arrow::Result<std::unique_ptr<Transport>> MakeRedisTransport(AsioExecutor& executor,
                                                                           const RedisAddress& server, World world,

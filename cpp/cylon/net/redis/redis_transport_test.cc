@@ -1,7 +1,9 @@
 // Messages through a Redis server: what is left in it, and what is said of one that loses, changes or refuses them.
 #include "cylon/net/redis/redis_transport.h"
 
+#include "cylon/bootstrap/redis_cluster.h"
 #include "cylon/bootstrap/testing/proxy.h"
+#include "cylon/bootstrap/testing/redis_cluster.h"
 #include "cylon/net/mail/testing/mail_node.h"
 #include "cylon/net/redis/testing/redis_world.h"
 
@@ -21,7 +23,7 @@ class RedisTransportTest : public ::testing::Test {
   }
   /// The key of the only inbox that has something in it.
   static std::string Inbox(const RedisServer& server) {
-    for (const auto& key : server.Run({"KEYS", "cylon:conformance/00000001/inbox/*"}).elements) {
+    for (const auto& key : server.Run({"KEYS", "cylon:{conformance}/00000001/inbox/*"}).elements) {
       return key.text;
     }
     ADD_FAILURE() << "no inbox";
@@ -380,6 +382,62 @@ TEST_F(RedisTransportTest, ARestartIsNoLossOfAPeer) {
   }
   EXPECT_TRUE(zero.sink.lost.empty());
   EXPECT_TRUE(one.sink.lost.empty());
+}
+
+TEST_F(RedisTransportTest, AClusterCarriesThemWhileItsKeysMove) {
+  RedisCluster cluster;
+  RedisConformanceWorld world(3);
+  const int slot = cluster.SlotOf(RedisKey("conformance/"));
+  const size_t owner = RedisCluster::OwnerOf(slot);
+  const size_t next = (owner + 1) % RedisCluster::kServers;
+  std::vector<std::unique_ptr<MailNode>> nodes;
+  for (Rank rank = 0; rank < 3; ++rank) {
+    world.via = cluster.server(static_cast<size_t>(rank)).address();  // any of them
+    nodes.push_back(std::make_unique<MailNode>(world, rank));
+    ASSERT_TRUE(nodes.back()->Start().ok());
+  }
+  int64_t count = 0;
+  const auto exchange = [&] {
+    for (int i = 0; i < 5; ++i) {
+      for (auto& node : nodes) {
+        for (Rank to = 0; to < 3; ++to) {
+          if (to != node->rank) {
+            std::ignore = node->Send(to, {100, 20000});
+          }
+        }
+      }
+      count += 2;
+    }
+  };
+  const auto receive = [&] {
+    for (auto& node : nodes) {
+      ASSERT_TRUE(node->Receive(count).ok());
+    }
+  };
+  exchange();
+  receive();
+  for (const auto& [from, to] : {std::pair(owner, next), std::pair(next, owner)}) {
+    exchange();
+    cluster.BeginMove(slot, from, to);
+    exchange();
+    cluster.FinishMove(slot, from, to);
+    exchange();
+    receive();
+  }
+  for (auto& node : nodes) {
+    EXPECT_TRUE(node->sink.lost.empty());
+  }
+  EXPECT_EQ(world.Keys(), 0);  // of the server that is in no cluster
+  std::vector<arrow::Future<>> closed;
+  for (auto& node : nodes) {
+    ASSERT_TRUE(node->Do([&] { closed.push_back(node->transport->Close()); }).ok());
+  }
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    EXPECT_TRUE(AwaitSoon(nodes[i]->executor, closed[i]).ok());
+  }
+  for (size_t i = 0; i < RedisCluster::kServers; ++i) {
+    EXPECT_EQ(cluster.server(i).Run({"DBSIZE"}).number, 0);
+  }
 }
 
 }  // namespace
