@@ -193,13 +193,14 @@ Network RedisNetwork(AsioExecutor& executor, const Options& options, std::string
 }
 
 Network ObjectNetwork(Executor& executor, const Options& options, std::string secret) {
-  return [&executor, options, secret = std::move(secret)](int) -> arrow::Result<std::unique_ptr<Seat>> {
-    ARROW_ASSIGN_OR_RAISE(auto place, OpenObjectPlace(options.object_store));
+  return [&executor, uri = options.object_store, timeout = FromSeconds(options.peer_timeout_s),
+          secret = std::move(secret)](int) -> arrow::Result<std::unique_ptr<Seat>> {
+    ARROW_ASSIGN_OR_RAISE(auto place, OpenObjectPlace(uri));
     ARROW_ASSIGN_OR_RAISE(auto address, ObjectCardAddress());
-    return std::make_unique<MailSeat>(
-        std::move(address),
-        [&executor, place = std::move(place), secret, timeout = FromSeconds(options.peer_timeout_s)](
-            const World& world) { return MakeObjectTransport(executor, place, world, secret, timeout); });
+    return std::make_unique<MailSeat>(std::move(address),
+                                      [&executor, place = std::move(place), secret, timeout](const World& world) {
+                                        return MakeObjectTransport(executor, place, world, secret, timeout);
+                                      });
   };
 }
 

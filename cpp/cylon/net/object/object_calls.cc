@@ -26,7 +26,12 @@ bool Says(const arrow::Status& status, std::string_view what) {
 
 bool IsAbsent(const arrow::Status& status) {
   return arrow::internal::ErrnoFromStatus(status) == ENOENT || Says(status, "AWS Error NO_SUCH_KEY") ||
-         Says(status, "AWS Error RESOURCE_NOT_FOUND");
+         Says(status, "AWS Error RESOURCE_NOT_FOUND") || Says(status, "(HTTP status 404)");
+}
+
+/// None of ours has no bytes at all; of one that has, S3 gives no part.
+bool IsEmpty(const arrow::Status& status) {
+  return Says(status, "AWS Error INVALID_RANGE") || Says(status, "(HTTP status 416)");
 }
 
 bool IsWholeAtOnce(const arrow::fs::FileSystem& file_system) { return file_system.type_name() == "s3"; }
@@ -66,6 +71,9 @@ arrow::Result<std::shared_ptr<arrow::Buffer>> GetObject(arrow::fs::FileSystem& f
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(room));
   std::memset(buffer->mutable_data(), 0, kObjectLengthBytes);
   const auto got = (*file)->ReadAt(0, room, buffer->mutable_data());
+  if (IsEmpty(got.status())) {
+    return arrow::SliceBuffer(buffer, 0, 0);
+  }
   if (!got.ok()) {
     return IsAbsent(got.status()) ? arrow::Status::KeyError("no object '", path, "'") : got.status();
   }

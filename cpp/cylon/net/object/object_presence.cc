@@ -87,6 +87,9 @@ Co<void> ObjectPresence::GoQuietly(std::shared_ptr<ObjectPresence> self, arrow::
 }
 
 void ObjectPresence::Stop() {
+  if (std::exchange(ended_, true)) {
+    return;  // what is left to be put is what GiveUp says
+  }
   const auto self = shared_from_this();  // who sleeps may be all that holds this
   stopped_ = true;
   told_ = {};

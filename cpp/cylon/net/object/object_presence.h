@@ -81,6 +81,7 @@ class ObjectPresence : public std::enable_shared_from_this<ObjectPresence> {
   Nap between_beats_;
   Nap between_looks_;
   bool stopped_ = false;
+  bool ended_ = false;
   arrow::Future<> started_ = arrow::Future<>::Make();
   arrow::Future<> beat_ended_ = arrow::Future<>::MakeFinished();
 };

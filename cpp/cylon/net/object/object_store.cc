@@ -41,7 +41,11 @@ ObjectStore::ObjectStore(Executor& executor, ObjectPlace place, Width width, Dur
       puts_(width.puts),
       deletes_(width.deletes) {}
 
-ObjectStore::~ObjectStore() { Stop(); }
+ObjectStore::~ObjectStore() {
+  if (!stopped_) {
+    Stop();
+  }
+}
 
 arrow::Future<int> ObjectStore::Put(const std::string& name, std::shared_ptr<const std::string> bytes) {
   return Start<int>(&puts_, "putting '" + name + "'",

@@ -337,6 +337,18 @@ TEST(ObjectTransportTest, APeerThatStandsStillIsLost) {
   EXPECT_THAT(status.message(), AllOf(HasSubstr("rank 1 is gone"), HasSubstr("has stood still for 500 ms")));
 }
 
+TEST(ObjectTransportTest, APeerThatGivesUpIsLostBeforeItsTime) {
+  ObjectConformanceWorld world(2, 60s);
+  MailNode zero(world, 0);
+  ASSERT_TRUE(zero.Start().ok());
+  {
+    MailNode one(world, 1);
+    ASSERT_TRUE(one.Start().ok());
+    ASSERT_TRUE(one.Do([&] { one.transport->Abort(); }).ok());
+  }
+  EXPECT_THAT(zero.Lost(1).message(), HasSubstr("rank 1 is gone: it closed its transport without a goodbye"));
+}
+
 TEST(ObjectTransportTest, AStoreThatIsGoneIsToldByEveryRank) {
   ObjectConformanceWorld world(3, 500ms);
   std::vector<std::unique_ptr<MailNode>> nodes;
