@@ -72,6 +72,8 @@ def test_a_killed_rank_is_named_and_the_job_started_again_is_not_disturbed(
     run: Run, cylon: str, tmp_path: Path, place: Place
 ) -> None:
     variables, left = place
+    if "s3://" in variables["CYLON_OBJECT_STORE"] and not LONG:
+        pytest.skip("20 s of requests; a directory does in every run, CYLON_TEST_LONG=1 runs this one too")
     program = tmp_path / "join.py"
     program.write_text(JOIN)
     variables = {**variables, "CYLON_TRANSPORT": "object", "CYLON_JOB": "killed", "CYLON_EPOCH": "1"}

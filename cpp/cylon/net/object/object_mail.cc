@@ -169,7 +169,7 @@ Co<void> ObjectMail::Put(std::shared_ptr<ObjectMail> self, Rank to, Outbox::Entr
 
 ObjectMail::Asked ObjectMail::Ask(Rank from, uint64_t number) {
   return {store_->Get(names_->Entry(from, rank_, number), limits_.entry_bytes + static_cast<int64_t>(kSealBytes) + 64),
-          number > peer(from).received + 1, put_end_};
+          number > peer(from).received + 1, put_end_, executor_.Now()};
 }
 
 Co<void> ObjectMail::ReadLoop(std::shared_ptr<ObjectMail> self, Rank from) {
@@ -208,6 +208,8 @@ Co<void> ObjectMail::ReadLoop(std::shared_ptr<ObjectMail> self, Rank from) {
     if (!front.early && !self->put_end_) {
       most = 1;
       const uint64_t sent = peer.outbox->last();
+      // A store that answers slowly is not asked more often than it answers.
+      nap = std::clamp<Duration>(self->executor_.Now() - front.when, nap, std::max(nap, self->longest_nap_));
       auto sleeping = self->nap(from).Until(self->executor_, self->executor_.Now() + nap);
       std::ignore = co_await sleeping;
       nap = peer.outbox->last() == sent ? std::min<Duration>(2 * nap, self->longest_nap_) : kFirstObjectNap;

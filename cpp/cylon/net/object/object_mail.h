@@ -33,6 +33,7 @@ class ObjectMail final : public Mail {
     arrow::Future<std::shared_ptr<arrow::Buffer>> object;
     bool early;  // before the one ahead of it was there
     bool last;   // after the goodbye to that peer
+    TimePoint when;
   };
 
   std::shared_ptr<ObjectMail> Shared() { return std::static_pointer_cast<ObjectMail>(shared_from_this()); }
