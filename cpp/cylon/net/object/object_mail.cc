@@ -50,7 +50,7 @@ arrow::Status ObjectMail::Prepare(const ObjectPlace& place, const std::string& s
   for (Rank rank = 0; rank < world_.size(); ++rank) {
     beats.push_back(names_->Beat(rank));
   }
-  const auto peers = static_cast<size_t>(2 * (world_.size() - 1));
+  const auto peers = 2 * static_cast<size_t>(world_.size() - 1);
   ObjectStore::Width width{};
   width.gets = std::clamp(peers, kFewestCalls, kMostGets);
   width.puts = width.deletes = std::clamp(peers, kFewestCalls, kMostPuts);
