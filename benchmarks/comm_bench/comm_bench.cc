@@ -19,6 +19,7 @@ struct Arguments {
   std::vector<std::string> operations = {"barrier", "allreduce", "alltoall", "stream"};
   std::vector<int64_t> sizes;
   int64_t most_bytes = 512 << 20;
+  int64_t most_through_third = 16 << 20;  // what a server takes and gives in less than a second
   int turns = 20;
   bool start = false;
   bool alone = false;
@@ -33,8 +34,8 @@ arrow::Result<std::shared_ptr<cylon::Context>> Connect(const cylon::Options& opt
   return cylon::Context::Connect(std::move(own));
 }
 
-/// What a server takes and gives in less than a second: it copies every byte several times, and seals it.
-constexpr int64_t kMostThroughServer = 16 << 20;
+/// What goes through a third party, which copies every byte several times, and is sealed.
+bool GoesThroughThird(const std::string& way) { return way == "redis" || way == "object"; }
 
 /// Bytes that one call moves over all ranks.
 int64_t Moved(const Case& wanted, int64_t ranks) {
@@ -115,7 +116,7 @@ Status RunCases(const Arguments& arguments, const cylon::Options& options) {
   for (const auto& wanted : cases) {
     std::vector<cylon::bench::Way*> fitting;
     for (const auto& way : ways) {
-      if (way->name() != "redis" || Moved(wanted, ranks) <= kMostThroughServer) {
+      if (!GoesThroughThird(way->name()) || Moved(wanted, ranks) <= arguments.most_through_third) {
         fitting.push_back(way.get());
       }
     }
@@ -167,6 +168,8 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--most", arguments.most_bytes, "leave out what would move more bytes at once over all ranks")
+      ->capture_default_str();
+  app.add_option("--most-through-third", arguments.most_through_third, "the same for transports redis and object")
       ->capture_default_str();
   app.add_option("--turns", arguments.turns, "of each way")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_flag("--start", arguments.start, "time joining and a first barrier instead");

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "cylon/net/lane_frame.h"
-#include "cylon/net/redis/frame_assembler.h"
+#include "cylon/net/mail/frame_assembler.h"
 #include "fuzz/framing.h"
 #include "fuzz/fuzz_target.h"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,27 +73,54 @@ with cy.CylonEnv() as env:
 """
 
 
-def test_a_job_whose_messages_go_through_the_server(launch: Launch, server: Server, secret: Path) -> None:
+def check_messages(launch: Launch, url: str, secret: Path) -> None:
+    """A job of three ranks that meet in the server, and whose messages go through it, has the right rows."""
     rows = [row for rank in range(3) for row in range(rank, 60000, 3)[::3]]
+    ranks = [
+        launch(
+            sys.executable,
+            "-c",
+            MESSAGES,
+            CYLON_STORE=url,
+            CYLON_TRANSPORT="redis",
+            CYLON_SECRET_FILE=str(secret),
+            CYLON_JOB="messages",
+            CYLON_RANK=str(rank),
+            CYLON_WORLD_SIZE="3",
+            CYLON_JOIN_DEADLINE="40",
+        )
+        for rank in range(3)
+    ]
+    found = [0, 0]
+    for process in ranks:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        found = [sum(pair) for pair in zip(found, map(int, out.split()), strict=True)]
+    assert found == [len(rows), sum(rows)]
+
+
+def test_a_job_whose_messages_go_through_the_server(launch: Launch, server: Server, secret: Path) -> None:
     for _ in range(2):
-        ranks = [
-            launch(
-                sys.executable,
-                "-c",
-                MESSAGES,
-                CYLON_STORE=server.url,
-                CYLON_TRANSPORT="redis",
-                CYLON_SECRET_FILE=str(secret),
-                CYLON_JOB="messages",
-                CYLON_RANK=str(rank),
-                CYLON_WORLD_SIZE="3",
-                CYLON_JOIN_DEADLINE="40",
-            )
-            for rank in range(3)
-        ]
-        found = [0, 0]
-        for process in ranks:
-            out, err = process.communicate(timeout=60)
-            assert process.returncode == 0, err
-            found = [sum(pair) for pair in zip(found, map(int, out.split()), strict=True)]
-        assert found == [len(rows), sum(rows)]
+        check_messages(launch, server.url, secret)
+
+
+def test_a_job_in_a_cluster(launch: Launch, tmp_path: Path, secret: Path) -> None:
+    client = shutil.which("redis-cli")
+    if client is None:
+        pytest.skip("no redis-cli was found, which makes the cluster; install Debian's redis-tools")
+    servers = []
+    try:
+        for name in ("a", "b", "c"):
+            (tmp_path / name).mkdir()
+            servers.append(RedisServer(tmp_path / name, "cluster-enabled yes\ncluster-config-file nodes.conf"))
+        addresses = [f"127.0.0.1:{server.port}" for server in servers]
+        subprocess.run(
+            [client, "--cluster", "create", *addresses, "--cluster-yes"], check=True, capture_output=True, timeout=60
+        )
+        # The job's keys are all on one of them, and another is named.
+        slot = subprocess.check_output([client, "-p", str(servers[0].port), "cluster", "keyslot", "cylon:{messages}/"])
+        owner = int(slot) * len(servers) // 16384
+        check_messages(launch, servers[(owner + 1) % len(servers)].url, secret)
+    finally:
+        for server in servers:
+            server.kill()

@@ -69,12 +69,17 @@ constexpr auto kSettings = std::to_array<Setting>({
      &Options::bind_host},
     {{"transport", "CYLON_TRANSPORT", "", "",
       "how ranks reach each other: auto (or empty: shm within a host, tcp between hosts), tcp, shm, punch: from behind "
-      "gateways, or redis: through a server"},
+      "gateways, redis: through a server, or object: through an object store"},
      Kind::kText,
      &Options::transport},
     {{"redis", "CYLON_REDIS", "", "", "of transport redis: redis://... of the server; empty: the store's"},
      Kind::kText,
      &Options::redis},
+    {{"object_store", "CYLON_OBJECT_STORE", "", "",
+      "of transport object: s3://bucket/prefix?region=... (endpoint_override=host:port for others than AWS) or "
+      "file:///shared/directory"},
+     Kind::kText,
+     &Options::object_store},
     {{"rendezvous", "CYLON_RENDEZVOUS", "", "",
       "of transport punch: host:port of cylon-rendezvous; empty: the store's"},
      Kind::kText,

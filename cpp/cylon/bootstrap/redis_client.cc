@@ -16,6 +16,8 @@ namespace {
 /// Between attempts to reach a server.
 constexpr auto kFirstNap = std::chrono::milliseconds(10);
 constexpr auto kLongestNap = std::chrono::milliseconds(250);
+/// A server of a cluster knows where all keys are; more than one hop in a row comes of changes.
+constexpr int kMostHops = 8;
 
 /// Why there is no stream: passing where nobody listens yet or the way there broke, as it is where TLS was refused.
 arrow::Status NoStream(const std::string& server, const arrow::Status& status) {
@@ -54,8 +56,19 @@ Co<RedisReplies> RedisClient::Send(std::shared_ptr<RedisClient> self, RedisReque
     if (replies.ok()) {
       // In a transaction such a reply means that nothing of it was carried out.
       status = FirstRefusal(self->server(), request.commands, *replies);
+      const RedisMove* move = MoveOf(status);
+      if (move != nullptr && move->once && self->login_.owns_job && request.commands[0][0] != "MULTI") {
+        auto asking = AskOnce(self, request, *std::move(replies), move->to);
+        auto elsewhere = co_await asking;
+        if (!elsewhere.ok()) {
+          co_return elsewhere.status();
+        }
+        replies = std::move(elsewhere);
+        status = FirstRefusal(self->server(), request.commands, *replies);
+      }
       if (!IsPassing(status)) {
         self->nap_length_ = Duration::zero();
+        self->hops_ = 0;
         co_return replies;
       }
       // The next connection is made when the server has finished what keeps it from answering.
@@ -76,9 +89,57 @@ Co<RedisReplies> RedisClient::Send(std::shared_ptr<RedisClient> self, RedisReque
   }
 }
 
+Co<RedisReplies> RedisClient::AskOnce(std::shared_ptr<RedisClient> self, RedisRequest request, RedisReplies replies,
+                                      HostPort to) {
+  auto& other = self->others_[to.ToString()];
+  if (other == nullptr) {
+    RedisLogin login = self->login_;
+    login.server = to.ToString();
+    login.owns_job = false;
+    other = std::make_shared<RedisClient>(self->executor_, std::move(login), self->connect_, self->patience_);
+  }
+  std::vector<size_t> asked;
+  RedisRequest once;
+  once.repeatable = request.repeatable;
+  once.what = request.what;
+  for (size_t i = 0; i < replies.size(); ++i) {
+    if (replies[i].kind == RespValue::Kind::kError && replies[i].text.starts_with("ASK ")) {
+      asked.push_back(i);
+      once.commands.push_back({"ASKING"});
+      once.commands.push_back(request.commands[i]);
+    }
+  }
+  auto sending = Send(other, std::move(once));
+  auto said = co_await sending;
+  if (!said.ok()) {
+    co_return said.status();
+  }
+  for (size_t i = 0; i < asked.size(); ++i) {
+    replies[asked[i]] = std::move((*said)[2 * i + 1]);
+  }
+  co_return replies;
+}
+
+arrow::Status RedisClient::Follow(const RedisMove& move) {
+  const TimePoint now = executor_.Now();
+  hops_ = now - std::exchange(hopped_, now) > patience_ ? 1 : hops_ + 1;
+  if (hops_ > kMostHops) {
+    return arrow::Status::IOError("the Redis servers of the cluster that ", home_,
+                                  " is part of send this client from one to another, ", kMostHops,
+                                  " times in a row, the last time to ", move.to.ToString(),
+                                  "; let the cluster settle (redis-cli --cluster check), and start the job again");
+  }
+  away_ = move.to.ToString();
+  login_.server = away_;
+  return arrow::Status::OK();
+}
+
 void RedisClient::Close() {
   const auto self = shared_from_this();
   closed_ = true;
+  for (const auto& [server, other] : others_) {
+    other->Close();
+  }
   FinishWaiters(StoreClosed());
   for (const auto& link : {std::exchange(link_, nullptr), std::exchange(joining_, nullptr)}) {
     if (link) {
@@ -139,6 +200,17 @@ void RedisClient::FinishWaiters(const arrow::Result<LinkPtr>& link) {
 
 Co<void> RedisClient::Connect(std::shared_ptr<RedisClient> self) {
   Executor& executor = self->executor_;
+  if (self->link_ != nullptr) {
+    const RedisMove* move = MoveOf(self->link_->gone());
+    const arrow::Status followed = move != nullptr && !move->once ? self->Follow(*move) : arrow::Status::OK();
+    self->trouble_ = self->link_->gone().message();
+    self->link_ = nullptr;
+    if (!followed.ok()) {
+      self->connecting_ = false;
+      self->FinishWaiters(followed);
+      co_return followed;
+    }
+  }
   while (!self->waiters_.empty()) {
     if (self->nap_length_ > Duration::zero()) {
       self->nap_ = arrow::Future<>::Make();
@@ -165,19 +237,28 @@ Co<void> RedisClient::Connect(std::shared_ptr<RedisClient> self) {
       self->link_ = *link;
       self->trouble_.clear();
     }
-    if (link.ok() || !IsPassing(link.status())) {
-      self->connecting_ = false;  // before those who wait, who may ask again at once
-      self->FinishWaiters(link);
-      co_return link.status();
+    arrow::Status status = link.status();
+    if (const RedisMove* move = MoveOf(status)) {
+      const arrow::Status followed = self->Follow(*move);
+      status = followed.ok() ? status : followed;
+    } else if (IsPassing(status) && !self->away_.empty()) {
+      // Another one may have taken over; the one knows that of the other.
+      self->hops_ = 0;
+      self->login_.server = self->login_.server == self->home_ ? self->away_ : self->home_;
     }
-    self->trouble_ = link.status().message();
+    if (!IsPassing(status)) {
+      self->connecting_ = false;  // before those who wait, who may ask again at once
+      self->FinishWaiters(status.ok() ? link : arrow::Result<LinkPtr>(status));
+      co_return status;
+    }
+    self->trouble_ = status.message();
   }
   self->connecting_ = false;
   co_return arrow::Status::OK();
 }
 
 Co<std::shared_ptr<RedisLink>> RedisClient::TryConnect(std::shared_ptr<RedisClient> self, TimePoint deadline) {
-  auto dialling = self->connect_(deadline);
+  auto dialling = self->connect_(self->server(), deadline);
   auto stream = co_await dialling;
   if (!stream.ok()) {
     co_return NoStream(self->server(), stream.status());

@@ -3,16 +3,18 @@
 
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "cylon/bootstrap/redis_cluster.h"
 #include "cylon/bootstrap/redis_login.h"
 
 namespace cylon {
 
-/// Makes the connection: TCP, or TLS over it.
-using RedisConnector = std::function<Co<std::unique_ptr<Stream>>(TimePoint deadline)>;
+/// Makes the connection to `server` ("host:port"): TCP, or TLS over it.
+using RedisConnector = std::function<Co<std::unique_ptr<Stream>>(std::string server, TimePoint deadline)>;
 
 /// How long a request outlasts its connection, and how long one attempt to connect and the server's silence may last. A
 /// restart with a full memory to load takes seconds.
@@ -28,12 +30,18 @@ struct RedisRequest {
   std::string what;  ///< "adding 1 to 'k'", for messages
 };
 
-/// Belongs to tasks. Connects when something is first asked, and anew when the connection is lost: at
-/// once, 10 ms after the first failure, then after twice as long each, up to 250 ms, while somebody waits for it.
+/// Belongs to tasks. Connects when something is first asked, and anew when the connection is lost: at once, 10 ms after
+/// the first failure, then after twice as long each, up to 250 ms, while somebody waits for it. Goes where a cluster
+/// sends it, eight times in a row at most, with the same login; where it gets no answer there, it asks the server that
+/// it was given again.
 class RedisClient : public std::enable_shared_from_this<RedisClient> {
  public:
   RedisClient(Executor& executor, RedisLogin login, RedisConnector connect, Duration patience = kRedisPatience)
-      : executor_(executor), login_(std::move(login)), connect_(std::move(connect)), patience_(patience) {}
+      : executor_(executor),
+        login_(std::move(login)),
+        home_(login_.server),
+        connect_(std::move(connect)),
+        patience_(patience) {}
 
   /// Connects; tries again until `deadline` while nobody answers, and then fails with a DeadlineError.
   static Co<void> Open(std::shared_ptr<RedisClient> self, TimePoint deadline);
@@ -68,11 +76,21 @@ class RedisClient : public std::enable_shared_from_this<RedisClient> {
   };
 
   void FinishWaiters(const arrow::Result<LinkPtr>& link);
+  arrow::Status Follow(const RedisMove& move);
+  /// Where `replies` send single commands elsewhere once, asks there and has
+  /// those replies in their place.
+  static Co<RedisReplies> AskOnce(std::shared_ptr<RedisClient> self, RedisRequest request, RedisReplies replies,
+                                  HostPort to);
   static Co<void> Connect(std::shared_ptr<RedisClient> self);
   static Co<LinkPtr> TryConnect(std::shared_ptr<RedisClient> self, TimePoint deadline);
 
   Executor& executor_;
   RedisLogin login_;
+  const std::string home_;  // the server that this was given
+  std::string away_;        // where it was sent last
+  int hops_ = 0;
+  TimePoint hopped_;
+  std::map<std::string, std::shared_ptr<RedisClient>> others_;  // that were asked once
   RedisConnector connect_;
   RedisGreeting greeting_;
   const Duration patience_;

@@ -2,6 +2,7 @@
 #include "cylon/bootstrap/redis_errors.h"
 
 #include "cylon/base/error.h"
+#include "cylon/bootstrap/redis_cluster.h"
 
 namespace cylon {
 
@@ -10,12 +11,6 @@ namespace {
 constexpr char kPassingId[] = "cylon::PassingTrouble";
 /// Of a server's own words, so much is repeated.
 constexpr size_t kMostQuoted = 200;
-
-class PassingDetail : public arrow::StatusDetail {
- public:
-  const char* type_id() const override { return kPassingId; }
-  std::string ToString() const override { return "may pass"; }
-};
 
 std::string Quote(std::string_view text) {
   std::string out(text.substr(0, kMostQuoted));
@@ -29,6 +24,9 @@ bool Says(const std::string& text, std::string_view what) { return text.find(wha
 
 }  // namespace
 
+const char* PassingDetail::type_id() const { return kPassingId; }
+std::string PassingDetail::ToString() const { return "may pass"; }
+
 arrow::Status PassingTrouble(const std::string& message) {
   return {arrow::StatusCode::IOError, message, std::make_shared<PassingDetail>()};
 }
@@ -41,7 +39,7 @@ arrow::Status RedisRefusal(const std::string& server, const std::string& command
   const std::string who = "the Redis server at " + server + " ";
   const std::string_view code = std::string_view(text).substr(0, text.find(' '));
   // UNBLOCKED: it has become another's replica under a read that waited; what it is now, the next connection is told.
-  if (code == "LOADING" || code == "BUSY" || code == "TRYAGAIN" || code == "UNBLOCKED") {
+  if (code == "LOADING" || code == "BUSY" || code == "TRYAGAIN" || code == "UNBLOCKED" || code == "CLUSTERDOWN") {
     return PassingTrouble("it answers " + Quote(text));
   }
   if (Says(text, "max number of clients")) {
@@ -70,9 +68,12 @@ arrow::Status RedisRefusal(const std::string& server, const std::string& command
     return arrow::Status::IOError(who, "is a read-only replica, and refuses ", command,
                                   "; name its primary in CYLON_STORE");
   }
-  if (code == "MOVED" || code == "ASK" || code == "CLUSTERDOWN" || code == "CROSSSLOT" || Says(text, "cluster mode")) {
-    return arrow::Status::NotImplemented(who, "is part of a cluster (", Quote(text),
-                                         "), and clusters are not supported yet; use a server of its own");
+  if (code == "MOVED" || code == "ASK") {
+    return RedisMoved(server, text);
+  }
+  if (Says(text, "cluster mode")) {
+    return arrow::Status::Invalid(who, "is part of a cluster, which has one database, and refuses ", command, " (",
+                                  Quote(text), "); leave the number of a database out of its URL");
   }
   if (code == "WRONGTYPE") {
     return arrow::Status::Invalid(who, "holds something else under the key of this ", command, " (", Quote(text),

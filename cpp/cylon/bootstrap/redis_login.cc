@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "cylon/base/error.h"
+#include "cylon/bootstrap/redis_cluster.h"
 #include "cylon/bootstrap/redis_errors.h"
 
 namespace cylon {
@@ -19,7 +20,7 @@ RedisCommand SelectCommand(const RedisLogin& login) { return {"SELECT", std::to_
 RedisCommand ConfigCommand() { return {"CONFIG", "GET", "maxmemory*"}; }
 RedisCommand InfoCommand() { return {"INFO", "memory"}; }
 /// Of a key that no store has: changes nothing, and is refused where a store's commands would be.
-RedisCommand ProbeCommand() { return {"DEL", kRedisKeyPrefix}; }
+RedisCommand ProbeCommand(const RedisLogin& login) { return {"DEL", RedisKey(login.job + "/")}; }
 
 /// One command's one reply.
 Co<RespValue> AskOne(std::shared_ptr<RedisLink> link, RedisCommand command) {
@@ -145,7 +146,10 @@ Co<void> LogIn(std::shared_ptr<RedisLink> link, RedisLogin login) {
   auto checking = CheckMemory(link, login.server);
   const arrow::Status kept = co_await checking;
   CYLON_CO_RETURN_NOT_OK(kept);
-  auto probing = AskOne(link, ProbeCommand());
+  if (!login.owns_job) {
+    co_return arrow::Status::OK();
+  }
+  auto probing = AskOne(link, ProbeCommand(login));
   CYLON_CO_ASSIGN_OR_RETURN(const RespValue probe, co_await probing);
   if (probe.kind != Kind::kInteger) {
     co_return probe.kind == Kind::kError ? RedisRefusal(login.server, "DEL", probe.text)

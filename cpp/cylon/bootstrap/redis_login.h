@@ -13,13 +13,12 @@ struct RedisLogin {
   std::string user;      ///< empty: the default user
   std::string password;  ///< empty, and the user too: none is proved
   int database = 0;
+  std::string job;       ///< whose keys will be asked for
+  bool owns_job = true;  ///< only a server that has them will do
 };
 
-/// All keys of stores begin so in the server.
-inline constexpr char kRedisKeyPrefix[] = "cylon:";
-
-/// Refuses servers that would drop keys to make room, replicas, clusters and users without the permissions that a
-/// store needs. IsPassing where it may go well another time.
+/// Refuses servers that would drop keys to make room, replicas, and users without the permissions that a store needs.
+/// IsPassing where it may go well another time, MoveOf where another server of its cluster has the job's keys.
 Co<void> LogIn(std::shared_ptr<RedisLink> link, RedisLogin login);
 
 }  // namespace cylon

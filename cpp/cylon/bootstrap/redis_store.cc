@@ -12,6 +12,7 @@
 #include "cylon/base/failpoint.h"
 #include "cylon/bootstrap/kept_values.h"
 #include "cylon/bootstrap/key_values.h"
+#include "cylon/bootstrap/redis_cluster.h"
 #include "cylon/bootstrap/redis_errors.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/wire/tls_stream.h"
@@ -30,8 +31,6 @@ constexpr auto kLongestLook = std::chrono::milliseconds(50);
 /// How often a key may vanish, or change its mind about being a number, under one call.
 constexpr int kMostRounds = 100;
 
-std::string InServer(const std::string& key) { return kRedisKeyPrefix + key; }
-
 std::string Milliseconds(Duration time_to_live) {
   return std::to_string(std::chrono::ceil<std::chrono::milliseconds>(time_to_live).count());
 }
@@ -44,24 +43,24 @@ RedisRequest One(RedisCommand command, std::string what) {
 }
 
 RedisRequest SetRequest(const std::string& key, const std::string& value, Duration time_to_live) {
-  return One({"SET", InServer(key), value, "PX", Milliseconds(time_to_live)}, "setting '" + key + "'");
+  return One({"SET", RedisKey(key), value, "PX", Milliseconds(time_to_live)}, "setting '" + key + "'");
 }
 RedisRequest SetIfAbsentRequest(const std::string& key, const std::string& value, Duration time_to_live, bool and_get) {
   auto request =
-      One({"SET", InServer(key), value, "NX", "PX", Milliseconds(time_to_live)}, "setting '" + key + "' if absent");
+      One({"SET", RedisKey(key), value, "NX", "PX", Milliseconds(time_to_live)}, "setting '" + key + "' if absent");
   if (and_get) {
     request.commands[0].emplace_back("GET");
   }
   return request;
 }
-RedisRequest GetRequest(const std::string& key) { return One({"GET", InServer(key)}, "reading '" + key + "'"); }
-RedisRequest DeleteRequest(const std::string& key) { return One({"DEL", InServer(key)}, "deleting '" + key + "'"); }
+RedisRequest GetRequest(const std::string& key) { return One({"GET", RedisKey(key)}, "reading '" + key + "'"); }
+RedisRequest DeleteRequest(const std::string& key) { return One({"DEL", RedisKey(key)}, "deleting '" + key + "'"); }
 /// Both or none: a counter that stayed without a time to live would stay for ever.
 RedisRequest AddRequest(const std::string& key, int64_t amount, Duration time_to_live) {
   RedisRequest request;
   request.commands.push_back({"MULTI"});
-  request.commands.push_back({"INCRBY", InServer(key), std::to_string(amount)});
-  request.commands.push_back({"PEXPIRE", InServer(key), Milliseconds(time_to_live)});
+  request.commands.push_back({"INCRBY", RedisKey(key), std::to_string(amount)});
+  request.commands.push_back({"PEXPIRE", RedisKey(key), Milliseconds(time_to_live)});
   request.commands.push_back({"EXEC"});
   request.repeatable = false;
   request.what = "adding " + std::to_string(amount) + " to '" + key + "'";
@@ -213,8 +212,8 @@ Co<void> Remind(std::shared_ptr<RedisLink> link, std::string server, std::shared
   const auto kept = memory->values.Standing(now);
   std::vector<RedisCommand> commands;
   for (const auto& entry : kept) {
-    commands.push_back({"SET", InServer(entry.key), entry.value, "NX", "PX", std::to_string(entry.live_ms)});
-    commands.push_back({"GET", InServer(entry.key)});
+    commands.push_back({"SET", RedisKey(entry.key), entry.value, "NX", "PX", std::to_string(entry.live_ms)});
+    commands.push_back({"GET", RedisKey(entry.key)});
   }
   if (!commands.empty()) {
     auto setting = link->Ask(commands)->done;
@@ -230,7 +229,7 @@ Co<void> Remind(std::shared_ptr<RedisLink> link, std::string server, std::shared
       const auto value = ParseCounter(kept[i].key, text);
       const auto seen = ParseCounter(kept[i].key, kept[i].value);
       if (kept[i].counts && value.ok() && seen.ok() && *value < *seen) {
-        raising.push_back({"INCRBY", InServer(kept[i].key), std::to_string(*seen - *value)});
+        raising.push_back({"INCRBY", RedisKey(kept[i].key), std::to_string(*seen - *value)});
       }
     }
     if (!raising.empty()) {
@@ -379,10 +378,14 @@ class RedisStore : public Store {
   std::shared_ptr<State> state_;
 };
 
-Co<std::unique_ptr<Stream>> ConnectTls(AsioExecutor* executor, RedisAddress address, arrow::Future<> stop,
-                                       TimePoint deadline) {
+Co<std::unique_ptr<Stream>> ConnectRedis(AsioExecutor* executor, RedisAddress address, std::string server,
+                                         arrow::Future<> stop, TimePoint deadline) {
+  CYLON_CO_ASSIGN_OR_RETURN(address.server, HostPort::Parse(server));
   auto dialling = ConnectTcp(executor->io(), *executor, address.server, deadline, stop);
   CYLON_CO_ASSIGN_OR_RETURN(std::unique_ptr<Stream> stream, co_await dialling);
+  if (!address.tls) {
+    co_return stream;
+  }
   TlsOptions options;
   options.ca_file = address.ca_file;
   options.server_name = address.server.host;
@@ -393,14 +396,14 @@ Co<std::unique_ptr<Stream>> ConnectTls(AsioExecutor* executor, RedisAddress addr
 }  // namespace
 
 RedisConnector MakeRedisConnector(const RedisAddress& address, AsioExecutor& executor, const arrow::Future<>& stop) {
-  return [address, &executor, stop](TimePoint deadline) {
-    return address.tls ? ConnectTls(&executor, address, stop, deadline)
-                       : ConnectTcp(executor.io(), executor, address.server, deadline, stop);
+  return [address, &executor, stop](std::string server, TimePoint deadline) {
+    return ConnectRedis(&executor, address, std::move(server), stop, deadline);
   };
 }
 
 arrow::Result<std::shared_ptr<RedisClient>> MakeRedisClient(const RedisAddress& address, AsioExecutor& executor,
-                                                            const arrow::Future<>& stop, Duration patience) {
+                                                            const arrow::Future<>& stop, const std::string& job,
+                                                            Duration patience) {
   // The only file there is; what cannot be read now will not be read by trying again.
   if (!address.ca_file.empty() && ::access(address.ca_file.c_str(), R_OK) != 0) {
     return arrow::Status::IOError("cannot read the CA file ", address.ca_file, " for the Redis server at ",
@@ -412,14 +415,15 @@ arrow::Result<std::shared_ptr<RedisClient>> MakeRedisClient(const RedisAddress& 
   login.user = address.user;
   login.password = address.password;
   login.database = address.database;
+  login.job = job;
   return std::make_shared<RedisClient>(executor, std::move(login), MakeRedisConnector(address, executor, stop),
                                        patience);
 }
 
-arrow::Result<std::unique_ptr<Store>> OpenRedisStore(const RedisAddress& address, AsioExecutor& executor,
-                                                     TimePoint deadline) {
+arrow::Result<std::unique_ptr<Store>> OpenRedisStore(const RedisAddress& address, const std::string& job,
+                                                     AsioExecutor& executor, TimePoint deadline) {
   auto stop = arrow::Future<>::Make();
-  ARROW_ASSIGN_OR_RAISE(auto client, MakeRedisClient(address, executor, stop));
+  ARROW_ASSIGN_OR_RAISE(auto client, MakeRedisClient(address, executor, stop, job));
   auto store = std::make_unique<RedisStore>(executor, client, stop);  // closes the client, whatever comes
   auto opening = Spawn(executor, RedisClient::Open(client, deadline));
   ARROW_RETURN_NOT_OK(executor.Await(opening));

@@ -47,7 +47,7 @@ arrow::Result<std::unique_ptr<Store>> OpenStore(const Options& options, Executor
   }
   if (NamesRedis(name)) {
     ARROW_ASSIGN_OR_RAISE(const auto address, RedisAddress::Parse(name));
-    return OpenRedisStore(address, *real, deadline);
+    return OpenRedisStore(address, options.job, *real, deadline);
   }
   auto address = HostPort::Parse(name);
   if (!address.ok()) {

@@ -10,6 +10,7 @@
 #include "cylon/base/readable.h"
 #include "cylon/bootstrap/gathering.h"
 #include "cylon/comm/runtime.h"
+#include "cylon/net/object/object_place.h"
 #include "cylon/net/redis/redis_transport.h"
 
 namespace cylon {
@@ -424,6 +425,7 @@ arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options) 
   options.secret.clear();  // done with; what is not kept cannot be shown
   options.store = ReadableStore(options.store);
   options.redis = ReadableStore(options.redis);
+  options.object_store = ReadableObjectStore(options.object_store);
   const bool gathered = options.rejoin;
   ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(std::move(options)));
   if (gathered) {
@@ -472,6 +474,8 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   // Before anything is waited for.
   if (options.transport == "redis") {
     ARROW_RETURN_NOT_OK(RedisServerOf(options).status());
+  } else if (options.transport == "object") {
+    ARROW_RETURN_NOT_OK(OpenObjectPlace(options.object_store).status());
   } else if (options.transport == "punch") {
     ARROW_RETURN_NOT_OK(internal::RendezvousOf(options).status());
   }
@@ -492,9 +496,10 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   parts.interrupt = std::move(interrupt);
   const auto deadline = executor.Now() + FromSeconds(options.join_deadline_s);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
-  parts.network = options.transport == "redis"   ? internal::RedisNetwork(executor, options, std::move(secret))
-                  : options.transport == "punch" ? internal::PunchNetwork(executor, options, std::move(secret))
-                                                 : internal::MeshNetwork(executor, options, std::move(secret));
+  parts.network = options.transport == "redis"    ? internal::RedisNetwork(executor, options, std::move(secret))
+                  : options.transport == "object" ? internal::ObjectNetwork(executor, options, std::move(secret))
+                  : options.transport == "punch"  ? internal::PunchNetwork(executor, options, std::move(secret))
+                                                  : internal::MeshNetwork(executor, options, std::move(secret));
   parts.launcher = !options.epoch.empty() && !options.rejoin;
   return internal::JoinWorld(std::move(parts), std::move(options));
 }

@@ -9,6 +9,7 @@
 #include "cylon/comm/paths.h"
 #include "cylon/comm/watch/tcp_wire.h"
 #include "cylon/net/mesh/mesh_transport.h"
+#include "cylon/net/object/object_transport.h"
 #include "cylon/net/punch/punch_paths.h"
 #include "cylon/net/redis/redis_transport.h"
 
@@ -91,27 +92,18 @@ class MeshSeat final : public Seat {
   std::string address_;
 };
 
-/// Messages go through a server, and so do signs of life: there is nothing to listen on, and nothing to watch.
-class RedisSeat final : public Seat {
+/// Messages go through a third, and so do signs of life: there is nothing to listen on, and nothing to watch.
+class MailSeat final : public Seat {
  public:
-  RedisSeat(AsioExecutor& executor, RedisAddress server, std::string address, std::string secret, Duration timeout)
-      : executor_(executor),
-        server_(std::move(server)),
-        address_(std::move(address)),
-        secret_(std::move(secret)),
-        timeout_(timeout) {}
+  using Make = std::function<arrow::Result<std::unique_ptr<Transport>>(const World& world)>;
+  MailSeat(std::string address, Make make) : address_(std::move(address)), make_(std::move(make)) {}
 
   std::string address() const override { return address_; }
-  arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
-    return MakeRedisTransport(executor_, server_, world, secret_, timeout_);
-  }
+  arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override { return make_(world); }
 
  private:
-  AsioExecutor& executor_;
-  RedisAddress server_;
   std::string address_;
-  std::string secret_;
-  Duration timeout_;
+  Make make_;
 };
 
 class InprocSeat final : public Seat {
@@ -193,8 +185,22 @@ Network RedisNetwork(AsioExecutor& executor, const Options& options, std::string
   return [&executor, options, secret = std::move(secret)](int) -> arrow::Result<std::unique_ptr<Seat>> {
     ARROW_ASSIGN_OR_RAISE(auto server, RedisServerOf(options));
     ARROW_ASSIGN_OR_RAISE(auto address, RedisCardAddress());
-    return std::make_unique<RedisSeat>(executor, std::move(server), std::move(address), secret,
-                                       FromSeconds(options.peer_timeout_s));
+    return std::make_unique<MailSeat>(
+        std::move(address),
+        [&executor, server = std::move(server), secret, timeout = FromSeconds(options.peer_timeout_s)](
+            const World& world) { return MakeRedisTransport(executor, server, world, secret, timeout); });
+  };
+}
+
+Network ObjectNetwork(Executor& executor, const Options& options, std::string secret) {
+  return [&executor, uri = options.object_store, timeout = FromSeconds(options.peer_timeout_s),
+          secret = std::move(secret)](int) -> arrow::Result<std::unique_ptr<Seat>> {
+    ARROW_ASSIGN_OR_RAISE(auto place, OpenObjectPlace(uri));
+    ARROW_ASSIGN_OR_RAISE(auto address, ObjectCardAddress());
+    return std::make_unique<MailSeat>(std::move(address),
+                                      [&executor, place = std::move(place), secret, timeout](const World& world) {
+                                        return MakeObjectTransport(executor, place, world, secret, timeout);
+                                      });
   };
 }
 

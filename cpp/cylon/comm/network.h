@@ -43,6 +43,9 @@ Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret)
 /// Processes, through a Redis server, which `options` name (RedisServerOf).
 Network RedisNetwork(AsioExecutor& executor, const Options& options, std::string secret);
 
+/// Processes, through the object store that `options` name.
+Network ObjectNetwork(Executor& executor, const Options& options, std::string secret);
+
 /// The rendezvous server that `options` name: `options.rendezvous`, or else the store. Invalid where neither is
 /// host:port.
 arrow::Result<HostPort> RendezvousOf(const Options& options);

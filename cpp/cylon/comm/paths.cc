@@ -28,8 +28,8 @@ arrow::Result<std::vector<std::unique_ptr<Path>>> MakePaths(AsioExecutor& execut
   const std::string transport = options.transport.empty() ? "auto" : options.transport;
   if (transport != "auto" && transport != "shm" && transport != "tcp") {
     return arrow::Status::Invalid("transport is '", transport,
-                                  "'; ranks that are processes are connected by 'auto', 'tcp', 'shm', 'punch' or "
-                                  "'redis'; unset CYLON_TRANSPORT for auto");
+                                  "'; ranks that are processes are connected by 'auto', 'tcp', 'shm', "
+                                  "'punch', 'redis' or 'object'; unset CYLON_TRANSPORT for auto");
   }
   std::vector<std::unique_ptr<Path>> paths;
   if (transport != "tcp") {

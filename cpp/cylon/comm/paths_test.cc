@@ -38,7 +38,7 @@ TEST(PathsTest, SayWhichThereAre) {
   const auto status = Ways("pigeon").status();
   EXPECT_TRUE(status.IsInvalid());
   EXPECT_THAT(status.message(), HasSubstr("transport is 'pigeon'"));
-  EXPECT_THAT(status.message(), HasSubstr("'auto', 'tcp', 'shm', 'punch' or 'redis'"));
+  EXPECT_THAT(status.message(), HasSubstr("'auto', 'tcp', 'shm', 'punch', 'redis' or 'object'"));
 }
 
 TEST(PathsTest, MemoryIsOfOneHost) {

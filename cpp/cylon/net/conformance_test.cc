@@ -4,6 +4,7 @@
 #include <map>
 
 #include "cylon/net/mesh/testing/byte_world.h"
+#include "cylon/net/object/testing/object_world.h"
 #include "cylon/net/punch/testing/punch_world.h"
 #include "cylon/net/redis/testing/redis_world.h"
 
@@ -291,6 +292,10 @@ INSTANTIATE_TEST_SUITE_P(Transports, TransportTest,
 INSTANTIATE_TEST_SUITE_P(Punch, TransportTest, ::testing::ValuesIn(PunchSubjects()),
                          [](const auto& subject) { return subject.param.name; });
 INSTANTIATE_TEST_SUITE_P(Redis, TransportTest, ::testing::ValuesIn(RedisSubjects()),
+                         [](const auto& subject) { return subject.param.name; });
+INSTANTIATE_TEST_SUITE_P(Object, TransportTest, ::testing::Values(ObjectSubject()),
+                         [](const auto& subject) { return subject.param.name; });
+INSTANTIATE_TEST_SUITE_P(Bucket, TransportTest, ::testing::ValuesIn(BucketSubjects()),
                          [](const auto& subject) { return subject.param.name; });
 
 }  // namespace

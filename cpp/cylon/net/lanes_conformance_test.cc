@@ -5,6 +5,7 @@
 #include "cylon/net/interval_set.h"
 #include "cylon/net/lanes_conformance.h"
 #include "cylon/net/mesh/testing/byte_world.h"
+#include "cylon/net/object/testing/object_world.h"
 #include "cylon/net/redis/testing/redis_world.h"
 
 namespace cylon::testing {
@@ -293,6 +294,10 @@ INSTANTIATE_TEST_SUITE_P(Transports, LanesTest,
                          ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject(), ByteSubject()),
                          [](const auto& subject) { return subject.param.name; });
 INSTANTIATE_TEST_SUITE_P(Redis, LanesTest, ::testing::ValuesIn(RedisSubjects()),
+                         [](const auto& subject) { return subject.param.name; });
+INSTANTIATE_TEST_SUITE_P(Object, LanesTest, ::testing::Values(ObjectSubject()),
+                         [](const auto& subject) { return subject.param.name; });
+INSTANTIATE_TEST_SUITE_P(Bucket, LanesTest, ::testing::ValuesIn(BucketSubjects()),
                          [](const auto& subject) { return subject.param.name; });
 
 TEST(IntervalSetTest, ConsecutiveNumbersAreOneRange) {

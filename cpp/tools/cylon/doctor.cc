@@ -19,6 +19,7 @@
 #include "cylon/base/options.h"
 #include "cylon/base/resources.h"
 #include "cylon/bootstrap/store.h"
+#include "cylon/net/object/object_place.h"
 #include "cylon/net/shm/shm_path.h"
 #include "launcher_process.h"
 
@@ -120,6 +121,7 @@ void ShowVariables(const std::map<std::string, std::string>& environment) {
       const bool secret = name == "CYLON_SECRET" && !value.empty();
       const std::string shown = secret                                           ? "(set, not shown)"
                                 : name == "CYLON_STORE" || name == "CYLON_REDIS" ? ReadableStore(value)
+                                : name == "CYLON_OBJECT_STORE"                   ? ReadableObjectStore(value)
                                                                                  : value;
       Line("  " + name, (name.size() < 14 ? "" : " ") + shown);
     }

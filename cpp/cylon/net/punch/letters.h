@@ -16,7 +16,7 @@
 
 #include "cylon/base/executor.h"
 #include "cylon/bootstrap/courier.h"
-#include "cylon/net/redis/seal.h"
+#include "cylon/net/mail/seal.h"
 #include "cylon/wire/stream.h"
 
 namespace cylon::internal {

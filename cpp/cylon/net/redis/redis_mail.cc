@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "cylon/bootstrap/redis_cluster.h"
 #include "cylon/bootstrap/redis_errors.h"
 #include "cylon/bootstrap/redis_store.h"
 #include "cylon/net/redis/redis_transport.h"
@@ -15,6 +16,10 @@ namespace cylon::internal {
 
 namespace {
 
+/// All ranks' inboxes together hold at most 32 MiB for each of them; an entry of 1 MiB costs a server half of what as
+/// many bytes in entries of 64 KiB do.
+constexpr int64_t kMostOfRank = 32 << 20;
+constexpr int64_t kMostWindow = 4 << 20;
 /// What a crash has left in the server goes so long after the last entry was put there.
 constexpr Duration kLeastMailLife = std::chrono::minutes(2);
 constexpr int kMailLivesInTimeouts = 4;
@@ -26,18 +31,6 @@ constexpr const char* kEntriesAtOnce = "16";
 /// The name of the entry behind which nothing that matters comes: a rank that closes puts it into its own inbox.
 constexpr std::string_view kEndName = "end";
 constexpr std::string_view kRedisScheme = "redis:";
-
-std::string Direction(const World& world, Rank from, Rank to) {
-  ByteWriter out;
-  out.Text("cylon: messages through a Redis server");
-  out.Text(world.job);
-  out.Text(world.epoch);
-  for (const Rank rank : {from, to}) {
-    out.Number(rank);
-    out.Text(world.cards[static_cast<size_t>(rank)].address);
-  }
-  return out.Take();
-}
 
 /// "3.17" as 3 and 17.
 bool ParseEntryName(std::string_view name, Rank* from, uint64_t* number) {
@@ -51,10 +44,6 @@ bool ParseEntryName(std::string_view name, Rank* from, uint64_t* number) {
   return bad_number == std::errc() && stop == end;
 }
 
-arrow::Status GoneRank(Rank rank, const std::string& how) {
-  return arrow::Status::IOError("rank ", rank, " is gone: ", how);
-}
-
 std::string InMilliseconds(Duration time) {
   return std::to_string(std::chrono::ceil<std::chrono::milliseconds>(time).count());
 }
@@ -62,100 +51,70 @@ std::string InMilliseconds(Duration time) {
 }  // namespace
 
 RedisMail::RedisMail(AsioExecutor& executor, World world, Duration timeout)
-    : executor_(executor),
-      world_(std::move(world)),
-      rank_(world_.rank),
-      timeout_(timeout),
-      limits_(LimitsOf(world_.size())),
+    : Mail(executor, std::move(world), timeout, kMostOfRank, kMostWindow),
+      io_(executor),
       time_to_live_ms_(std::chrono::ceil<std::chrono::milliseconds>(
                            std::max<Duration>(kLeastMailLife, kMailLivesInTimeouts * timeout))
-                           .count()),
-      peers_(static_cast<size_t>(world_.size())) {}
+                           .count()) {}
 
 arrow::Status RedisMail::Prepare(const RedisAddress& server, const std::string& secret) {
   for (auto* client : {&writer_, &reader_, &beater_, &subscriber_}) {
-    ARROW_ASSIGN_OR_RAISE(*client, MakeRedisClient(server, executor_, stop_, timeout_));
+    ARROW_ASSIGN_OR_RAISE(*client, MakeRedisClient(server, io_, stop_, world_.job, timeout_));
   }
-  const std::string prefix = kRedisKeyPrefix + world_.job + "/" + world_.epoch + "/";
-  std::vector<std::string> beats;
+  const std::string prefix = RedisKey(world_.job + "/" + world_.epoch + "/");
   for (Rank rank = 0; rank < world_.size(); ++rank) {
-    const std::string& address = world_.cards[static_cast<size_t>(rank)].address;
-    if (!address.starts_with(kRedisScheme)) {
-      return arrow::Status::Invalid("rank ", rank, " is reached by '", address, "', rank ", rank_,
-                                    " through a Redis server; set CYLON_TRANSPORT to the same at every rank");
-    }
-    const std::string name = std::to_string(rank) + "." + address.substr(kRedisScheme.size());
-    auto& each = peer(rank);
-    each.inbox = prefix + "inbox/" + name;
-    each.beat = prefix + "beat/" + name;
-    beats.push_back(each.beat);
-    if (rank != rank_) {
-      ARROW_ASSIGN_OR_RAISE(auto out, Seal::Make(secret, Direction(world_, rank_, rank)));
-      ARROW_ASSIGN_OR_RAISE(auto in, Seal::Make(secret, Direction(world_, rank, rank_)));
-      each.outbox.emplace(rank_, std::move(out), each.inbox, time_to_live_ms_, limits_);
-      each.seal.emplace(std::move(in));
-      each.frames.emplace(rank);
-    }
+    const std::string name =
+        std::to_string(rank) + "." + address(rank).substr(std::min(kRedisScheme.size(), address(rank).size()));
+    inboxes_.push_back(prefix + "inbox/" + name);
+    beats_.push_back(prefix + "beat/" + name);
   }
+  MailWords words;
+  words.purpose = "cylon: messages through a Redis server";
+  words.where = "in the Redis server at " + writer_->server();
+  words.entry = "entry";
+  words.left_alone = std::string("keys that begin with ") + kRedisKeyPrefix;
+  ARROW_RETURN_NOT_OK(MakePeers(words, std::string(kRedisScheme), secret, Outbox::Third::kMayForget));
   RedisPresence::Told told;
   told.lost = [this](Rank rank, const std::string& cause) { HearLoss(rank, GoneRank(rank, cause)); };
   told.failed = [this](const arrow::Status& status) { Fail(status); };
   told.forgotten = [this] {
     // The server has lost what lay in it, and the connections stand.
-    for (auto& each : peers_) {
-      if (each.outbox) {
-        each.outbox->Rewind();
-      }
-    }
+    Rewind();
     Pump();
   };
-  presence_ = std::make_shared<RedisPresence>(executor_, beater_, subscriber_, rank_, std::move(beats), timeout_,
-                                              std::move(told));
+  presence_ =
+      std::make_shared<RedisPresence>(executor_, beater_, subscriber_, rank_, beats_, timeout_, std::move(told));
   return arrow::Status::OK();
+}
+
+/// Two commands with two replies: the inbox goes so long after the last entry was put there.
+MailEnvelope RedisMail::EnvelopeTo(Rank to) const {
+  MailEnvelope envelope;
+  envelope.before = [own = std::to_string(rank_), inbox = inbox(to)](uint64_t number, size_t sealed_bytes) {
+    const std::string field = own + "." + std::to_string(number);
+    std::string out = "*5\r\n";
+    for (const std::string_view word :
+         {std::string_view("XADD"), std::string_view(inbox), std::string_view("*"), std::string_view(field)}) {
+      out.append("$").append(std::to_string(word.size())).append("\r\n").append(word).append("\r\n");
+    }
+    return out.append("$").append(std::to_string(sealed_bytes)).append("\r\n");
+  };
+  envelope.after = "\r\n" + EncodeRespCommand({"PEXPIRE", inbox(to), std::to_string(time_to_live_ms_)});
+  return envelope;
 }
 
 arrow::Future<> RedisMail::Start(Sink* sink) {
   sink_ = sink;
   started_ = true;
   Relink();
-  internal::DriveVoid(ReadLoop(shared_from_this()), arrow::Future<>::Make());
-  presence_->Start().AddCallback([weak = weak_from_this()](const arrow::Status& status) {
+  internal::DriveVoid(ReadLoop(Shared()), arrow::Future<>::Make());
+  presence_->Start().AddCallback([weak = Weak()](const arrow::Status& status) {
     const auto self = weak.lock();
     if (self && status.ok() && !self->start_.is_finished()) {
       self->start_.MarkFinished();
     }
   });
   return start_;
-}
-
-arrow::Future<> RedisMail::Send(Rank to, Message message) {
-  if (to < 0 || to >= world_.size() || to == rank_) {
-    return arrow::Status::Invalid("rank ", rank_, " sent to rank ", to, "; there are ", world_.size(),
-                                  " ranks, and a transport does not send to itself");
-  }
-  if (!started_ || closing_ || stopped_) {
-    return arrow::Status::Cancelled("rank ", rank_, " sent while its transport is not open; start it first");
-  }
-  ARROW_RETURN_NOT_OK(failed_);
-  if (peer(to).state != Peer::State::kThere) {
-    return GoneRank(to, "it was lost before this send");
-  }
-  auto sent = sends_.Add(to);
-  peer(to).outbox->Queue(sent.id, std::move(message));
-  PumpSoon();
-  return sent.done;
-}
-
-void RedisMail::PumpSoon() {
-  // Once for all that is sent in this task: small messages share an entry.
-  if (!std::exchange(pumping_soon_, true)) {
-    executor_.Post([weak = weak_from_this()] {
-      if (const auto self = weak.lock()) {
-        self->pumping_soon_ = false;
-        self->Pump();
-      }
-    });
-  }
 }
 
 void RedisMail::Pump() {
@@ -173,15 +132,15 @@ void RedisMail::Pump() {
       if (!entry.ok()) {
         return Fail(entry.status());
       }
-      if (entry->commands == nullptr) {
+      if (entry->bytes == nullptr) {
         break;
       }
       if (entry->fresh) {
         each.unacknowledged = 0;
       }
-      link->Ask(entry->commands, 2)
+      link->Ask(entry->bytes, 2)
           ->done.AddCallback(
-              [weak = weak_from_this(), link, to, number = entry->number](const arrow::Result<RedisReplies>& replies) {
+              [weak = Weak(), link, to, number = entry->number](const arrow::Result<RedisReplies>& replies) {
                 if (const auto self = weak.lock()) {
                   self->Answered(link, to, number, replies);
                 }
@@ -197,30 +156,32 @@ void RedisMail::Relink() {
   }
   relinking_ = true;
   link_ = nullptr;
-  writer_->Linked(executor_.Now() + timeout_)
-      .AddCallback([weak = weak_from_this()](const arrow::Result<LinkPtr>& link) {
-        const auto self = weak.lock();
-        if (!self || !self->open()) {
-          return;
-        }
-        self->relinking_ = false;
-        if (IsError(link.status(), ErrorKind::kDeadline)) {
-          return self->Fail(arrow::Status::IOError("the Redis server at ", self->server(), " is gone (",
-                                                   self->writer_->trouble(), "), and did not come back within ",
-                                                   InMilliseconds(self->timeout_),
-                                                   " ms; start the job again once it runs"));
-        }
-        if (!link.ok()) {
-          return self->Fail(link.status());
-        }
-        self->link_ = *link;
-        for (auto& each : self->peers_) {
-          if (each.outbox) {
-            each.outbox->Rewind();
-          }
-        }
-        self->Pump();
-      });
+  writer_->Linked(executor_.Now() + timeout_).AddCallback([weak = Weak()](const arrow::Result<LinkPtr>& link) {
+    const auto self = weak.lock();
+    if (!self || !self->open()) {
+      return;
+    }
+    self->relinking_ = false;
+    if (IsError(link.status(), ErrorKind::kDeadline)) {
+      return self->Fail(arrow::Status::IOError(
+          "the Redis server at ", self->server(), " is gone (", self->writer_->trouble(),
+          "), and did not come back within ", InMilliseconds(self->timeout_), " ms; start the job again once it runs"));
+    }
+    if (!link.ok()) {
+      return self->Fail(link.status());
+    }
+    self->link_ = *link;
+    self->Rewind();
+    self->Pump();
+  });
+}
+
+void RedisMail::Rewind() {
+  for (auto& each : peers_) {
+    if (each.outbox) {
+      each.outbox->Rewind();
+    }
+  }
 }
 
 arrow::Status RedisMail::CheckAnswer(const LinkPtr& link, const arrow::Result<RedisReplies>& replies) {
@@ -229,8 +190,15 @@ arrow::Status RedisMail::CheckAnswer(const LinkPtr& link, const arrow::Result<Re
   if (status.ok()) {
     return status;
   }
+  const RedisMove* move = MoveOf(status);
+  const TimePoint now = executor_.Now();
+  moving_ = move == nullptr || !move->once ? kNever : std::min(moving_, now);
   if (!IsPassing(status)) {
     Fail(status);
+  } else if (moving_ != kNever && now - moving_ > timeout_) {
+    Fail(arrow::Status::IOError("the keys of this job have been on their way from the Redis server at ", server(),
+                                " to ", move->to.ToString(), " for ", InMilliseconds(timeout_),
+                                " ms; let the cluster settle (redis-cli --cluster check), and start the job again"));
   } else if (link == link_) {
     link_ = nullptr;
     link->Fail(status);
@@ -243,26 +211,21 @@ void RedisMail::Answered(const LinkPtr& link, Rank to, uint64_t number, const ar
   if (!open() || !CheckAnswer(link, replies).ok()) {
     return;
   }
+  moving_ = kNever;
   FinishSends(peer(to).outbox->Stored(number));
   Pump();
-}
-
-void RedisMail::FinishSends(const std::vector<uint64_t>& ids) {
-  for (const uint64_t id : ids) {
-    sends_.Finish(id, arrow::Status::OK());
-  }
 }
 
 arrow::Future<RedisReplies> RedisMail::AskNext(const std::vector<std::string>& read) {
   RedisRequest request;
   if (!read.empty()) {
-    request.commands.push_back({"XDEL", peer(rank_).inbox});
+    request.commands.push_back({"XDEL", inbox(rank_)});
     request.commands[0].insert(request.commands[0].end(), read.begin(), read.end());
   }
   // From the beginning: what has been read is gone by then, and what is read twice is told by its number.
   const Duration wait = std::min<Duration>(kLongestRead, timeout_ / kReadsInTimeout);
   request.commands.push_back(
-      {"XREAD", "COUNT", kEntriesAtOnce, "BLOCK", InMilliseconds(wait), "STREAMS", peer(rank_).inbox, "0"});
+      {"XREAD", "COUNT", kEntriesAtOnce, "BLOCK", InMilliseconds(wait), "STREAMS", inbox(rank_), "0"});
   request.what = "reading messages";
   auto replies = arrow::Future<RedisReplies>::Make();
   internal::Drive(RedisClient::Send(reader_, std::move(request)), replies);
@@ -319,7 +282,7 @@ arrow::Status RedisMail::TakeBatch(const RespValue& entries) {
     const auto& fields = entry.elements[1].elements;
     if (fields[0].text == kEndName && closing_) {
       read_end_ = true;
-      internal::DriveVoid(CleanUp(shared_from_this()), arrow::Future<>::Make());
+      internal::DriveVoid(CleanUp(Shared()), arrow::Future<>::Make());
       return arrow::Status::OK();
     }
     Rank from = -1;
@@ -330,68 +293,13 @@ arrow::Status RedisMail::TakeBatch(const RespValue& entries) {
                            "with " +
                            kRedisKeyPrefix);
     }
-    const auto status = TakeSealed(from, number, fields[1].text);
+    Take(from, number, fields[1].text);
     if (!open()) {
       return arrow::Status::OK();
-    }
-    if (!status.ok()) {
-      Drop(from, status);
     }
   }
   PumpSoon();
   return arrow::Status::OK();
-}
-
-arrow::Status RedisMail::TakeSealed(Rank from, uint64_t number, const std::string& value) {
-  auto& each = peer(from);
-  if (each.state != Peer::State::kThere || number <= each.received) {
-    return arrow::Status::OK();  // put there again
-  }
-  const std::string what = "entry " + std::to_string(number) + " of rank " + std::to_string(from);
-  if (number != each.received + 1) {
-    return arrow::Status::IOError(what, " came after ", each.received, ": what lay between them was lost in the Redis ",
-                                  "server at ", server(), "; let nobody delete keys that begin with ", kRedisKeyPrefix,
-                                  " there, and start the job again");
-  }
-  auto text = each.seal->Open(number, value);
-  if (!text.ok()) {
-    return number == 1 ? AuthenticationError("rank " + std::to_string(from) +
-                                             " does not know the job's secret: " + what + " in the Redis server at " +
-                                             server() + " does not open (" + text.status().message() +
-                                             "); set CYLON_SECRET_FILE to the same secret at every rank")
-                       : ProtocolError(what + " was changed in the Redis server at " + server() + " (" +
-                                           text.status().message() +
-                                           "); let no other program write to keys that begin with " + kRedisKeyPrefix,
-                                       from);
-  }
-  ByteReader in(*text);
-  const auto kind = static_cast<MailKind>(in.Number<uint8_t>());
-  const auto acknowledged = in.Number<uint64_t>();
-  std::vector<uint64_t> whole;
-  if (!in.ok() || !each.outbox->Acknowledged(acknowledged, &whole)) {
-    return ProtocolError(what + " acknowledges what was never sent; run the same version of Cylon at every rank", from);
-  }
-  each.received = number;
-  presence_->Heard(from);
-  FinishSends(whole);
-  switch (kind) {
-    case MailKind::kData:
-      if (in.rest().empty()) {
-        return arrow::Status::OK();
-      }
-      each.unacknowledged += CostOf(value.size());
-      if (each.unacknowledged >= limits_.window_bytes / 4) {
-        each.outbox->OweAcknowledgement();
-      }
-      return each.frames->Feed(in.rest(), sink_);
-    case MailKind::kGoodbye:
-      HearLoss(from, arrow::Status::OK());
-      return arrow::Status::OK();
-    case MailKind::kDropped:
-      HearLoss(from, GoneRank(from, "it dropped the connection: " + std::string(in.rest())));
-      return arrow::Status::OK();
-  }
-  return ProtocolError(what + " is of the unknown kind " + std::to_string(static_cast<int>(kind)), from);
 }
 
 }  // namespace cylon::internal

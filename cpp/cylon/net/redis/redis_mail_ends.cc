@@ -1,4 +1,4 @@
-// How a rank's end of a Redis server's world comes to its end: peers that leave, fail or are dropped, and closing.
+// How a rank leaves a Redis server's world: its last entry, and its keys.
 #include <tuple>
 #include <utility>
 
@@ -7,87 +7,14 @@
 
 namespace cylon::internal {
 
-void RedisMail::HearLoss(Rank rank, const arrow::Status& cause) {
-  auto& each = peer(rank);
-  if (each.state != Peer::State::kThere) {
-    return;
-  }
-  each.state = cause.ok() ? Peer::State::kLeft : Peer::State::kLost;
-  each.writes = false;
-  each.frames->Drop();
-  presence_->Forget(rank);
-  sends_.FailPeer(rank, cause.ok() ? arrow::Status::IOError("rank ", rank, " is gone: it said goodbye") : cause);
-  if (sink_ != nullptr) {
-    sink_->OnPeerLost(rank, cause);
-  }
-  PumpSoon();
-}
-
-void RedisMail::Drop(Rank rank, const arrow::Status& why) {
-  auto& each = peer(rank);
-  if (each.state != Peer::State::kThere) {
-    return;
-  }
-  HearLoss(rank, why);
-  if (open()) {
-    each.outbox->QueueDropped(why.message());
-    each.writes = true;
-    PumpSoon();
-  }
-}
-
-void RedisMail::Fail(const arrow::Status& why) {
-  if (!open()) {
-    return;
-  }
-  failed_ = why;
-  const auto self = shared_from_this();  // who is told may let this go
-  if (!start_.is_finished()) {
-    start_.MarkFinished(why);
-  }
-  const auto cause = IsolatedError(rank_, why.message());
-  for (Rank rank = 0; rank < world_.size(); ++rank) {
-    if (rank != rank_) {
-      HearLoss(rank, cause);
-    }
-  }
-  Stop(why);
-}
-
-arrow::Future<> RedisMail::Close() {
-  if (closing_ || stopped_) {
-    return close_;
-  }
-  closing_ = true;
-  sink_ = nullptr;
-  if (!started_) {
-    Stop(arrow::Status::OK());
-    return close_;
-  }
-  for (auto& each : peers_) {
-    if (each.outbox && each.state == Peer::State::kThere) {
-      each.frames->Drop();
-      each.outbox->QueueGoodbye();
-    }
-  }
-  Pump();
-  return close_;
-}
-
 void RedisMail::PutEnd() {
-  if (!closing_ || put_end_ || !open() || !link_) {
+  if (!closing_ || put_end_ || !open() || !link_ || !AllPut()) {
     return;
-  }
-  for (const auto& each : peers_) {
-    if (each.outbox && each.writes && !each.outbox->ended()) {
-      return;
-    }
   }
   put_end_ = true;
   const auto link = link_;
-  const auto& inbox = peer(rank_).inbox;
-  link->Ask({{"XADD", inbox, "*", "end", ""}, {"PEXPIRE", inbox, std::to_string(time_to_live_ms_)}})
-      ->done.AddCallback([weak = weak_from_this(), link](const arrow::Result<RedisReplies>& replies) {
+  link->Ask({{"XADD", inbox(rank_), "*", "end", ""}, {"PEXPIRE", inbox(rank_), std::to_string(time_to_live_ms_)}})
+      ->done.AddCallback([weak = Weak(), link](const arrow::Result<RedisReplies>& replies) {
         const auto self = weak.lock();
         if (self && self->open() && !self->CheckAnswer(link, replies).ok()) {
           self->put_end_ = false;  // once more, over the next connection
@@ -105,14 +32,15 @@ Co<void> RedisMail::CleanUp(std::shared_ptr<RedisMail> self) {
   look.commands.push_back({"MGET"});
   look.what = "leaving";
   std::vector<std::string> inboxes;
-  for (const auto& each : self->peers_) {
+  for (Rank rank = 0; rank < self->world_.size(); ++rank) {
+    const auto& each = self->peer(rank);
     if (each.outbox && each.state == Peer::State::kLeft && each.outbox->used()) {
-      look.commands[0].push_back(each.beat);
-      inboxes.push_back(each.inbox);
+      look.commands[0].push_back(self->beat(rank));
+      inboxes.push_back(self->inbox(rank));
     }
   }
   RedisRequest remove;
-  remove.commands.push_back({"DEL", self->peer(self->rank_).inbox, self->peer(self->rank_).beat});
+  remove.commands.push_back({"DEL", self->inbox(self->rank_), self->beat(self->rank_)});
   remove.what = "removing the keys of this rank";
   arrow::Status status;
   if (!inboxes.empty()) {
@@ -136,38 +64,13 @@ Co<void> RedisMail::CleanUp(std::shared_ptr<RedisMail> self) {
   co_return status;
 }
 
-void RedisMail::Abort() {
-  sink_ = nullptr;
-  if (!stopped_ && started_ && failed_.ok()) {
-    presence_->GiveUp();
-  }
-  Stop(arrow::Status::Cancelled("rank ", rank_, " closed its transport"));
-}
-
-void RedisMail::Stop(const arrow::Status& why) {
-  if (std::exchange(stopped_, true)) {
-    return;
-  }
-  const auto self = shared_from_this();
+void RedisMail::CloseWays() {
   std::ignore = presence_->Stop();
   link_ = nullptr;
   for (const auto& client : {writer_, reader_, beater_, subscriber_}) {
     client->Close();
   }
   stop_.MarkFinished();
-  const auto ended = why.ok() ? arrow::Status::Cancelled("rank ", rank_, " closed its transport") : why;
-  if (!start_.is_finished()) {
-    start_.MarkFinished(ended);
-  }
-  for (auto& each : peers_) {
-    if (each.frames) {
-      each.frames->Drop();
-    }
-  }
-  sends_.FailAll(ended);
-  if (!close_.is_finished()) {
-    close_.MarkFinished(why);
-  }
 }
 
 }  // namespace cylon::internal

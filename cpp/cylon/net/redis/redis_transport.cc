@@ -5,32 +5,10 @@
 
 #include "cylon/base/random.h"
 #include "cylon/bootstrap/store.h"
+#include "cylon/net/mail/mail_transport.h"
 #include "cylon/net/redis/redis_mail.h"
 
 namespace cylon {
-
-namespace {
-
-class RedisTransport : public Transport {
- public:
-  explicit RedisTransport(std::shared_ptr<internal::RedisMail> mail) : mail_(std::move(mail)) {}
-  ~RedisTransport() override { mail_->Abort(); }
-  RedisTransport(const RedisTransport&) = delete;
-  RedisTransport& operator=(const RedisTransport&) = delete;
-
-  const Traits& traits() const override { return traits_; }
-  arrow::Future<> Start(Sink* sink) override { return mail_->Start(sink); }
-  arrow::Future<> Send(Rank to, Message message) override { return mail_->Send(to, std::move(message)); }
-  arrow::Future<> Flush() override { return mail_->Flush(); }
-  arrow::Future<> Close() override { return mail_->Close(); }
-  void Abort() override { mail_->Abort(); }
-
- private:
-  std::shared_ptr<internal::RedisMail> mail_;
-  Traits traits_;
-};
-
-}  // namespace
 
 arrow::Result<RedisAddress> RedisServerOf(const Options& options) {
   if (!options.redis.empty()) {
@@ -55,7 +33,7 @@ arrow::Result<std::unique_ptr<Transport>> MakeRedisTransport(AsioExecutor& execu
                                                              Duration peer_timeout) {
   auto mail = std::make_shared<internal::RedisMail>(executor, std::move(world), peer_timeout);
   ARROW_RETURN_NOT_OK(mail->Prepare(server, secret));
-  return std::make_unique<RedisTransport>(std::move(mail));
+  return std::make_unique<internal::MailTransport>(std::move(mail));
 }
 
 }  // namespace cylon

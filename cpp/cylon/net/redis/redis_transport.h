@@ -24,12 +24,12 @@ CYLON_EXPORT arrow::Result<RedisAddress> RedisServerOf(const Options& options);
 CYLON_EXPORT arrow::Result<std::string> RedisCardAddress();
 
 /// The transport for `world`, all of whose cards are by RedisCardAddress. Every rank has a stream in the server as its
-/// inbox, into which all others put sealed entries (see RedisOutbox); it needs a server of version 5 or later that
+/// inbox, into which all others put sealed entries (see RedisMail); it needs a server of version 5 or later that
 /// drops no keys, and trusts it with nothing: what it changes, invents or leaves out is found and is an error. A server
 /// that is started anew, or a connection that is lost, costs time only.
 ///
 /// A peer whose heartbeat stands still for `peer_timeout` is lost; a server that cannot be used, or is away for so
-/// long, is IsolatedError for all peers. Keys are `cylon:job/epoch/inbox/…` and `…/beat/…`; Close removes them, and
+/// long, is IsolatedError for all peers. Keys are `cylon:{job}/epoch/inbox/…` and `…/beat/…`; Close removes them, and
 /// what a crash has left goes after some minutes.
 CYLON_EXPORT arrow::Result<std::unique_ptr<Transport>> MakeRedisTransport(AsioExecutor& executor,
                                                                           const RedisAddress& server, World world,

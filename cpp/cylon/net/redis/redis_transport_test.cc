@@ -1,11 +1,10 @@
 // Messages through a Redis server: what is left in it, and what is said of one that loses, changes or refuses them.
 #include "cylon/net/redis/redis_transport.h"
 
-#include <map>
-#include <set>
-
+#include "cylon/bootstrap/redis_cluster.h"
 #include "cylon/bootstrap/testing/proxy.h"
-#include "cylon/net/conformance.h"
+#include "cylon/bootstrap/testing/redis_cluster.h"
+#include "cylon/net/mail/testing/mail_node.h"
 #include "cylon/net/redis/testing/redis_world.h"
 
 namespace cylon::testing {
@@ -14,122 +13,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
-
-/// Keeps what comes, and finishes futures when enough has.
-class RedisKeeper : public Sink {
- public:
-  arrow::Result<Buffers> Allocate(Rank, const ChannelId&, const InlineBytes&, const Sizes& sizes) override {
-    Buffers out;
-    for (const auto size : sizes) {
-      ARROW_ASSIGN_OR_RAISE(auto buffer, arrow::AllocateBuffer(size));
-      out.push_back(std::move(buffer));
-    }
-    return out;
-  }
-  void OnMessage(Rank from, Message message) override {
-    uint64_t number = 0;
-    EXPECT_TRUE(message.header.As(&number));
-    EXPECT_EQ(number, next[from]++);
-    for (const auto& segment : message.segments) {
-      EXPECT_TRUE(IsPattern(*segment, number));
-    }
-    ++count;
-    Look();
-  }
-  void OnPeerLost(Rank peer, const arrow::Status& cause) override {
-    EXPECT_TRUE(lost.emplace(peer, cause).second) << "told twice";
-    Look();
-  }
-  void Look() {
-    if (count >= expected && !all.is_finished()) {
-      all.MarkFinished();
-    }
-    if (!lost.empty() && !first_lost.is_finished()) {
-      first_lost.MarkFinished();
-    }
-  }
-
-  int64_t expected = INT64_MAX;
-  int64_t count = 0;
-  std::map<Rank, uint64_t> next;
-  std::map<Rank, arrow::Status> lost;
-  arrow::Future<> all = arrow::Future<>::Make();
-  arrow::Future<> first_lost = arrow::Future<>::Make();
-};
-
-/// One rank, driven by the test's thread.
-struct RedisNode {
-  RedisNode(RedisConformanceWorld& world, Rank own_rank) : executor(world.executor(own_rank)), rank(own_rank) {
-    transport = world.MakeTransport(rank);
-  }
-  ~RedisNode() {
-    std::ignore = Do([this] { transport.reset(); });
-  }
-  RedisNode(const RedisNode&) = delete;
-  RedisNode& operator=(const RedisNode&) = delete;
-
-  template <typename F>
-  arrow::Status Do(F function) {
-    return executor.RunTask([&] {
-      function();
-      return arrow::Status::OK();
-    });
-  }
-  template <typename F>
-  arrow::Status Await(F function) {
-    arrow::Future<> future;
-    ARROW_RETURN_NOT_OK(Do([&] { future = function(); }));
-    return AwaitSoon(executor, future);
-  }
-  arrow::Status Start() {
-    return Await([&] { return transport->Start(&sink); });
-  }
-  arrow::Status Close() {
-    return Await([&] { return transport->Close(); });
-  }
-  arrow::Future<> Send(Rank to, const std::vector<int64_t>& sizes) {
-    arrow::Future<> sent;
-    EXPECT_TRUE(Do([&] {
-                  const uint64_t number = next[to]++;
-                  Message message{TestChannel(0), InlineBytes::Of(number), {}};
-                  for (const auto size : sizes) {
-                    message.segments.push_back(Pattern(size, number));
-                  }
-                  sent = transport->Send(to, std::move(message));
-                }).ok());
-    return sent;
-  }
-  /// Sends one message and waits until it lies in the server, so that it has an entry of its own.
-  void SendAlone(Rank to, int64_t size) {
-    const auto status = AwaitSoon(executor, Send(to, {size}));
-    EXPECT_TRUE(status.ok()) << status;
-  }
-  arrow::Status Receive(int64_t count) {
-    ARROW_RETURN_NOT_OK(Do([&] {
-      sink.expected = count;
-      sink.all = arrow::Future<>::Make();
-      sink.Look();
-    }));
-    return AwaitSoon(executor, sink.all);
-  }
-  /// Why `peer` was lost, when the first one is.
-  arrow::Status Lost(Rank peer) {
-    const auto waited = AwaitSoon(executor, sink.first_lost);
-    EXPECT_TRUE(waited.ok()) << waited;
-    arrow::Status cause;
-    EXPECT_TRUE(Do([&] {
-                  EXPECT_TRUE(sink.lost.contains(peer));
-                  cause = sink.lost[peer];
-                }).ok());
-    return cause;
-  }
-
-  Executor& executor;
-  Rank rank;
-  RedisKeeper sink;
-  std::unique_ptr<Transport> transport;
-  std::map<Rank, uint64_t> next;
-};
 
 class RedisTransportTest : public ::testing::Test {
  protected:
@@ -140,7 +23,7 @@ class RedisTransportTest : public ::testing::Test {
   }
   /// The key of the only inbox that has something in it.
   static std::string Inbox(const RedisServer& server) {
-    for (const auto& key : server.Run({"KEYS", "cylon:conformance/00000001/inbox/*"}).elements) {
+    for (const auto& key : server.Run({"KEYS", "cylon:{conformance}/00000001/inbox/*"}).elements) {
       return key.text;
     }
     ADD_FAILURE() << "no inbox";
@@ -171,7 +54,7 @@ TEST_F(RedisTransportTest, NothingStaysInTheServer) {
   for (int round = 0; round < 5; ++round) {
     RedisConformanceWorld world(3);
     const auto status = world.Run([&](Rank rank) {
-      RedisNode node(world, rank);
+      MailNode node(world, rank);
       ARROW_RETURN_NOT_OK(node.Start());
       for (Rank to = 0; to < 3; ++to) {
         if (to != rank) {
@@ -199,7 +82,7 @@ TEST_F(RedisTransportTest, NothingStaysInTheServer) {
 TEST_F(RedisTransportTest, WhatACrashLeavesGoesByItself) {
   RedisConformanceWorld world(3);
   {
-    RedisNode zero(world, 0);
+    MailNode zero(world, 0);
     ASSERT_TRUE(zero.Start().ok());
     zero.SendAlone(1, 100);
     zero.SendAlone(2, 100);
@@ -212,7 +95,7 @@ TEST_F(RedisTransportTest, WhatACrashLeavesGoesByItself) {
 
 TEST_F(RedisTransportTest, AWindowIsAllThatLiesInTheServer) {
   RedisConformanceWorld world(2, kConformancePatience);
-  RedisNode zero(world, 0);
+  MailNode zero(world, 0);
   ASSERT_TRUE(zero.Start().ok());
   std::vector<arrow::Future<>> sent;
   sent.reserve(32);
@@ -227,7 +110,7 @@ TEST_F(RedisTransportTest, AWindowIsAllThatLiesInTheServer) {
     bytes += entry.value.size();
   }
   EXPECT_LE(bytes, size_t{4} << 20);
-  RedisNode one(world, 1);
+  MailNode one(world, 1);
   ASSERT_TRUE(one.Start().ok());
   EXPECT_TRUE(one.Receive(32).ok());
   EXPECT_TRUE(AwaitSoon(zero.executor, sent.back()).ok());
@@ -235,8 +118,8 @@ TEST_F(RedisTransportTest, AWindowIsAllThatLiesInTheServer) {
 
 TEST_F(RedisTransportTest, ARestartOfTheServerLosesNothing) {
   RedisConformanceWorld world(2);
-  RedisNode zero(world, 0);
-  RedisNode one(world, 1);
+  MailNode zero(world, 0);
+  MailNode one(world, 1);
   ASSERT_TRUE(zero.Start().ok());
   // Some lie in the server when it goes, unread.
   for (int i = 0; i < 10; ++i) {
@@ -262,8 +145,8 @@ TEST_F(RedisTransportTest, LostConnectionsLoseAndRepeatNothing) {
   RedisConformanceWorld world(2);
   Proxy proxy(world.server.address());
   world.via = proxy.address();
-  RedisNode zero(world, 0);
-  RedisNode one(world, 1);
+  MailNode zero(world, 0);
+  MailNode one(world, 1);
   ASSERT_TRUE(zero.Start().ok());
   ASSERT_TRUE(one.Start().ok());
   constexpr int kMessages = 20;
@@ -285,21 +168,21 @@ TEST_F(RedisTransportTest, LostConnectionsLoseAndRepeatNothing) {
 
 TEST_F(RedisTransportTest, AServerThatForgetsIsToldAgain) {
   RedisConformanceWorld world(2, 1s);
-  RedisNode zero(world, 0);
+  MailNode zero(world, 0);
   ASSERT_TRUE(zero.Start().ok());
   for (int i = 0; i < 3; ++i) {
     zero.SendAlone(1, 1000);
   }
   world.server.Run({"FLUSHALL"});
-  RedisNode one(world, 1);
+  MailNode one(world, 1);
   ASSERT_TRUE(one.Start().ok());
   EXPECT_TRUE(one.Receive(3).ok());
 }
 
 TEST_F(RedisTransportTest, ALostEntryIsAnErrorAtBothEnds) {
   RedisConformanceWorld world(2);
-  RedisNode zero(world, 0);
-  RedisNode one(world, 1);
+  MailNode zero(world, 0);
+  MailNode one(world, 1);
   ASSERT_TRUE(zero.Start().ok());
   for (int i = 0; i < 3; ++i) {
     zero.SendAlone(1, 100);
@@ -316,8 +199,8 @@ TEST_F(RedisTransportTest, ALostEntryIsAnErrorAtBothEnds) {
 
 TEST_F(RedisTransportTest, WhatIsPutThereTwiceComesOnce) {
   RedisConformanceWorld world(2);
-  RedisNode zero(world, 0);
-  RedisNode one(world, 1);
+  MailNode zero(world, 0);
+  MailNode one(world, 1);
   ASSERT_TRUE(zero.Start().ok());
   for (int i = 0; i < 3; ++i) {
     zero.SendAlone(1, 100);
@@ -334,8 +217,8 @@ TEST_F(RedisTransportTest, WhatIsPutThereTwiceComesOnce) {
 
 TEST_F(RedisTransportTest, WhatWasChangedIsRefused) {
   RedisConformanceWorld world(2);
-  RedisNode zero(world, 0);
-  RedisNode one(world, 1);
+  MailNode zero(world, 0);
+  MailNode one(world, 1);
   ASSERT_TRUE(zero.Start().ok());
   zero.SendAlone(1, 100);
   zero.SendAlone(1, 100);
@@ -353,8 +236,8 @@ TEST_F(RedisTransportTest, WhatWasChangedIsRefused) {
 
 TEST_F(RedisTransportTest, WhatNoRankHasPutThereIsRefused) {
   RedisConformanceWorld world(2);
-  RedisNode zero(world, 0);
-  RedisNode one(world, 1);
+  MailNode zero(world, 0);
+  MailNode one(world, 1);
   ASSERT_TRUE(zero.Start().ok());
   zero.SendAlone(1, 100);
   world.server.Run({"XADD", Inbox(world.server), "*", "hello", "world"});
@@ -366,9 +249,9 @@ TEST_F(RedisTransportTest, WhatNoRankHasPutThereIsRefused) {
 
 TEST_F(RedisTransportTest, AnotherSecretIsToldAtBothEnds) {
   RedisConformanceWorld world(2);
-  RedisNode zero(world, 0);
+  MailNode zero(world, 0);
   world.secret = "another";
-  RedisNode one(world, 1);
+  MailNode one(world, 1);
   ASSERT_TRUE(zero.Start().ok());
   ASSERT_TRUE(one.Start().ok());
   std::ignore = zero.Send(1, {10});
@@ -404,9 +287,9 @@ TEST_F(RedisTransportTest, AServerThatCannotBeUsedIsToldByEveryRank) {
   for (const auto& [trouble, what] : troubles) {
     SCOPED_TRACE(what);
     RedisConformanceWorld world(3, 1s);
-    std::vector<std::unique_ptr<RedisNode>> nodes;
+    std::vector<std::unique_ptr<MailNode>> nodes;
     for (Rank rank = 0; rank < 3; ++rank) {
-      nodes.push_back(std::make_unique<RedisNode>(world, rank));
+      nodes.push_back(std::make_unique<MailNode>(world, rank));
       ASSERT_TRUE(nodes.back()->Start().ok());
     }
     std::ignore = nodes[0]->Send(1, {1000});
@@ -426,19 +309,19 @@ TEST_F(RedisTransportTest, AServerThatCannotBeUsedIsToldAtTheStart) {
   RedisConformanceWorld world(2, 500ms);
   world.server.Restart({{"requirepass secret"}});
   {
-    RedisNode zero(world, 0);
+    MailNode zero(world, 0);
     const auto status = zero.Start();
     EXPECT_TRUE(IsError(status, ErrorKind::kAuthentication)) << status;
   }
   world.server.Stop();
-  RedisNode zero(world, 0);
+  MailNode zero(world, 0);
   const auto status = zero.Start();
   EXPECT_THAT(status.message(), HasSubstr(world.server.address().ToString())) << status;
 }
 
 TEST_F(RedisTransportTest, APeerThatStandsStillIsLost) {
   RedisConformanceWorld world(2, 500ms);
-  RedisNode zero(world, 0);
+  MailNode zero(world, 0);
   ASSERT_TRUE(zero.Start().ok());
   const auto status = zero.Lost(1);
   EXPECT_TRUE(status.IsIOError()) << status;
@@ -448,9 +331,9 @@ TEST_F(RedisTransportTest, APeerThatStandsStillIsLost) {
 TEST_F(RedisTransportTest, APeerWhoseConnectionsAreClosedIsLostBeforeItsTime) {
   RedisConformanceWorld world(2, 60s);
   Proxy proxy(world.server.address());
-  RedisNode zero(world, 0);
+  MailNode zero(world, 0);
   world.via = proxy.address();
-  RedisNode one(world, 1);
+  MailNode one(world, 1);
   ASSERT_TRUE(zero.Start().ok());
   ASSERT_TRUE(one.Start().ok());
   one.SendAlone(0, 10);
@@ -471,8 +354,8 @@ TEST_F(RedisTransportTest, AServerThatTellsOfNoConnectionsIsUsedWithoutThat) {
     RedisConformanceWorld world(2, 500ms);
     world.server.Restart({{rule}});
     world.login = "limited:secret@";
-    RedisNode zero(world, 0);
-    RedisNode one(world, 1);
+    MailNode zero(world, 0);
+    MailNode one(world, 1);
     ASSERT_TRUE(zero.Start().ok());
     ASSERT_TRUE(one.Start().ok());
     for (int i = 1; i <= 20; ++i) {
@@ -486,8 +369,8 @@ TEST_F(RedisTransportTest, AServerThatTellsOfNoConnectionsIsUsedWithoutThat) {
 
 TEST_F(RedisTransportTest, ARestartIsNoLossOfAPeer) {
   RedisConformanceWorld world(2, 2s);
-  RedisNode zero(world, 0);
-  RedisNode one(world, 1);
+  MailNode zero(world, 0);
+  MailNode one(world, 1);
   ASSERT_TRUE(zero.Start().ok());
   ASSERT_TRUE(one.Start().ok());
   for (int round = 0; round < 3; ++round) {
@@ -499,6 +382,62 @@ TEST_F(RedisTransportTest, ARestartIsNoLossOfAPeer) {
   }
   EXPECT_TRUE(zero.sink.lost.empty());
   EXPECT_TRUE(one.sink.lost.empty());
+}
+
+TEST_F(RedisTransportTest, AClusterCarriesThemWhileItsKeysMove) {
+  RedisCluster cluster;
+  RedisConformanceWorld world(3);
+  const int slot = cluster.SlotOf(RedisKey("conformance/"));
+  const size_t owner = RedisCluster::OwnerOf(slot);
+  const size_t next = (owner + 1) % RedisCluster::kServers;
+  std::vector<std::unique_ptr<MailNode>> nodes;
+  for (Rank rank = 0; rank < 3; ++rank) {
+    world.via = cluster.server(static_cast<size_t>(rank)).address();  // any of them
+    nodes.push_back(std::make_unique<MailNode>(world, rank));
+    ASSERT_TRUE(nodes.back()->Start().ok());
+  }
+  int64_t count = 0;
+  const auto exchange = [&] {
+    for (int i = 0; i < 5; ++i) {
+      for (auto& node : nodes) {
+        for (Rank to = 0; to < 3; ++to) {
+          if (to != node->rank) {
+            std::ignore = node->Send(to, {100, 20000});
+          }
+        }
+      }
+      count += 2;
+    }
+  };
+  const auto receive = [&] {
+    for (auto& node : nodes) {
+      ASSERT_TRUE(node->Receive(count).ok());
+    }
+  };
+  exchange();
+  receive();
+  for (const auto& [from, to] : {std::pair(owner, next), std::pair(next, owner)}) {
+    exchange();
+    cluster.BeginMove(slot, from, to);
+    exchange();
+    cluster.FinishMove(slot, from, to);
+    exchange();
+    receive();
+  }
+  for (auto& node : nodes) {
+    EXPECT_TRUE(node->sink.lost.empty());
+  }
+  EXPECT_EQ(world.Keys(), 0);  // of the server that is in no cluster
+  std::vector<arrow::Future<>> closed;
+  for (auto& node : nodes) {
+    ASSERT_TRUE(node->Do([&] { closed.push_back(node->transport->Close()); }).ok());
+  }
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    EXPECT_TRUE(AwaitSoon(nodes[i]->executor, closed[i]).ok());
+  }
+  for (size_t i = 0; i < RedisCluster::kServers; ++i) {
+    EXPECT_EQ(cluster.server(i).Run({"DBSIZE"}).number, 0);
+  }
 }
 
 }  // namespace

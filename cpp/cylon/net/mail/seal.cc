@@ -1,5 +1,5 @@
 // AES-256-GCM by OpenSSL, and its keys by HKDF.
-#include "cylon/net/redis/seal.h"
+#include "cylon/net/mail/seal.h"
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>

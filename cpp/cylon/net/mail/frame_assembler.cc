@@ -1,5 +1,5 @@
 // Frames as bytes and back, for streams that come in pieces.
-#include "cylon/net/redis/frame_assembler.h"
+#include "cylon/net/mail/frame_assembler.h"
 
 #include <algorithm>
 #include <cstring>

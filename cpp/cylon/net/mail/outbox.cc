@@ -1,27 +1,24 @@
-// Messages cut into entries for the peer's inbox.
-#include "cylon/net/redis/redis_outbox.h"
+// Messages cut into entries for one peer.
+#include "cylon/net/mail/outbox.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "cylon/net/redis/frame_assembler.h"
+#include "cylon/net/mail/frame_assembler.h"
 #include "cylon/wire/bytes.h"
-#include "cylon/wire/resp.h"
 
 namespace cylon::internal {
 
 namespace {
 
-constexpr int64_t kMostOfRank = 32 << 20;
 constexpr int64_t kLeastWindow = 256 << 10;
-constexpr int64_t kMostWindow = 4 << 20;
 /// One is read while the others are on the way; that so many fit, each leaves room for what it counts for beside its
 /// bytes.
 constexpr int64_t kEntriesInWindow = 4;
 constexpr int64_t kEntryRoom = 1024;
 /// What is left of a window is used while it is a quarter of an entry, or more: smaller ones cost more than they bring.
 constexpr int64_t kLeastOfEntry = 4;
-/// Entries of a pair that the server has not confirmed, at most: small messages that are sent meanwhile share one.
+/// Entries of a pair that the third has not confirmed, at most: small messages that are sent meanwhile share one.
 constexpr size_t kAskedAtOnce = 4;
 /// Parts of one entry, at most: what points to thousands of tiny segments costs more than it saves.
 constexpr size_t kMostMailParts = 4096;
@@ -31,28 +28,20 @@ std::span<const uint8_t> SpanOf(std::string_view text) {
   return {static_cast<const uint8_t*>(bytes), text.size()};
 }
 
-void AppendWord(std::string* out, std::string_view word) {
-  out->append("$").append(std::to_string(word.size())).append("\r\n").append(word).append("\r\n");
-}
-
 }  // namespace
 
-MailLimits LimitsOf(int world_size) {
+MailLimits LimitsOf(int world_size, int64_t most_of_rank, int64_t most_window) {
   const int64_t peers = std::max(1, world_size - 1);
   MailLimits limits{};
-  limits.window_bytes = std::clamp(kMostOfRank / peers, kLeastWindow, kMostWindow);
+  limits.window_bytes = std::clamp(most_of_rank / peers, kLeastWindow, most_window);
   limits.entry_bytes = limits.window_bytes / kEntriesInWindow - kEntryRoom;
   return limits;
 }
 
-RedisOutbox::RedisOutbox(Rank own, Seal seal, std::string inbox, int64_t time_to_live_ms, MailLimits limits)
-    : own_(own),
-      seal_(std::move(seal)),
-      inbox_(std::move(inbox)),
-      expire_(EncodeRespCommand({"PEXPIRE", inbox_, std::to_string(time_to_live_ms)})),
-      limits_(limits) {}
+Outbox::Outbox(Seal seal, MailEnvelope envelope, MailLimits limits, Third third)
+    : seal_(std::move(seal)), envelope_(std::move(envelope)), limits_(limits), third_(third) {}
 
-void RedisOutbox::Queue(uint64_t id, Message message) {
+void Outbox::Queue(uint64_t id, Message message) {
   Queued queued;
   queued.id = id;
   queued.prefix = EncodeFramePrefix(message, ++frames_);
@@ -60,16 +49,16 @@ void RedisOutbox::Queue(uint64_t id, Message message) {
   queue_.push_back(std::move(queued));
 }
 
-void RedisOutbox::QueueGoodbye() { has_end_ = !ended_; }
+void Outbox::QueueGoodbye() { has_end_ = !ended_; }
 
-void RedisOutbox::QueueDropped(const std::string& reason) {
+void Outbox::QueueDropped(const std::string& reason) {
   queue_.clear();
   has_end_ = !ended_;
   end_ = MailKind::kDropped;
   reason_ = reason;
 }
 
-arrow::Result<RedisOutbox::Entry> RedisOutbox::Next(uint64_t acknowledged) {
+arrow::Result<Outbox::Entry> Outbox::Next(uint64_t acknowledged) {
   if (asked_ >= kAskedAtOnce) {
     return Entry{};
   }
@@ -105,8 +94,8 @@ arrow::Result<RedisOutbox::Entry> RedisOutbox::Next(uint64_t acknowledged) {
   return entry;
 }
 
-void RedisOutbox::Gather(size_t room, std::vector<std::span<const uint8_t>>* parts, std::vector<Queued>* held,
-                         std::vector<uint64_t>* whole) {
+void Outbox::Gather(size_t room, std::vector<std::span<const uint8_t>>* parts, std::vector<Queued>* held,
+                    std::vector<uint64_t>* whole) {
   while (!queue_.empty() && room > 0 && parts->size() < kMostMailParts) {
     auto& queued = queue_.front();
     const auto& segments = queued.message.segments;
@@ -132,8 +121,8 @@ void RedisOutbox::Gather(size_t room, std::vector<std::span<const uint8_t>>* par
   }
 }
 
-arrow::Status RedisOutbox::Make(MailKind kind, uint64_t acknowledged,
-                                const std::vector<std::span<const uint8_t>>& parts, std::vector<uint64_t> whole) {
+arrow::Status Outbox::Make(MailKind kind, uint64_t acknowledged, const std::vector<std::span<const uint8_t>>& parts,
+                           std::vector<uint64_t> whole) {
   const uint64_t number = ++last_;
   ByteWriter prefix;
   prefix.Number(static_cast<uint8_t>(kind));
@@ -144,20 +133,13 @@ arrow::Status RedisOutbox::Make(MailKind kind, uint64_t acknowledged,
   for (const auto& part : all) {
     bytes += part.size();
   }
-  const std::string field = std::to_string(own_) + "." + std::to_string(number);
-  std::string commands;
-  commands.reserve(bytes + expire_.size() + inbox_.size() + field.size() + 100);
-  commands.append("*5\r\n");
-  for (const std::string_view word :
-       {std::string_view("XADD"), std::string_view(inbox_), std::string_view("*"), std::string_view(field)}) {
-    AppendWord(&commands, word);
-  }
-  commands.append("$").append(std::to_string(bytes)).append("\r\n");
-  ARROW_RETURN_NOT_OK(seal_.Close(number, all, &commands));
-  commands.append("\r\n").append(expire_);
+  std::string out = envelope_.before(number, bytes);
+  out.reserve(out.size() + bytes + envelope_.after.size());
+  ARROW_RETURN_NOT_OK(seal_.Close(number, all, &out));
+  out.append(envelope_.after);
   Sent sent;
   sent.entry.number = number;
-  sent.entry.commands = std::make_shared<const std::string>(std::move(commands));
+  sent.entry.bytes = std::make_shared<const std::string>(std::move(out));
   sent.cost = parts.empty() ? 0 : CostOf(bytes);
   sent.whole = std::move(whole);
   under_way_ += sent.cost;
@@ -165,7 +147,7 @@ arrow::Status RedisOutbox::Make(MailKind kind, uint64_t acknowledged,
   return arrow::Status::OK();
 }
 
-std::vector<uint64_t> RedisOutbox::Stored(uint64_t number) {
+std::vector<uint64_t> Outbox::Stored(uint64_t number) {
   if (entries_.empty() || number < entries_.front().entry.number || number > last_) {
     return {};  // acknowledged before
   }
@@ -175,10 +157,18 @@ std::vector<uint64_t> RedisOutbox::Stored(uint64_t number) {
   }
   sent.stored = true;
   --asked_;
+  if (third_ == Third::kKeeps) {
+    sent.entry.bytes = nullptr;
+  }
   return std::exchange(sent.whole, {});
 }
 
-bool RedisOutbox::Acknowledged(uint64_t number, std::vector<uint64_t>* whole) {
+uint64_t Outbox::stored() const {
+  const auto open = std::ranges::find(entries_, false, &Sent::stored);
+  return first_unread() - 1 + static_cast<uint64_t>(open - entries_.begin());
+}
+
+bool Outbox::Acknowledged(uint64_t number, std::vector<uint64_t>* whole) {
   if (number > last_) {
     return false;
   }
@@ -196,7 +186,7 @@ bool RedisOutbox::Acknowledged(uint64_t number, std::vector<uint64_t>* whole) {
   return true;
 }
 
-void RedisOutbox::Rewind() {
+void Outbox::Rewind() {
   for (auto& sent : entries_) {
     sent.asked = false;
     sent.stored = false;

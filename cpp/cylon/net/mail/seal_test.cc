@@ -1,5 +1,5 @@
 // Tests of what is sealed, and of frames that come in pieces.
-#include "cylon/net/redis/seal.h"
+#include "cylon/net/mail/seal.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <set>
 
 #include "cylon/net/conformance.h"
-#include "cylon/net/redis/frame_assembler.h"
+#include "cylon/net/mail/frame_assembler.h"
 
 namespace cylon::internal {
 namespace {
