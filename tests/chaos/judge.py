@@ -40,7 +40,7 @@ def judge(case: Case, ends: dict[int, dict[str, Any] | None], moment: float, pee
     for rank, end in lines.items():
         if end["outcome"] == "wrong":
             return Outcome(case, "wrong answer", f"rank {rank}: {end['message']}")
-    if case.fault in ("slow", "cut", "store", "restart"):
+    if case.fault in ("slow", "cut", "store", "restart", "gateway"):
         return _all_well(case, lines)
     if case.fault in ("disk", "memory"):
         return _refused(case, lines)

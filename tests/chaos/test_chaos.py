@@ -30,10 +30,11 @@ def test_no_job_hangs_answers_wrongly_or_names_the_wrong_rank(
 
 
 def test_a_case_is_the_same_each_time_and_cases_differ() -> None:
-    choice = cases.Choice(7, ("tcp", "shm"), tuple(cases.FAULTS), 3.0)
-    drawn = [cases.draw(choice, number) for number in range(200)]
-    assert drawn == [cases.draw(choice, number) for number in range(200)]
-    assert {case.transport for case in drawn} == {"tcp", "shm"}
+    choice = cases.Choice(7, ("tcp", "shm", "punch"), tuple(cases.FAULTS), 3.0)
+    drawn = [cases.draw(choice, number) for number in range(300)]
+    assert drawn == [cases.draw(choice, number) for number in range(300)]
+    assert {case.transport for case in drawn} == {"tcp", "shm", "punch"}
+    assert all(len(case.gateways) == (case.ranks if case.transport == "punch" else 0) for case in drawn)
     assert {case.fault for case in drawn} == set(cases.FAULTS)
     assert {case.phase for case in drawn} == set(cases.PHASES)
     assert {operation for case in drawn for operation in case.operations} == set(cases.OPERATIONS)

@@ -84,6 +84,11 @@ class Lab(Namespaces):
 
     # What a test asks.
 
+    @property
+    def kinds_of(self) -> list[Kind]:
+        """Of each function."""
+        return [function.kind for function in self.functions]
+
     def of(self, kind: Kind) -> list[int]:
         """The functions of a kind."""
         return [number for number, function in enumerate(self.functions) if function.kind == kind]
@@ -125,13 +130,35 @@ class Lab(Namespaces):
         """The address at which the public network sees a function."""
         return self.functions[function].public[family]
 
-    def cut(self, function: int) -> None:
+    def isolate(self, function: int) -> None:
         """Nothing reaches the function any more and nothing that it sends arrives; nobody is told."""
         self._port_state(*self.functions[function].port, 0)
 
     def heal(self, function: int) -> None:
         """Packets pass again."""
         self._port_state(*self.functions[function].port, 3)
+
+    def silence(self, one: int, other: int) -> None:
+        """Nothing passes straight between the two any more; nobody is told, and what goes by a third passes."""
+        for here, there in ((one, other), (other, one)):
+            own = {*self.functions[here].addresses.values()}
+            theirs = [self.functions[there].public, self.functions[there].addresses]
+            lines = ""
+            for family, word in ((socket.AF_INET, "ip"), (socket.AF_INET6, "ip6")):
+                for address in sorted({each[family] for each in theirs if family in each} - own):
+                    lines += f"add rule inet silence out {word} daddr {address} drop\n"
+                    lines += f"add rule inet silence in {word} saddr {address} drop\n"
+            hooks = "".join(
+                f"add chain inet silence {chain} {{ type filter hook {chain}put priority 0; }}\n"
+                for chain in ("in", "out")
+            )
+            command(*self.inside(here), "nft", "-f", "-", script=f"add table inet silence\n{hooks}{lines}")
+
+    def forward(self, function: int, port: int) -> None:
+        """Whoever dials that port of the public address reaches the function at the same port, over IPv4."""
+        (gateway,) = self._on_the_way(function)
+        rule = ["iifname", "wan", "tcp", "dport", str(port), "dnat", "ip", "to", self.address(function)]
+        command(*self._enter(gateway.namespace), "nft", "add", "rule", "inet", "gateway", "arriving", *rule)
 
     def restart(self, function: int) -> None:
         """The gateways between a function and the public network forget all connections, as by a restart."""
