@@ -35,6 +35,9 @@ from world import ROOT, Programs, Server, StoreServer, Timeout, World
 _PATIENCE_S = 30  # beyond the silence that is asked for; then a job hangs
 _DISK_BYTES = 1 << 20
 _MEMORY = "24MiB"
+# Where a gateway drops in silence what it has forgotten, half of the time passes until connections between ranks are
+# given up, and some seconds until that to the server is.
+_GATEWAY_PATIENCE = 3
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -140,7 +143,8 @@ def start_own_server(programs: Programs, case: Case, folder: Path, lab: Lab | No
 
 def run_case(bench: Bench, case: Case) -> tuple[Outcome, str]:
     """Run one case to its end; what became of it, and what its ranks wrote to stderr."""
-    programs, peer_timeout = bench.programs, bench.peer_timeout
+    programs = bench.programs
+    peer_timeout = bench.peer_timeout * (_GATEWAY_PATIENCE if case.fault == "gateway" else 1)
     folder = Path(tempfile.mkdtemp(prefix="cylon-chaos-"))
     network: Network | Lab | None = None
     errors = ""
@@ -207,17 +211,15 @@ def percentile(values: list[float], share: float) -> float:
 
 def table(outcomes: list[Outcome]) -> str:
     """A line for each fault and transport."""
-    lines = [
-        f"{'fault':8} {'transport':9} {'runs':>5} {'hangs':>5} {'wrong':>5} {'named':>5} {'late':>5} {'void':>5}"
-        f" {'p50':>7} {'p99':>7} {'max':>7}"
-    ]
+    heads = "".join(f" {head:>5}" for head in ("runs", "hangs", "wrong", "named", "late", "void", "miss"))
+    lines = [f"{'fault':9} {'transport':9}{heads} {'p50':>7} {'p99':>7} {'max':>7}"]
     for fault, transport in sorted({(outcome.case.fault, outcome.case.transport) for outcome in outcomes}):
         chosen = [one for one in outcomes if (one.case.fault, one.case.transport) == (fault, transport)]
         counts = [
             sum(one.verdict == verdict for one in chosen)
-            for verdict in ("hang", "wrong answer", "wrong name", "late", "void")
+            for verdict in ("hang", "wrong answer", "wrong name", "late", "void", "miss")
         ]
-        line = f"{fault:8} {transport:9} {len(chosen):5} " + " ".join(f"{count:5}" for count in counts)
+        line = f"{fault:9} {transport:9} {len(chosen):5} " + " ".join(f"{count:5}" for count in counts)
         seconds = [one.seconds for one in chosen if one.seconds is not None and one.case.phase != "joining"]
         if seconds:
             figures = [percentile(seconds, 0.5), percentile(seconds, 0.99), max(seconds)]

@@ -19,14 +19,24 @@ TRANSPORTS = "tcp,shm"
 def test_no_job_hangs_answers_wrongly_or_names_the_wrong_rank(
     faults: str, runs: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    count = 20 * runs if LONG else runs  # a thousand cases in all
     transports = TRANSPORTS
     if faults == "blackhole":
         transports = "tcp"  # what is on one host is not cut off
         if os.geteuid() != 0:
             pytest.skip("a network of its own for each rank needs root")
-    code = run.main(["--faults", faults, "--runs", str(count), "--transport", transports])
-    assert code == 0, capsys.readouterr().out
+    check(faults, runs, transports, capsys)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network of namespaces needs root")
+def test_no_job_behind_gateways_does(capsys: pytest.CaptureFixture[str]) -> None:
+    faults = "kill,gateway,cut,restart" + (",silence,stop,slow,blackhole" if LONG else "")
+    check(faults, 20 if LONG else 4, "punch", capsys, jobs=2)
+
+
+def check(faults: str, runs: int, transports: str, capsys: pytest.CaptureFixture[str], jobs: int = 1) -> None:
+    count = 20 * runs if LONG else runs  # a thousand cases in all, and some hundreds behind gateways
+    words = ["--faults", faults, "--runs", str(count), "--transport", transports, "--jobs", str(jobs)]
+    assert run.main(words) == 0, capsys.readouterr().out
 
 
 def test_a_case_is_the_same_each_time_and_cases_differ() -> None:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "support"))
 
 from nat_job import NatJob, ways_of  # noqa: E402
-from nat_kinds import KINDS, RESETTING, SHARED, Kind  # noqa: E402
+from nat_kinds import IPV6_ONLY, KINDS, PUBLIC, RESETTING, SHARED, Kind  # noqa: E402
 from nat_lab import Lab  # noqa: E402
 from nat_page import page_way  # noqa: E402
 
@@ -31,6 +31,8 @@ __all__ = ["Matrix", "expected", "run_worlds"]
 
 _NAMES = {id(kind): name for name, kind in KINDS.items()}
 _LATEST_S = 2.0  # after the first rank
+# IDLE gateways forget after three seconds; and a machine that is busy with other things is no reason for a miss.
+_SETTINGS = {"CYLON_KEEP_ALIVE": "1", "CYLON_CONNECT_DEADLINE": "30"}
 _DEADLINE_S = 120
 # A rank does not tell one that was dialled and listened from one that dialled as well: both go straight to the other.
 _WAYS = {"direct": {"punch"}, "punched": {"punch"}, "relay": {"relay"}}
@@ -41,6 +43,8 @@ def expected(lab: Lab, one: int, other: int) -> set[str]:
     here, there = lab.kinds_of[one], lab.kinds_of[other]
     if here is SHARED and there is SHARED and lab.public_address(one) == lab.public_address(other):
         return {"punch"}  # by the private address
+    if {here, there} == {PUBLIC, IPV6_ONLY}:
+        return {"relay"}  # the first is dialled where the server has seen it, which is at its IPv4 address
     ways = _WAYS[page_way(_NAMES[id(here)], _NAMES[id(there)])]
     return ways | {"punch"} if here is there is RESETTING else ways  # that packets cross on their way is luck
 
@@ -74,17 +78,12 @@ class Matrix:
         for (one, other), ways in sorted(self.tries.items()):
             told = ", ".join(f"{count} {way}" for way, count in ways.most_common())
             lines.append(f"{one + ' - ' + other:29} {ways.total():5}  {told}")
-        lines += [
-            *self.wrong,
-            f"{len(self.seconds)} worlds, {len(self.wrong)} pairs went another way than the page says",
-        ]
+        lines += [*self.wrong, f"{len(self.seconds)} worlds; {len(self.wrong)} times it was not as the page says"]
         lines.append("all pairs connected so many seconds after the last rank began to join: ")
         return "\n".join(lines) + " ".join(f"{each:.2f}" for each in self.seconds)
 
 
-def run_worlds(
-    build: Path, kinds: list[Kind], worlds: int, seed: int, settings: dict[str, str] | None = None
-) -> Matrix:
+def run_worlds(build: Path, kinds: list[Kind], worlds: int, seed: int) -> Matrix:
     """Form worlds of a rank behind each of those gateways, whose ranks begin at moments that the seed draws."""
     chance = random.Random(seed)
     matrix = Matrix()
@@ -94,9 +93,14 @@ def run_worlds(
         secret.write_text(os.urandom(32).hex())
         for world in range(worlds):
             starts = [chance.uniform(0, _LATEST_S) for _ in lab.functions]
-            job = NatJob(lab, build, secret, [str(build / "bin" / "nat-bench")], settings, starts)
+            job = NatJob(lab, build, secret, [str(build / "bin" / "nat-bench")], _SETTINGS, starts)
             with contextlib.closing(job):
-                matrix.add(lab, world, [json.loads(answer) for answer in job.answers(_DEADLINE_S)])
+                try:
+                    answers = job.answers(_DEADLINE_S)
+                except RuntimeError as error:
+                    matrix.wrong.append(f"world {world} did not form: {error}")
+                    continue
+                matrix.add(lab, world, [json.loads(answer) for answer in answers])
     return matrix
 
 

@@ -15,6 +15,7 @@ from nat_lab import Lab
 __all__ = ["NatJob", "ways_of"]
 
 _PORT = 7000
+_TOLD = 3  # errors: mostly they say the same
 
 
 class NatJob:
@@ -90,7 +91,8 @@ class NatJob:
             if process.returncode != 0:
                 errors.append(f"rank {rank} ({self.lab.kinds_of[rank].says}): {err.strip()}")
         if errors:
-            raise RuntimeError("\n".join(errors))
+            more = f"\nand {len(errors) - _TOLD} more" if len(errors) > _TOLD else ""
+            raise RuntimeError("\n".join(errors[:_TOLD]) + more)
         return found
 
     def close(self) -> None:

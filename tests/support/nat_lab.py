@@ -5,7 +5,8 @@
     listener = lab.open_socket(None)    # at the public network's own host
 
 Names of interfaces: ``eth0`` in a function; ``lan`` (a bridge with a port for each function) and ``wan`` in a gateway;
-``hub`` (a bridge with a port for each gateway) in the public network.
+``hub`` (a bridge with a port for each gateway) in the public network. Over IPv4 its host stands between all others, so
+that each has one neighbour: the table of neighbours is the machine's, and too small for all pairs of some dozens.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _DEADLINE_S = 60
 # lets a second pass before it carries anything. So gateways have one that no port of the public network gets.
 _WAN_INDEX = 1000
 _LENGTH = {socket.AF_INET: 24, socket.AF_INET6: 64}  # of every network's prefix
+_PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,7 +262,10 @@ class Lab(Namespaces):
             if not each.gateways:
                 lines.append(f"link add {each.port[1]} type veth peer name eth0 netns {each.namespace}")
                 lines.append(f"link set {each.port[1]} master hub up")
-        self._set(self.namespace(None), {"ipv6/conf/all/forwarding": 1})  # to the networks behind gateways
+        lines += [f"route add blackhole {network}" for network in _PRIVATE]  # nobody is told, as out there
+        settings = {"ipv4/ip_forward": 1, "ipv4/conf/all/send_redirects": 0, "ipv4/conf/default/send_redirects": 0}
+        # IPv6: to the networks behind gateways.
+        self._set(self.namespace(None), {**settings, "ipv6/conf/all/forwarding": 1})
         _batch(self.namespace(None), lines)
 
     def _make_gateway(self, gateway: _Gateway) -> None:
@@ -327,11 +332,17 @@ def _configure(device: str, addresses: list[str], next_hops: list[str]) -> list[
     """Lines for ``ip -batch`` that bring a device up."""
     # nodad: an IPv6 address would else be of no use for a second, until nobody has claimed it.
     lines = [
-        f"addr add {address}/{_LENGTH[_family(address)]} dev {device}"
-        + (" nodad" if _family(address) == socket.AF_INET6 else "")
+        f"addr add {address}/{32 if Lab.ADDRESS in next_hops and family == socket.AF_INET else _LENGTH[family]}"
+        + f" dev {device}{' nodad' if family == socket.AF_INET6 else ''}"
         for address in addresses
+        for family in (_family(address),)
     ]
-    return [*lines, f"link set {device} up", *(f"route add default via {hop}" for hop in next_hops)]
+    lines.append(f"link set {device} up")
+    for hop in next_hops:
+        if hop == Lab.ADDRESS:
+            lines.append(f"route add {hop} dev {device}")
+        lines.append(f"route add default via {hop}")
+    return lines
 
 
 def _batch(namespace: str, lines: list[str]) -> None:
