@@ -5,7 +5,7 @@ RANKS ?= 4
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long fuzz bench bench-peers bench-comm chaos lint format clean
+.PHONY: help setup build demo test test-long fuzz bench bench-peers bench-comm bench-nat chaos lint format clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf 'make %-11s %s\n' "$$name" "$$what"; done
@@ -31,6 +31,9 @@ bench-peers: build ## time pycylon against pandas, polars, duckdb, datafusion an
 
 bench-comm: build ## time communication against plain sockets and memory copies (ARGS="--quick" for a minute)
 	.venv/bin/python benchmarks/bench_comm.py $(ARGS)
+
+bench-nat: build ## time jobs behind gateways, as root (ARGS="--job flights" for the main job by each way)
+	.venv/bin/python benchmarks/bench_nat.py $(ARGS)
 
 chaos: build ## kill, stop and cut jobs and count what goes wrong (ARGS="--runs 1000 --seed 1 --transport tcp,shm")
 	.venv/bin/python tests/chaos/run.py $(ARGS)

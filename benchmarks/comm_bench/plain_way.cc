@@ -2,7 +2,6 @@
 #include <numeric>
 #include <vector>
 
-#include "../cylon_bench/raw_sockets.h"
 #include "way.h"
 
 namespace cylon::bench {
@@ -96,8 +95,8 @@ class SocketWay final : public PlainWay {
 
 }  // namespace
 
-arrow::Result<std::unique_ptr<Way>> MakeSocketWay(Context& context, int64_t most_bytes) {
-  ARROW_ASSIGN_OR_RAISE(auto sockets, RawSockets::Connect(context, most_bytes));
+arrow::Result<std::unique_ptr<Way>> MakeSocketWay(Context& context, int64_t most_bytes, const RawPlace& own) {
+  ARROW_ASSIGN_OR_RAISE(auto sockets, RawSockets::Connect(context, most_bytes, own));
   return std::make_unique<SocketWay>(context.rank(), context.world_size(), std::move(sockets));
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "../cylon_bench/raw_sockets.h"
 #include "cylon/cylon.h"
 
 namespace cylon::bench {
@@ -46,8 +47,8 @@ class PlainWay : public Way {
 
 /// The communicator of `context`, which goes by `transport`.
 std::unique_ptr<Way> MakeOwnWay(std::shared_ptr<Context> context, std::string transport, int64_t most_bytes);
-/// Plain sockets on loopback, one thread a rank.
-arrow::Result<std::unique_ptr<Way>> MakeSocketWay(Context& context, int64_t most_bytes);
+/// Plain sockets, one thread a rank; on loopback unless `own` says otherwise.
+arrow::Result<std::unique_ptr<Way>> MakeSocketWay(Context& context, int64_t most_bytes, const RawPlace& own = {});
 /// Copies into and out of memory that the ranks share: what a transport through memory cannot pass.
 arrow::Result<std::unique_ptr<Way>> MakeMemoryWay(Context& context, int64_t most_bytes);
 

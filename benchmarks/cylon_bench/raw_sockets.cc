@@ -18,14 +18,14 @@ namespace {
 
 arrow::Status Failed(const char* what) {
   return arrow::Status::IOError(what, " failed: ", std::strerror(errno),
-                                "; the raw-socket ceiling needs TCP on 127.0.0.1");
+                                "; the raw-socket ceiling needs TCP between the ranks");
 }
 
-sockaddr_in Loopback(int port) {
+sockaddr_in Ipv4(const std::string& host, int port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  (void)::inet_pton(AF_INET, host.c_str(), &address.sin_addr);  // 0.0.0.0 where that is none: nothing answers there
   return address;
 }
 
@@ -49,7 +49,7 @@ RawSockets::~RawSockets() {
 
 arrow::Status RawSockets::Listen(int* port) {
   listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = Loopback(0);
+  sockaddr_in address = Ipv4(*port == 0 ? "127.0.0.1" : "0.0.0.0", *port);
   if (listener_ < 0 || ::bind(listener_, AsSockaddr(&address), sizeof(address)) != 0 ||
       ::listen(listener_, SOMAXCONN) != 0) {
     return Failed("listening");
@@ -62,18 +62,19 @@ arrow::Status RawSockets::Listen(int* port) {
   return arrow::Status::OK();
 }
 
-arrow::Status RawSockets::ConnectAll(Context& context) {
-  int port = 0;
-  ARROW_RETURN_NOT_OK(Listen(&port));
+arrow::Status RawSockets::ConnectAll(Context& context, RawPlace place) {
+  ARROW_RETURN_NOT_OK(Listen(&place.port));
+  auto& communicator = context.communicator();
+  ARROW_ASSIGN_OR_RAISE(const auto hosts, communicator.AllGather(arrow::Buffer::FromString(place.host)));
   ARROW_ASSIGN_OR_RAISE(const auto ports,
-                        context.communicator().AllGather(arrow::Buffer::FromString(std::to_string(port))));
+                        communicator.AllGather(arrow::Buffer::FromString(std::to_string(place.port))));
   const int own = context.rank();
   sockets_.assign(context.world_size(), -1);
   // Higher ranks connect to lower ones and say who they are.
   for (int peer = 0; peer < own; ++peer) {
     const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockets_[peer] = socket;
-    const sockaddr_in address = Loopback(std::stoi(ports[peer]->ToString()));
+    const sockaddr_in address = Ipv4(hosts[peer]->ToString(), std::stoi(ports[peer]->ToString()));
     const int32_t hello = own;
     if (socket < 0 || ::connect(socket, AsSockaddr(&address), sizeof(address)) != 0 ||
         ::send(socket, &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello)) {
@@ -98,9 +99,9 @@ arrow::Status RawSockets::ConnectAll(Context& context) {
   return arrow::Status::OK();
 }
 
-arrow::Result<std::unique_ptr<RawSockets>> RawSockets::Connect(Context& context, int64_t bytes) {
+arrow::Result<std::unique_ptr<RawSockets>> RawSockets::Connect(Context& context, int64_t bytes, const RawPlace& own) {
   auto sockets = std::make_unique<RawSockets>();
-  ARROW_RETURN_NOT_OK(sockets->ConnectAll(context));
+  ARROW_RETURN_NOT_OK(sockets->ConnectAll(context, own));
   sockets->outgoing_.assign(bytes, 1);  // written, so touched
   sockets->incoming_.resize(context.world_size());
   for (int peer = 0; peer < context.world_size(); ++peer) {

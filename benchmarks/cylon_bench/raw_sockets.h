@@ -4,17 +4,24 @@
 #include <arrow/result.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cylon/cylon.h"
 
 namespace cylon::bench {
 
-/// A loopback connection to every other rank, and buffers that were touched before.
+/// Where a rank listens, and where the others reach it.
+struct RawPlace {
+  std::string host = "127.0.0.1";  ///< an IPv4 address: of this machine, or of what forwards the port to it
+  int port = 0;                    ///< on all addresses of this machine; 0: a free one of 127.0.0.1
+};
+
+/// A connection to every other rank, and buffers that were touched before.
 class RawSockets {
  public:
-  /// Connects all ranks to each other on 127.0.0.1; at most `bytes` go from each rank to each other one. Collective.
-  static arrow::Result<std::unique_ptr<RawSockets>> Connect(Context& context, int64_t bytes);
+  /// Connects all ranks to each other; at most `bytes` go from each rank to each other one. Collective.
+  static arrow::Result<std::unique_ptr<RawSockets>> Connect(Context& context, int64_t bytes, const RawPlace& own = {});
   RawSockets() = default;  // Connect makes one of use
   ~RawSockets();
   RawSockets(const RawSockets&) = delete;
@@ -30,7 +37,7 @@ class RawSockets {
   std::vector<uint8_t>& outgoing() { return outgoing_; }
 
  private:
-  arrow::Status ConnectAll(Context& context);
+  arrow::Status ConnectAll(Context& context, RawPlace place);
   arrow::Status Listen(int* port);
 
   int listener_ = -1;

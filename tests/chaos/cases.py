@@ -26,6 +26,7 @@ FAULTS = {
     "memory": "a budget that what arrives does not fit",
     "store": "the store server is killed",
     "restart": "the store server, or the Redis server of the messages, is killed and started anew, empty",
+    "gateway": "the gateway before one rank forgets all connections, as by a restart; elsewhere: cut",
 }
 # Faults for which only some moments are of interest.
 _PHASES_OF = {
@@ -38,10 +39,15 @@ _PHASES_OF = {
     "memory": ("running",),
     "store": ("running", "idle"),
     "restart": ("joining", "running", "idle"),
+    "gateway": ("running", "idle"),
 }
 # Faults that take a network of its own for each rank.
 NETWORK_FAULTS = ("blackhole", "silence")
 _SPILLING = ("shuffle", "join", "sort")
+# What may stand before a rank on the transport punch, each in a network of its own around a public one; and what keeps
+# its ports, so that the ends of a connection are known by them.
+_GATEWAYS = ("RESTRICTED", "MOVING", "SYMMETRIC", "FORGETFUL", "FULL_CONE", "RESETTING", "TWO_IN_A_ROW", "SAME_PRIVATE")
+_KEEPING_PORTS = ("RESTRICTED", "TWO_IN_A_ROW", "SAME_PRIVATE")
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,17 @@ class Case:
     pause_us: int
     round: int  # the fault strikes once every rank has begun it
     delay: float  # and then so many seconds later
+    gateways: tuple[
+        str, ...
+    ] = ()  # the kinds of those before the ranks (tests/support/nat_kinds.py); (): there are none
 
     def __str__(self) -> str:
         where = "cylon run" if self.launcher else "alone"
         whom = f" of rank {' and '.join(map(str, self.victims))}" if self.victims else ""
         what = f"{self.fault}{whom} {1e3 * self.delay:.1f} ms into {self.phase}, round {self.round}"
+        behind = f" behind {', '.join(self.gateways)}" if self.gateways else ""
         return (
-            f"case {self.number}: {what}; {self.ranks} ranks on {self.transport} ({where}), "
+            f"case {self.number}: {what}; {self.ranks} ranks on {self.transport} ({where}){behind}, "
             f"{','.join(self.operations)} of {self.bytes} bytes"
         )
 
@@ -90,10 +100,14 @@ def draw(choice: Choice, number: int) -> Case:
         fault = "kill"  # there are no links between ranks
     if fault in NETWORK_FAULTS and transport == "shm":
         transport = "tcp"  # ranks with networks of their own do not reach each other's sockets
+    if transport == "punch" and fault == "store":
+        fault = "restart"  # who is relayed cannot do without
+    elif transport != "punch" and fault == "gateway":
+        fault = "kill" if transport == "redis" else "cut"
     phases = _PHASES_OF.get(fault, PHASES)
     phase = chance.choices(phases, [_WEIGHTS[phase] for phase in phases])[0]
     ranks = chance.randint(2, 8)
-    count = {"disk": 0, "memory": 0, "store": 0, "restart": 0, "cut": 2, "silence": 2}.get(fault, 1)
+    count = {"disk": 0, "memory": 0, "store": 0, "restart": 0, "gateway": 1, "cut": 2, "silence": 2}.get(fault, 1)
     if fault == "kill" and ranks > 2 and chance.random() < 0.1:
         count = 2
     operations = tuple(chance.sample(OPERATIONS, chance.randint(1, 3)))
@@ -103,12 +117,15 @@ def draw(choice: Choice, number: int) -> Case:
     elif fault == "memory":
         operations, size = (chance.choice(("broadcast", "allgather", "alltoall")),), 64_000_000
         ranks = min(ranks, 4)
+    gateways: tuple[str, ...] = ()
+    if transport == "punch":
+        gateways = tuple(chance.choices(_KEEPING_PORTS if fault == "cut" else _GATEWAYS, k=ranks))
     return Case(
         number=number,
         transport=transport,
         fault=fault,
         phase=phase,
-        launcher=fault not in ("stop", "store", "restart", *NETWORK_FAULTS) and chance.random() < 0.5,
+        launcher=not gateways and fault not in ("stop", "store", "restart", *NETWORK_FAULTS) and chance.random() < 0.5,
         ranks=ranks,
         victims=tuple(sorted(chance.sample(range(ranks), count))),
         operations=operations,
@@ -116,4 +133,5 @@ def draw(choice: Choice, number: int) -> Case:
         pause_us=200_000 if phase == "idle" else 0,
         round=chance.randint(1, 4),
         delay=chance.uniform(0, _LONGEST_DELAY_S[phase]),
+        gateways=gateways,
     )

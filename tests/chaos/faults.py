@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from nat_lab import Lab
 from world import Server, Timeout, World
 
 __all__ = ["strike", "wait_for_phase"]
@@ -38,13 +39,17 @@ def strike(world: World, server: Server | None, peer_timeout: float) -> float:
     case = world.case
     pids = [world.pid(rank) for rank in case.victims]
     if case.fault == "cut":
-        return _cut(*pids)
-    if world.network is not None:
+        return _cut(*pids, by_ports=bool(case.gateways))
+    if case.fault in ("blackhole", "silence", "gateway"):
+        assert world.network is not None
         moment = time.monotonic()
         if case.fault == "blackhole":
             world.network.isolate(case.victims[0])
-        else:
+        elif case.fault == "silence":
             world.network.silence(*case.victims)
+        else:
+            assert isinstance(world.network, Lab)
+            world.network.restart(case.victims[0])
         return moment
     if case.fault in ("store", "restart"):
         assert server is not None
@@ -93,10 +98,14 @@ def _unix_peers() -> dict[int, int]:
     return {int(words[5]): int(words[7]) for words in fields if len(words) >= 8 and words[5].isdigit()}
 
 
-def _between(one: int, other: int) -> list[int]:
-    """Descriptors of process `one` whose other end process `other` has."""
-    theirs = _tcp_connections(other)
-    found = [fd for (local, remote), fd in _tcp_connections(one).items() if (remote, local) in theirs]
+def _between(one: int, other: int, by_ports: bool) -> list[int]:
+    """Descriptors of process `one` whose other end process `other` has; through gateways, that keep their ports."""
+
+    def key(address: str) -> str:
+        return address.rpartition(":")[2] if by_ports else address
+
+    theirs = {(key(local), key(remote)) for local, remote in _tcp_connections(other)}
+    found = [fd for (local, remote), fd in _tcp_connections(one).items() if (key(remote), key(local)) in theirs]
     ends = _sockets(other)
     peers = _unix_peers()
     return found + [fd for inode, fd in _sockets(one).items() if peers.get(inode) in ends]
@@ -115,8 +124,8 @@ def _shut_down(pid: int, descriptor: int) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _cut(one: int, other: int) -> float:
-    descriptors = _between(one, other)
+def _cut(one: int, other: int, by_ports: bool) -> float:
+    descriptors = _between(one, other, by_ports)
     if not descriptors:
         raise Timeout("no connection between the two to cut")
     moment = time.monotonic()

@@ -26,6 +26,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 from cases import FAULTS, NETWORK_FAULTS, Case, Choice, draw
 from faults import strike, wait_for_phase
 from judge import Outcome, judge
+from nat_kinds import KINDS
+from nat_lab import Lab
 from network import Network
 from redis_server import RedisServer
 from world import ROOT, Programs, Server, StoreServer, Timeout, World
@@ -33,6 +35,9 @@ from world import ROOT, Programs, Server, StoreServer, Timeout, World
 _PATIENCE_S = 30  # beyond the silence that is asked for; then a job hangs
 _DISK_BYTES = 1 << 20
 _MEMORY = "24MiB"
+# Where a gateway drops in silence what it has forgotten, half of the time passes until connections between ranks are
+# given up, and some seconds until that to the server is.
+_GATEWAY_PATIENCE = 3
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -129,29 +134,32 @@ class Bench:
             self._network.close()
 
 
-def start_own_server(programs: Programs, case: Case, folder: Path) -> StoreServer | RedisServer | None:
-    """The server that this case takes away; None where it takes none."""
+def start_own_server(programs: Programs, case: Case, folder: Path, lab: Lab | None) -> StoreServer | RedisServer | None:
+    """The server that this case takes away, or the one of its network; None where there is none of its own."""
     if case.fault == "restart" and case.transport == "redis":
         return RedisServer(folder)
-    return StoreServer(programs, folder) if case.fault in ("store", "restart") else None
+    return StoreServer(programs, folder, lab) if lab is not None or case.fault in ("store", "restart") else None
 
 
 def run_case(bench: Bench, case: Case) -> tuple[Outcome, str]:
     """Run one case to its end; what became of it, and what its ranks wrote to stderr."""
-    programs, peer_timeout = bench.programs, bench.peer_timeout
+    programs = bench.programs
+    peer_timeout = bench.peer_timeout * (_GATEWAY_PATIENCE if case.fault == "gateway" else 1)
     folder = Path(tempfile.mkdtemp(prefix="cylon-chaos-"))
-    own = start_own_server(programs, case, folder)
-    store = None if case.launcher else own if isinstance(own, StoreServer) else bench.store
-    network = None
-    deadline = time.monotonic() + _PATIENCE_S + 2 * peer_timeout
+    network: Network | Lab | None = None
     errors = ""
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if case.gateways:
+            network = stack.enter_context(contextlib.closing(Lab(*(KINDS[kind] for kind in case.gateways))))
+        own = start_own_server(programs, case, folder, network)
+        store = None if case.launcher else own if isinstance(own, StoreServer) else bench.store
+        deadline = time.monotonic() + _PATIENCE_S + 2 * peer_timeout
         if own is not None:
             stack.callback(own.kill)
         if case.fault == "disk":
             stack.enter_context(small_disk(folder))
-        if case.fault in NETWORK_FAULTS:
+        if case.fault in NETWORK_FAULTS and network is None:
             network, store = stack.enter_context(bench.network())
         settings = settings_for(case, peer_timeout, folder, store)
         if case.transport == "redis":
@@ -174,7 +182,7 @@ def _take(world: World, server: Server | None, peer_timeout: float, deadline: fl
             moment = strike(world, server, peer_timeout)
         except Timeout as timeout:
             return Outcome(case, "void" if case.fault == "cut" else "hang", f"before the fault: {timeout}")
-    if case.fault in ("slow", "cut", "silence", "store", "restart"):
+    if case.fault in ("slow", "cut", "silence", "store", "restart", "gateway"):
         reached = max((line["number"] for line in world.diary(0) if line["event"] == "round"), default=0)
         with contextlib.suppress(Timeout):  # what is wrong then is in the diaries
             world.wait_for(
@@ -203,17 +211,15 @@ def percentile(values: list[float], share: float) -> float:
 
 def table(outcomes: list[Outcome]) -> str:
     """A line for each fault and transport."""
-    lines = [
-        f"{'fault':8} {'transport':9} {'runs':>5} {'hangs':>5} {'wrong':>5} {'named':>5} {'late':>5} {'void':>5}"
-        f" {'p50':>7} {'p99':>7} {'max':>7}"
-    ]
+    heads = "".join(f" {head:>5}" for head in ("runs", "hangs", "wrong", "named", "late", "void", "miss"))
+    lines = [f"{'fault':9} {'transport':9}{heads} {'p50':>7} {'p99':>7} {'max':>7}"]
     for fault, transport in sorted({(outcome.case.fault, outcome.case.transport) for outcome in outcomes}):
         chosen = [one for one in outcomes if (one.case.fault, one.case.transport) == (fault, transport)]
         counts = [
             sum(one.verdict == verdict for one in chosen)
-            for verdict in ("hang", "wrong answer", "wrong name", "late", "void")
+            for verdict in ("hang", "wrong answer", "wrong name", "late", "void", "miss")
         ]
-        line = f"{fault:8} {transport:9} {len(chosen):5} " + " ".join(f"{count:5}" for count in counts)
+        line = f"{fault:9} {transport:9} {len(chosen):5} " + " ".join(f"{count:5}" for count in counts)
         seconds = [one.seconds for one in chosen if one.seconds is not None and one.case.phase != "joining"]
         if seconds:
             figures = [percentile(seconds, 0.5), percentile(seconds, 0.99), max(seconds)]

@@ -19,21 +19,32 @@ TRANSPORTS = "tcp,shm"
 def test_no_job_hangs_answers_wrongly_or_names_the_wrong_rank(
     faults: str, runs: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    count = 20 * runs if LONG else runs  # a thousand cases in all
     transports = TRANSPORTS
     if faults == "blackhole":
         transports = "tcp"  # what is on one host is not cut off
         if os.geteuid() != 0:
             pytest.skip("a network of its own for each rank needs root")
-    code = run.main(["--faults", faults, "--runs", str(count), "--transport", transports])
-    assert code == 0, capsys.readouterr().out
+    check(faults, runs, transports, capsys)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network of namespaces needs root")
+def test_no_job_behind_gateways_does(capsys: pytest.CaptureFixture[str]) -> None:
+    faults = "kill,gateway,cut,restart" + (",silence,stop,slow,blackhole" if LONG else "")
+    check(faults, 20 if LONG else 4, "punch", capsys, jobs=2)
+
+
+def check(faults: str, runs: int, transports: str, capsys: pytest.CaptureFixture[str], jobs: int = 1) -> None:
+    count = 20 * runs if LONG else runs  # a thousand cases in all, and some hundreds behind gateways
+    words = ["--faults", faults, "--runs", str(count), "--transport", transports, "--jobs", str(jobs)]
+    assert run.main(words) == 0, capsys.readouterr().out
 
 
 def test_a_case_is_the_same_each_time_and_cases_differ() -> None:
-    choice = cases.Choice(7, ("tcp", "shm"), tuple(cases.FAULTS), 3.0)
-    drawn = [cases.draw(choice, number) for number in range(200)]
-    assert drawn == [cases.draw(choice, number) for number in range(200)]
-    assert {case.transport for case in drawn} == {"tcp", "shm"}
+    choice = cases.Choice(7, ("tcp", "shm", "punch"), tuple(cases.FAULTS), 3.0)
+    drawn = [cases.draw(choice, number) for number in range(300)]
+    assert drawn == [cases.draw(choice, number) for number in range(300)]
+    assert {case.transport for case in drawn} == {"tcp", "shm", "punch"}
+    assert all(len(case.gateways) == (case.ranks if case.transport == "punch" else 0) for case in drawn)
     assert {case.fault for case in drawn} == set(cases.FAULTS)
     assert {case.phase for case in drawn} == set(cases.PHASES)
     assert {operation for case in drawn for operation in case.operations} == set(cases.OPERATIONS)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cases import Case
+from nat_lab import Lab
 from network import Network
 
 __all__ = ["ROOT", "Programs", "Server", "StoreServer", "Timeout", "World"]
@@ -55,7 +56,7 @@ class Server(Protocol):
 class StoreServer:
     """A running cylon-rendezvous."""
 
-    def __init__(self, programs: Programs, folder: Path, network: Network | None = None) -> None:
+    def __init__(self, programs: Programs, folder: Path, network: Network | Lab | None = None) -> None:
         self.secret = folder / "secret"
         self.secret.touch(mode=0o600)
         self.secret.write_text(os.urandom(32).hex())
@@ -63,7 +64,7 @@ class StoreServer:
         self.address = "127.0.0.1:0"
         if network is not None:
             self._command = [*network.inside(None), *self._command]
-            self.address = f"{network.HUB_ADDRESS}:0"
+            self.address = f"{network.ADDRESS}:0"
         self.start()
 
     def start(self) -> None:
@@ -85,7 +86,7 @@ class World:
     """The ranks of one case, from their start until none is left."""
 
     def __init__(
-        self, programs: Programs, case: Case, folder: Path, settings: dict[str, str], network: Network | None
+        self, programs: Programs, case: Case, folder: Path, settings: dict[str, str], network: Network | Lab | None
     ) -> None:
         self.case = case
         self.folder = folder
@@ -106,7 +107,7 @@ class World:
             self.processes = []
             for rank in range(case.ranks):
                 own = {"CYLON_RANK": str(rank), "CYLON_LOCAL_RANK": str(rank)}
-                if network is not None:
+                if isinstance(network, Network):
                     own["CYLON_BIND"] = network.address(rank)
                 start = [] if network is None else network.inside(rank)
                 self.processes.append(self._start([*start, *command], environment | own))

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flights import same, tables
+from nat_flights import WAYS, run_flights
+from nat_job import NatJob
 from nat_kinds import FULL_CONE, MOVING, RESTRICTED, SAME_PRIVATE, SHARED, SYMMETRIC, Kind
 from nat_lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("CYLON_BUILD", ROOT / "build" / "release"))
-PORT = 7000
 DEADLINE_S = 120
 
 # Each rank gives rows to all others. Then the server is gone: what goes on goes on without it.
@@ -37,49 +39,6 @@ with cy.CylonEnv() as env:
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a network of namespaces needs root")
 
 
-class Job:
-    """A rendezvous server in the public network, and a rank at every function."""
-
-    def __init__(self, lab: Lab, secret: Path, *command: str, **settings: str) -> None:
-        base = {name: value for name, value in os.environ.items() if not name.startswith("CYLON_")}
-        base |= {"PYTHONPATH": str(BUILD / "python"), "CYLON_SECRET_FILE": str(secret), "CYLON_THREADS": "1"}
-        listen = ["--listen", f"{lab.ADDRESS}:{PORT}", "--secret-file", str(secret)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        program = str(BUILD / "bin" / "cylon-rendezvous")
-        self.server = subprocess.Popen([*lab.inside(None), program, *listen], env=base, stdout=subprocess.PIPE)
-        assert self.server.stdout is not None
-        self.server.stdout.readline()
-        size = str(len(lab.functions))
-        base |= {
-            "CYLON_STORE": f"{lab.ADDRESS}:{PORT}",
-            "CYLON_TRANSPORT": "punch",
-            "CYLON_WORLD_SIZE": size,
-            **settings,
-        }
-        base["CYLON_LOCAL_SIZE"] = size
-        self.ranks = [
-            subprocess.Popen(
-                [*lab.inside(rank), sys.executable, *command],
-                env={**base, "CYLON_RANK": str(rank)},
-                stderr=subprocess.PIPE,
-                cwd=ROOT,
-                **pipes,  # type: ignore[call-overload]
-            )
-            for rank in range(len(lab.functions))
-        ]
-
-    def kill_server(self) -> None:
-        """End it at once."""
-        self.server.kill()
-        self.server.wait()
-
-    def close(self) -> None:
-        """End what is left."""
-        for process in (self.server, *self.ranks):
-            process.kill()
-            process.communicate()
-
-
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
     """A secret that only its owner may read."""
@@ -90,9 +49,12 @@ def secret(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def job(secret: Path, kinds: tuple[Kind, ...], *command: str, **settings: str) -> Iterator[Job]:
+def job(secret: Path, kinds: tuple[Kind, ...], *command: str, **settings: str) -> Iterator[NatJob]:
     """A job of one rank for each function of those kinds."""
-    with contextlib.closing(Lab(*kinds)) as lab, contextlib.closing(Job(lab, secret, *command, **settings)) as made:
+    with (
+        contextlib.closing(Lab(*kinds)) as lab,
+        contextlib.closing(NatJob(lab, BUILD, secret, [sys.executable, *command], settings)) as made,
+    ):
         yield made
 
 
@@ -161,3 +123,20 @@ def test_what_is_no_address_is_refused(secret: Path) -> None:
         _, err = running.ranks[0].communicate(timeout=DEADLINE_S)
         assert running.ranks[0].returncode == 1
         assert "CYLON_RENDEZVOUS is 'nowhere'" in err, err
+
+
+@pytest.mark.skipif(
+    "CYLON_TEST_LONG" not in os.environ, reason="eight processes of Python by each way: CYLON_TEST_LONG=1"
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_the_main_job_gives_the_rows_of_one_process(tmp_path: Path, way: str) -> None:
+    alone = tmp_path / "alone"
+    program = [sys.executable, str(ROOT / "examples" / "flights" / "flights.py"), "--result", str(alone)]
+    done = subprocess.run(
+        program, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(BUILD / "python")}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = run_flights(BUILD, ROOT, tmp_path, way)
+    assert found.by == (way if way == "redis" else f"{way}: 28 pairs")
+    for name, expected in tables(alone).items():
+        assert same(tables(tmp_path / "result")[name], expected), name

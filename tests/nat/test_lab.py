@@ -213,12 +213,35 @@ def test_a_link_that_is_cut_is_silent_and_passes_again_when_healed(lab: Lab) -> 
     for kind in (SHARED, PUBLIC):
         with Endpoint.of(lab, kind) as made, Endpoint(lab, lab.of(SHARED)[1]) as other:
             server, own = made.connection
-            lab.cut(made.function)
+            lab.isolate(made.function)
             assert not arrives(server, own, b"late", QUIET_S)
             assert arrives(*other.connection, b"of the neighbour")
             lab.heal(made.function)
             own.settimeout(DEADLINE_S)
             assert own.recv(4, socket.MSG_WAITALL) == b"late"
+
+
+def test_two_that_are_silenced_hear_others_and_not_each_other(stack: contextlib.ExitStack) -> None:
+    lab = stack.enter_context(contextlib.closing(Lab(RESTRICTED, MOVING)))
+    ends = [stack.enter_context(Endpoint(lab, function)) for function in range(2)]
+    made = punch(*ends)
+    assert made is not None
+    one, other = (stack.enter_context(each) for each in made)
+    lab.silence(0, 1)
+    assert not arrives(one, other, b"lost", QUIET_S)
+    assert not arrives(other, one, b"lost", QUIET_S)
+    for end in ends:
+        assert arrives(*end.connection, b"of the server")
+
+
+def test_a_port_that_is_forwarded_is_reached_by_all(lab: Lab, stack: contextlib.ExitStack) -> None:
+    function = lab.of(CAPPED)[0]
+    listener = stack.enter_context(open_port(lab, function, socket.AF_INET))
+    listener.listen()
+    port = listener.getsockname()[1]
+    assert knock(lab, (lab.public_address(function), port), socket.AF_INET) == "silent"
+    lab.forward(function, port)
+    assert knock(lab, (lab.public_address(function), port), socket.AF_INET, DEADLINE_S) == "open"
 
 
 def test_a_capped_link_carries_no_more_than_its_rate(lab: Lab) -> None:

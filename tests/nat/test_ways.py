@@ -9,31 +9,14 @@ import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from nat_kinds import KINDS, RESETTING, RESTRICTED, SAME_PRIVATE, SHARED, SYMMETRIC
 from nat_lab import Lab
+from nat_page import page_rows, page_table
 from nat_sockets import DEADLINE_S, QUIET_S, Endpoint, dial_directly, open_port, outcome, punch
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a network of namespaces needs root")
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "nat.md"
-
-
-def page_rows(first_cell: str) -> list[list[str]]:
-    """The rows of the page's table whose header begins so, without its marks of code; the header is the first."""
-    tables = [block.splitlines() for block in PAGE.read_text().split("\n\n") if block.startswith(f"| {first_cell} |")]
-    (rows,) = [[[cell.strip(" `") for cell in line.strip("|").split("|")] for line in table] for table in tables]
-    return [rows[0], *rows[2:]]
-
-
-def page_table() -> list[tuple[str, str, str]]:
-    """Two kinds, and the way that they connect."""
-    (_, *names), *rows = page_rows("from, to")
-    assert names == [row[0] for row in rows]
-    return [(one, other, way) for one, *ways in rows for other, way in zip(names, ways, strict=True) if way]
-
 
 TABLE = page_table()
 

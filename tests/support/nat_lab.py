@@ -5,7 +5,8 @@
     listener = lab.open_socket(None)    # at the public network's own host
 
 Names of interfaces: ``eth0`` in a function; ``lan`` (a bridge with a port for each function) and ``wan`` in a gateway;
-``hub`` (a bridge with a port for each gateway) in the public network.
+``hub`` (a bridge with a port for each gateway) in the public network. Over IPv4 its host stands between all others, so
+that each has one neighbour: the table of neighbours is the machine's, and too small for all pairs of some dozens.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _DEADLINE_S = 60
 # lets a second pass before it carries anything. So gateways have one that no port of the public network gets.
 _WAN_INDEX = 1000
 _LENGTH = {socket.AF_INET: 24, socket.AF_INET6: 64}  # of every network's prefix
+_PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,11 @@ class Lab(Namespaces):
 
     # What a test asks.
 
+    @property
+    def kinds_of(self) -> list[Kind]:
+        """Of each function."""
+        return [function.kind for function in self.functions]
+
     def of(self, kind: Kind) -> list[int]:
         """The functions of a kind."""
         return [number for number, function in enumerate(self.functions) if function.kind == kind]
@@ -125,13 +132,35 @@ class Lab(Namespaces):
         """The address at which the public network sees a function."""
         return self.functions[function].public[family]
 
-    def cut(self, function: int) -> None:
+    def isolate(self, function: int) -> None:
         """Nothing reaches the function any more and nothing that it sends arrives; nobody is told."""
         self._port_state(*self.functions[function].port, 0)
 
     def heal(self, function: int) -> None:
         """Packets pass again."""
         self._port_state(*self.functions[function].port, 3)
+
+    def silence(self, one: int, other: int) -> None:
+        """Nothing passes straight between the two any more; nobody is told, and what goes by a third passes."""
+        for here, there in ((one, other), (other, one)):
+            own = {*self.functions[here].addresses.values()}
+            theirs = [self.functions[there].public, self.functions[there].addresses]
+            lines = ""
+            for family, word in ((socket.AF_INET, "ip"), (socket.AF_INET6, "ip6")):
+                for address in sorted({each[family] for each in theirs if family in each} - own):
+                    lines += f"add rule inet silence out {word} daddr {address} drop\n"
+                    lines += f"add rule inet silence in {word} saddr {address} drop\n"
+            hooks = "".join(
+                f"add chain inet silence {chain} {{ type filter hook {chain}put priority 0; }}\n"
+                for chain in ("in", "out")
+            )
+            command(*self.inside(here), "nft", "-f", "-", script=f"add table inet silence\n{hooks}{lines}")
+
+    def forward(self, function: int, port: int) -> None:
+        """Whoever dials that port of the public address reaches the function at the same port, over IPv4."""
+        (gateway,) = self._on_the_way(function)
+        rule = ["iifname", "wan", "tcp", "dport", str(port), "dnat", "ip", "to", self.address(function)]
+        command(*self._enter(gateway.namespace), "nft", "add", "rule", "inet", "gateway", "arriving", *rule)
 
     def restart(self, function: int) -> None:
         """The gateways between a function and the public network forget all connections, as by a restart."""
@@ -233,7 +262,10 @@ class Lab(Namespaces):
             if not each.gateways:
                 lines.append(f"link add {each.port[1]} type veth peer name eth0 netns {each.namespace}")
                 lines.append(f"link set {each.port[1]} master hub up")
-        self._set(self.namespace(None), {"ipv6/conf/all/forwarding": 1})  # to the networks behind gateways
+        lines += [f"route add blackhole {network}" for network in _PRIVATE]  # nobody is told, as out there
+        settings = {"ipv4/ip_forward": 1, "ipv4/conf/all/send_redirects": 0, "ipv4/conf/default/send_redirects": 0}
+        # IPv6: to the networks behind gateways.
+        self._set(self.namespace(None), {**settings, "ipv6/conf/all/forwarding": 1})
         _batch(self.namespace(None), lines)
 
     def _make_gateway(self, gateway: _Gateway) -> None:
@@ -300,11 +332,17 @@ def _configure(device: str, addresses: list[str], next_hops: list[str]) -> list[
     """Lines for ``ip -batch`` that bring a device up."""
     # nodad: an IPv6 address would else be of no use for a second, until nobody has claimed it.
     lines = [
-        f"addr add {address}/{_LENGTH[_family(address)]} dev {device}"
-        + (" nodad" if _family(address) == socket.AF_INET6 else "")
+        f"addr add {address}/{32 if Lab.ADDRESS in next_hops and family == socket.AF_INET else _LENGTH[family]}"
+        + f" dev {device}{' nodad' if family == socket.AF_INET6 else ''}"
         for address in addresses
+        for family in (_family(address),)
     ]
-    return [*lines, f"link set {device} up", *(f"route add default via {hop}" for hop in next_hops)]
+    lines.append(f"link set {device} up")
+    for hop in next_hops:
+        if hop == Lab.ADDRESS:
+            lines.append(f"route add {hop} dev {device}")
+        lines.append(f"route add default via {hop}")
+    return lines
 
 
 def _batch(namespace: str, lines: list[str]) -> None:

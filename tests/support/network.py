@@ -10,7 +10,8 @@ __all__ = ["Network"]
 class Network(Namespaces):
     """A hub with a bridge, and hosts on it: 10.77.0.1 is the hub, 10.77.0.(2 + n) is host n."""
 
-    HUB_ADDRESS = "10.77.0.1"
+    ADDRESS = "10.77.0.1"
+    """Where servers at the hub are reached."""
 
     def __init__(self, hosts: int) -> None:
         self.hosts = hosts
@@ -22,7 +23,7 @@ class Network(Namespaces):
         _ip("netns", "add", hub)
         _ip("-n", hub, "link", "set", "lo", "up")
         _ip("-n", hub, "link", "add", "hub", "type", "bridge")
-        _ip("-n", hub, "addr", "add", f"{self.HUB_ADDRESS}/24", "dev", "hub")
+        _ip("-n", hub, "addr", "add", f"{self.ADDRESS}/24", "dev", "hub")
         _ip("-n", hub, "link", "set", "hub", "up")
         for host in range(self.hosts):
             inside = self.namespace(host)

@@ -6,16 +6,22 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 
 class RedisServer:
-    """Runs on a free port of the loopback, keeps nothing on disk, and can be killed and started anew on its port."""
+    """Runs on a free port of the loopback, keeps nothing on disk, and can be killed and started anew on its port.
 
-    def __init__(self, folder: Path, config: str = "") -> None:
+    Elsewhere where that is asked for: at another `host`, and behind the words of `inside`, which go before a command.
+    """
+
+    def __init__(self, folder: Path, config: str = "", host: str = "127.0.0.1", inside: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.host = host
+        self.inside = inside
         self.port = 0
         # The package of tools has the same program by another name, and starts no service.
         found = shutil.which("redis-server") or shutil.which("redis-check-rdb")
@@ -34,15 +40,14 @@ class RedisServer:
                     probe.bind(("127.0.0.1", 0))
                     self.port = probe.getsockname()[1]
             self.process = subprocess.Popen(
-                ["redis-server", "-"],
-                executable=self.program,
+                [*self.inside, "bash", "-c", 'exec -a redis-server "$0" -', self.program],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
             )
             assert self.process.stdin is not None
             self.process.stdin.write(
-                f'bind 127.0.0.1\nport {self.port}\nsave ""\nappendonly no\ndir {self.folder}\n{config}\n'
+                f'bind {self.host}\nport {self.port}\nsave ""\nappendonly no\ndir {self.folder}\n{config}\n'
             )
             self.process.stdin.close()
             # A port that another program has taken meanwhile ends it: then with another one, or once more.
@@ -61,4 +66,4 @@ class RedisServer:
     @property
     def url(self) -> str:
         """What ``CYLON_STORE`` is set to."""
-        return f"redis://127.0.0.1:{self.port}"
+        return f"redis://{self.host}:{self.port}"

@@ -6,10 +6,9 @@ import json
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from conftest import BUILD, DATA, ROOT, Run
+from flights import same, tables
 
 PYTHON = ROOT / "examples" / "flights" / "flights.py"
 NATIVE = BUILD / "bin" / "flights"
@@ -23,24 +22,6 @@ def alone(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("verified against pandas") == 3
     return result
-
-
-def tables(result: Path) -> dict[str, pa.Table]:
-    return {name: pq.read_table(result / name) for name in ("carriers", "manufacturers", "routes")}
-
-
-def same(left: pa.Table, right: pa.Table) -> bool:
-    """Equal rows in equal order; floats to 1e-9, as sums are added up in another order."""
-    if left.column_names != right.column_names or left.num_rows != right.num_rows:
-        return False
-    for a, b in zip(left.columns, right.columns, strict=True):
-        for x, y in zip(a.to_pylist(), b.to_pylist(), strict=True):
-            if isinstance(x, float) and isinstance(y, float):
-                if abs(x - y) > 1e-9 * max(1.0, abs(x)):
-                    return False
-            elif x != y:
-                return False
-    return True
 
 
 @pytest.mark.parametrize("ranks", [2, 4, 7])

@@ -29,7 +29,7 @@ def network() -> Iterator[Network]:
 def start(launch: Launch, network: Network, secret: Path, *settings: dict[str, str]) -> list[subprocess.Popen[str]]:
     """A store at the hub, with the first settings, and a rank at each host, with the others."""
     of_store, *of_ranks = settings
-    listen = ["--listen", f"{network.HUB_ADDRESS}:0", "--secret-file", secret]
+    listen = ["--listen", f"{network.ADDRESS}:0", "--secret-file", secret]
     server = launch(*network.inside(None), BUILD / "bin" / "cylon-rendezvous", *listen, **of_store)
     assert server.stdout is not None
     address = server.stdout.readline().strip()
@@ -95,7 +95,7 @@ def test_certificates_secure_a_job_and_another_authority_is_refused(
     launch: Launch, network: Network, secret: Path, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path / "one")
-    store = authority.sign("store", f"IP:{network.HUB_ADDRESS}")
+    store = authority.sign("store", f"IP:{network.ADDRESS}")
     ranks = [authority.sign(f"rank{rank}", f"DNS:{socket.gethostname()}") for rank in range(2)]
     check_job(start(launch, network, secret, store, *ranks))
 

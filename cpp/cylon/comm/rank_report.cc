@@ -35,6 +35,23 @@ std::string ForWhom(const Group& group, const std::set<Rank>& ranks) {
   return named.empty() ? "" : " for " + ReadableRanks(named);
 }
 
+/// "  connected to ranks 1 and 2 by punch, to rank 3 by relay\n", where the transport knows ways.
+std::string Ways(Lanes& lanes) {
+  std::map<std::string, std::vector<Rank>> by_way;
+  for (Rank rank = 0; rank < lanes.world_size(); ++rank) {
+    if (rank != lanes.rank()) {
+      by_way[lanes.transport().way(rank)].push_back(rank);
+    }
+  }
+  by_way.erase("");
+  std::string text;
+  for (const auto& [way, ranks] : by_way) {
+    text += text.empty() ? "  connected to " : ", to ";
+    text += ReadableRanks(ranks) + " by " + way;
+  }
+  return text.empty() ? text : text + "\n";
+}
+
 }  // namespace
 
 RankReport::RankReport(std::weak_ptr<Endpoint> endpoint, Executor& executor, Rank rank, int size)
@@ -142,8 +159,9 @@ std::string RankReport::Describe(Endpoint& endpoint) const {
       text += "; last in " + Numbered(ToText(call_), sequence_);
     }
   }
-  const auto& lanes = endpoint.lanes();
-  text += "; sent " + ReadableBytes(lanes.bytes_sent()) + ", received " + ReadableBytes(lanes.bytes_received()) + "\n";
+  auto& lanes = endpoint.lanes();
+  text += "; sent " + ReadableBytes(lanes.bytes_sent()) + ", received " + ReadableBytes(lanes.bytes_received()) + "\n" +
+          Ways(lanes);
   std::map<Rank, int> in_flight;
   std::string others;
   for (const auto& group : endpoint.groups()) {

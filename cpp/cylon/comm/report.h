@@ -17,6 +17,7 @@ CYLON_EXPORT arrow::Result<bool> InstallStallReports();
 /// A block of lines for each rank of this process that is connected by real means:
 ///
 ///   rank 2 of 4 waits 12.3 s in Join: AllToAll() (operation 7) for ranks 0 and 3; sent 12 MiB, received 10 MiB
+///     connected to ranks 0 and 1 by punch, to rank 3 by relay
 ///     in flight: 2 messages to rank 3
 ///     also under way in communicator 2 (ranks 0 and 2): Barrier() (operation 3) for rank 0
 ///   rank 2 of 4 computes since 3.2 s; last in Join: AllToAll() (operation 7); sent 12 MiB, received 10 MiB

@@ -116,6 +116,19 @@ TEST(StallReportTest, ARankWhoseTasksDoNotRunIsDescribedByItsLastCall) {
   EXPECT_THAT(report, ContainsRegex("rank 1 of 2 (waits|computes)"));
 }
 
+TEST(StallReportTest, TheWaysToOtherRanksAreTold) {
+  auto world = InprocWorld(3);
+  world.kind = ThreadWorld::Kind::kTcp;
+  std::string report;
+  testing::ExpectAllOk(RunRanks(world, [&](Context& context) {
+    if (context.rank() == 0) {
+      report = ReportWith("rank 0 of 3 [^\n]*\n  connected to ");
+    }
+    return context.communicator().Barrier();
+  }));
+  EXPECT_THAT(report, HasSubstr("\n  connected to ranks 1 and 2 by tcp\n"));
+}
+
 TEST(StallReportTest, RanksAreInReportsWhileTheirContextsLive) {
   testing::ExpectAllOk(RunRanks(InprocWorld(2), [&](Context& context) { return context.communicator().Barrier(); }));
   EXPECT_THAT(StallReport(), AllOf(HasSubstr("is connected"), Not(HasSubstr("rank 0"))));

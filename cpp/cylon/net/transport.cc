@@ -7,5 +7,6 @@ Sink::~Sink() = default;
 Transport::~Transport() = default;
 
 void Transport::Progress() {}
+std::string Transport::way(Rank /*peer*/) const { return ""; }
 
 }  // namespace cylon

@@ -4,6 +4,8 @@
 #include <arrow/result.h>
 #include <arrow/util/future.h>
 
+#include <string>
+
 #include "cylon/base/error.h"
 #include "cylon/base/export.h"
 #include "cylon/net/message.h"
@@ -51,6 +53,11 @@ class CYLON_EXPORT Transport {
 
   /// Moves what can be moved without blocking; for transports that have to be polled. Most do nothing here.
   virtual void Progress();
+
+  /// The way that messages to `peer` go now: "shm", "tcp", "punch" (straight to it, through whatever gateways),
+  /// "relay".
+  /// "" while there is none, and where a transport knows no difference.
+  virtual std::string way(Rank peer) const;
 
   /// Finishes when everything queued so far is gone.
   virtual arrow::Future<> Flush() = 0;

@@ -69,6 +69,13 @@ TEST(StreamTest, CarriesManyPartsInOrder) { SendAndReceive("127.0.0.1"); }
 
 TEST(StreamTest, SpeaksIpv6) { SendAndReceive("::1"); }
 
+TEST(StreamTest, AListenerForBothFamiliesSeesIpv4AddressesAsSuch) {
+  StreamPair pair("::ffff:127.0.0.1");
+  EXPECT_THAT(pair.listener->address().ToString(), ::testing::StartsWith("127.0.0.1:"));
+  EXPECT_THAT(pair.far->peer_name(), ::testing::StartsWith("127.0.0.1:"));
+  EXPECT_TRUE(pair.far->is_loopback());
+}
+
 TEST(StreamTest, TellsTheEndOfStream) {
   StreamPair pair;
   std::string into(10, '\0');

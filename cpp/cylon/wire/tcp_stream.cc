@@ -17,12 +17,21 @@ using asio::ip::tcp;
 /// Pause after a failed accept: the usual cause, too many open files, does not go away at once.
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
-HostPort FromEndpoint(const tcp::endpoint& endpoint) { return {endpoint.address().to_string(), endpoint.port()}; }
+/// A listener for both families sees IPv4 addresses as IPv6 ones ("::ffff:192.0.2.1"), which nobody else would know.
+asio::ip::address Plain(const asio::ip::address& address) {
+  return address.is_v6() && address.to_v6().is_v4_mapped()
+             ? asio::ip::address(asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()))
+             : address;
+}
+
+HostPort FromEndpoint(const tcp::endpoint& endpoint) {
+  return {Plain(endpoint.address()).to_string(), endpoint.port()};
+}
 
 std::unique_ptr<Stream> MakeTcpStream(tcp::socket socket, const tcp::endpoint& remote) {
   asio::error_code ignored;
   const auto local = socket.local_endpoint(ignored);
-  const bool is_loopback = remote.address().is_loopback() && local.address().is_loopback();
+  const bool is_loopback = Plain(remote.address()).is_loopback() && Plain(local.address()).is_loopback();
   socket.set_option(tcp::no_delay(true), ignored);
   return std::make_unique<internal::SocketStream<tcp::socket>>(std::move(socket), FromEndpoint(remote).ToString(),
                                                                is_loopback);

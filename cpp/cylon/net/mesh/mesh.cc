@@ -54,6 +54,11 @@ std::string Mesh::Name(Rank rank) const {
          world_.cards[static_cast<size_t>(rank)].address + ")";
 }
 
+std::string Mesh::WayTo(Rank rank) const {
+  const auto& peer = peers_[static_cast<size_t>(rank)];
+  return peer.link != nullptr && peer.link->connected() ? peer.path->name() : "";
+}
+
 Link& Mesh::LinkOf(Rank rank) {
   auto& peer = PeerOf(rank);
   if (peer.link == nullptr) {

@@ -48,6 +48,8 @@ class Mesh : public std::enable_shared_from_this<Mesh>, public LinkOwner {
   arrow::Future<> Start(Sink* sink);
   arrow::Future<> Send(Rank to, Message message);
   arrow::Future<> Flush() { return sends_.Flush(); }
+  /// The name of the path of the connection to `rank`; "" while there is none.
+  std::string WayTo(Rank rank) const;
   arrow::Future<> Close();
   void Abort();
   /// A connection that came by `path`.
@@ -77,14 +79,15 @@ class Mesh : public std::enable_shared_from_this<Mesh>, public LinkOwner {
     bool dialling = false;              // the loop of attempts runs
     arrow::Future<> rest;               // its pause
     Duration pause{};
-    bool met = false;          // has had a connection
-    uint64_t incarnation = 0;  // of the process that this rank is; 0: not known
-    uint32_t number = 0;       // of the last connection
-    bool by_me = false;        // it was dialled from here
-    uint32_t taken = 0;        // else by this attempt of the other
-    uint32_t attempts = 0;     // own, so far
-    TimePoint limit = kNever;  // for the next connection
-    std::string broke;         // why the last one ended
+    const Path* path = nullptr;  // of the last connection
+    bool met = false;            // has had a connection
+    uint64_t incarnation = 0;    // of the process that this rank is; 0: not known
+    uint32_t number = 0;         // of the last connection
+    bool by_me = false;          // it was dialled from here
+    uint32_t taken = 0;          // else by this attempt of the other
+    uint32_t attempts = 0;       // own, so far
+    TimePoint limit = kNever;    // for the next connection
+    std::string broke;           // why the last one ended
     bool lost = false;
     arrow::Status cause;
   };

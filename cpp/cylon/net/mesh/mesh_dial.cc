@@ -301,6 +301,7 @@ Co<void> Mesh::Settle(Rank rank, Path* path, std::unique_ptr<Stream> stream, boo
   }
   peer.settling.reset();
   CYLON_CO_RETURN_NOT_OK(settled.status());
+  peer.path = path;
   co_return Adopt(rank, std::move(*settled), peer_received);
 }
 

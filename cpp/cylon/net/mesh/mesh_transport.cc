@@ -60,6 +60,7 @@ class JoinedTransport : public Transport {
   const Traits& traits() const override { return traits_; }
   arrow::Future<> Start(Sink* sink) override { return mesh_->Start(sink); }
   arrow::Future<> Send(Rank to, Message message) override { return mesh_->Send(to, std::move(message)); }
+  std::string way(Rank peer) const override { return mesh_->WayTo(peer); }
   arrow::Future<> Flush() override { return mesh_->Flush(); }
   // The door stays open until everybody has heard the goodbye: a connection that ends before that is made again.
   arrow::Future<> Close() override {

@@ -144,6 +144,13 @@ std::vector<HostPort> DialableCandidates(const std::vector<HostPort>& told, cons
   return out;
 }
 
+bool MaySendToAny(const std::vector<HostPort>& candidates, const std::vector<HostPort>& own) {
+  const auto is_v6 = [](const HostPort& one) { return one.host.find(':') != std::string::npos; };
+  return std::ranges::any_of(candidates, [&](const auto& theirs) {
+    return std::ranges::any_of(own, [&](const auto& each) { return is_v6(each) == is_v6(theirs); });
+  });
+}
+
 void EncodeCandidates(const std::vector<HostPort>& candidates, ByteWriter* out) {
   const size_t count = std::min(candidates.size(), kMostCandidates);
   out->Number(static_cast<uint8_t>(count));

@@ -42,6 +42,10 @@ std::vector<HostPort> OwnCandidates(const std::vector<std::string>& hosts, uint1
 std::vector<HostPort> DialableCandidates(const std::vector<HostPort>& told, const SeenAddresses& seen,
                                          const std::vector<HostPort>& own, bool loopback);
 
+/// True where a process that is known at `own` could send to one of `candidates`: it has an address of that family. Who
+/// has none, of IPv6 for example, has no way to such addresses.
+bool MaySendToAny(const std::vector<HostPort>& candidates, const std::vector<HostPort>& own);
+
 /// A count (1 byte), then each: its host as text, its port (2 bytes). Decoding is Invalid for anything else.
 void EncodeCandidates(const std::vector<HostPort>& candidates, ByteWriter* out);
 arrow::Result<std::vector<HostPort>> DecodeCandidates(ByteReader* in);

@@ -107,6 +107,16 @@ TEST(CandidatesTest, LoopbackIsDialledWhereATestAsksForIt) {
   EXPECT_THAT(Dialled({{"127.0.0.1", 80}}, {{"127.0.0.1", 81}}, {}, true), ElementsAre("127.0.0.1:81", "127.0.0.1:80"));
 }
 
+TEST(CandidatesTest, WhoHasNoAddressOfAFamilyCannotSendToIt) {
+  const std::vector<HostPort> v4 = {{"203.0.113.7", 80}};
+  const std::vector<HostPort> v6 = {{"2001:db8::7", 80}};
+  EXPECT_TRUE(MaySendToAny(v4, {{"10.0.0.2", 80}}));
+  EXPECT_FALSE(MaySendToAny(v6, {{"10.0.0.2", 80}}));
+  EXPECT_FALSE(MaySendToAny(v4, v6));
+  EXPECT_TRUE(MaySendToAny(v6, {{"10.0.0.2", 80}, {"2001:db8::2", 80}}));
+  EXPECT_FALSE(MaySendToAny({}, v4));
+}
+
 TEST(CandidatesTest, EachIsDialledOnce) {
   EXPECT_THAT(Dialled({{"10.0.0.7", 80}, {"10.0.0.7", 80}}, {{"10.0.0.7", 80}}), ElementsAre("10.0.0.7:80"));
 }

@@ -31,15 +31,39 @@ arrow::Status BothSymmetric(const std::string& peer) {
                                 "know where to dial; a relay is needed");
 }
 
-/// Where the gateway of one end only is such, the other's may let anybody in; whether it does shows in a round trip or
-/// two, and trying for longer, or once more, changes nothing.
+arrow::Status NoFamily(const std::string& peer) {
+  return arrow::Status::IOError("cannot punch a way to ", ShortName(peer),
+                                ": one end has addresses of IPv4 only and the other of IPv6 only; a relay is needed");
+}
+
+/// Where one end only knows where to dial the other (its own gateway is symmetric, or the server has seen it in another
+/// family), the other's gateway may let anybody in; whether it does shows in a round trip or two, and trying for
+/// longer, or once more, changes nothing.
 constexpr Duration kOneSidedRound = std::chrono::milliseconds(1500);
 
-arrow::Status OneSidedSymmetric() {
+arrow::Status OneSided() {
   return arrow::Status::IOError(
-      "the gateway of one end gives each destination a port of its own, and that of the other lets in nobody who was "
-      "not "
-      "dialled from behind it; a relay is needed");
+      "only one end knows where to dial the other, whose gateway lets in nobody who was not dialled from behind it; a "
+      "relay is needed");
+}
+
+/// Which ends of an attempt know where to dial the other. `own`: candidates of one end, and what the server has seen.
+struct Chance {
+  bool here;
+  bool there;
+};
+
+std::vector<HostPort> Places(std::vector<HostPort> candidates, const SeenAddresses& seen) {
+  candidates.insert(candidates.end(), seen.addresses.begin(), seen.addresses.end());
+  return candidates;
+}
+
+Chance ChanceOf(const std::vector<HostPort>& own, const SeenAddresses& own_seen, const std::vector<HostPort>& theirs,
+                const SeenAddresses& their_seen, bool loopback) {
+  const auto here = Places(own, own_seen);
+  const auto there = Places(theirs, their_seen);
+  return {MaySendToAny(DialableCandidates(theirs, their_seen, here, loopback), here),
+          MaySendToAny(DialableCandidates(own, own_seen, there, loopback), there)};
 }
 
 /// What one side does for one attempt.
@@ -48,7 +72,7 @@ struct Engagement {
   std::string id;          // the attempt's secret
   bool called = false;     // else this side calls
   bool yielded = false;    // to a call of the other side
-  bool one_sided = false;  // calling: the gateway of one end is symmetric
+  bool one_sided = false;  // calling: one end only knows where to dial the other
   Letter answer;
   SeenAddresses seen;  // of who answered
   arrow::Future<> answered = arrow::Future<>::Make();
@@ -193,22 +217,25 @@ Co<void> Puncher::Call(std::shared_ptr<Puncher> self, std::string peer, std::sha
   CYLON_CO_RETURN_NOT_OK(co_await Either(announced, attempt->done()));
   CYLON_CO_RETURN_NOT_OK(co_await Either(engagement->answered, attempt->done()));
   if (!attempt->done().is_finished()) {
+    const auto chance =
+        ChanceOf(*own_told, *own_seen, engagement->answer.candidates, engagement->seen, self->options_.loopback);
     if (engagement->answer.declined) {
-      co_return own_seen->symmetric && engagement->answer.symmetric
-          ? BothSymmetric(peer)
+      const bool told = !Places(engagement->answer.candidates, engagement->seen).empty();
+      co_return own_seen->symmetric && engagement->answer.symmetric ? BothSymmetric(peer)
+      : told && !(chance.here || chance.there)
+          ? NoFamily(peer)
           : arrow::Status::IOError("cannot punch a way to ", ShortName(peer), ": it has no port to do so");
     }
-    own_told->insert(own_told->end(), own_seen->addresses.begin(), own_seen->addresses.end());
-    engagement->one_sided = own_seen->symmetric || engagement->answer.symmetric;
+    engagement->one_sided = own_seen->symmetric || engagement->answer.symmetric || chance.here != chance.there;
     if (engagement->one_sided) {
       self->executor_.PostAt(self->executor_.Now() + kOneSidedRound, [weak = std::weak_ptr<PunchAttempt>(attempt)] {
         if (auto late = weak.lock()) {
-          late->End(OneSidedSymmetric());
+          late->End(OneSided());
         }
       });
     }
-    attempt->Dial(
-        DialableCandidates(engagement->answer.candidates, engagement->seen, *own_told, self->options_.loopback));
+    attempt->Dial(DialableCandidates(engagement->answer.candidates, engagement->seen, Places(*own_told, *own_seen),
+                                     self->options_.loopback));
   }
   auto done = attempt->done();
   co_return co_await done;
@@ -342,16 +369,15 @@ Co<void> Puncher::Answer(std::shared_ptr<Puncher> self, std::string peer, std::s
                          SeenAddresses seen, Letter call, TimePoint until, std::shared_ptr<Engagement> engagement) {
   auto attempt = engagement->attempt;
   const auto write = [=](const SeenAddresses& own, const std::vector<HostPort>& candidates) {
-    Letter answer{LetterKind::kAnswer, call.attempt, {}, own.symmetric, own.symmetric && call.symmetric,
-                  call.fresh,          candidates};
-    if (answer.declined) {
-      attempt->End(BothSymmetric(peer));
+    const auto chance = ChanceOf(candidates, own, call.candidates, seen, self->options_.loopback);
+    const bool symmetric = own.symmetric && call.symmetric;
+    const bool declined = symmetric || !(chance.here || chance.there);
+    if (declined) {
+      attempt->End(symmetric ? BothSymmetric(peer) : NoFamily(peer));
     } else {
-      auto self_at = candidates;
-      self_at.insert(self_at.end(), own.addresses.begin(), own.addresses.end());
-      attempt->Dial(DialableCandidates(call.candidates, seen, self_at, self->options_.loopback));
+      attempt->Dial(DialableCandidates(call.candidates, seen, Places(candidates, own), self->options_.loopback));
     }
-    return answer;
+    return Letter{LetterKind::kAnswer, call.attempt, {}, own.symmetric, declined, call.fresh, candidates};
   };
   auto announced = Spawn(self->executor_, Announce(self, port, peer, until, write));
   auto status = co_await Either(announced, attempt->done());

@@ -186,7 +186,22 @@ TEST(PunchPathTest, OneSymmetricGatewayIsTriedOnceAndNotForLong) {
     // Rounds of five seconds each would not end with these words.
     const auto status = from->Dial(to->punch(), std::chrono::seconds(60)).status();
     EXPECT_TRUE(status.IsIOError()) << status;
-    EXPECT_THAT(status.message(), HasSubstr("the gateway of one end gives each destination a port of its own"));
+    EXPECT_THAT(status.message(), HasSubstr("only one end knows where to dial the other"));
+  }
+}
+
+TEST(PunchPathTest, WithoutAFamilyInCommonTheRelayIsTakenAtOnce) {
+  CourierHub hub;
+  Process one(hub);
+  Process two(hub);
+  one.Do([&] { one.courier->see = [](uint16_t port) { return SeenAddresses{{{"203.0.113.7", port}}, false}; }; });
+  two.Do([&] { two.courier->see = [](uint16_t port) { return SeenAddresses{{{"2001:db8::7", port}}, false}; }; });
+  for (auto [from, to] : {std::pair(&one, &two), std::pair(&two, &one)}) {
+    // A round would end with other words.
+    const auto status = from->Dial(to->punch(), std::chrono::seconds(60)).status();
+    EXPECT_TRUE(status.IsIOError()) << status;
+    EXPECT_THAT(status.message(), HasSubstr("one end has addresses of IPv4 only and the other of IPv6 only"));
+    ExpectConnection(*from, from->Dial(to->relay()), *to);
   }
 }
 
