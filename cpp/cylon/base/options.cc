@@ -57,7 +57,8 @@ constexpr auto kSettings = std::to_array<Setting>({
      Kind::kSwitch,
      &Options::rejoin},
     {{"store", "CYLON_STORE", "", "",
-      "where ranks meet: host:port, redis://user:password@host:port or file:///shared/directory"},
+      "where ranks meet: host:port, redis://user:password@host:port or file:///shared/directory; empty: the server of "
+      "transport punch or redis"},
      Kind::kText,
      &Options::store},
     {{"secret", "CYLON_SECRET", "", "", "the job's secret, 64 hexadecimal digits"}, Kind::kText, &Options::secret},

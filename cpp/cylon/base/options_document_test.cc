@@ -23,6 +23,8 @@ std::string Document() {
          "\n"
          "Bytes take a unit: `4K`, `4KiB` (1024), `4KB` (1000), and so on with `M`, `G`, `T`. Switches take `1`/`0`,\n"
          "`true`/`false`, `yes`/`no`, `on`/`off`. A variable that is set to nothing counts as not set.\n\n"
+         "Python takes `CYLON_SECRET_FROM` as well, which names where the secret is\n"
+         "([serverless-communicator.md](serverless-communicator.md#the-secret)).\n\n"
          "| name | variable | default | unit | meaning |\n"
          "|---|---|---|---|---|\n";
   for (const auto& row : OptionTable()) {

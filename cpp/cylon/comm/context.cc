@@ -454,6 +454,12 @@ arrow::Result<std::shared_ptr<Context>> Context::Local(Options options, std::fun
 }
 
 arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::function<arrow::Status()> interrupt) {
+  if (options.store.empty()) {
+    // Both kinds of server are stores as well.
+    options.store = options.transport == "punch"   ? options.rendezvous
+                    : options.transport == "redis" ? options.redis
+                                                   : "";
+  }
   if (options.world_size <= 1 && options.store.empty() && !options.rejoin) {
     return Local(std::move(options), std::move(interrupt));
   }

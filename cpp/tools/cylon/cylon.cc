@@ -6,6 +6,7 @@
 #include "cylon/base/options.h"
 #include "cylon/base/trace.h"
 #include "doctor.h"
+#include "doctor_network.h"
 #include "launcher.h"
 #include "launcher_process.h"
 
@@ -44,6 +45,22 @@ void DescribeRun(CLI::App* run, RunArguments* arguments) {
       ->check(CLI::PositiveNumber);
   run->footer("program [arguments]: a *.py file, or any program");
   run->prefix_command();
+}
+
+void DescribeDoctor(CLI::App* doctor, cylon::tools::NetworkRequest* request) {
+  auto* rendezvous = doctor->add_option(
+      "--rendezvous", request->rendezvous,
+      "host:port of a cylon-rendezvous: show instead what the gateway before this process does, which ways to others "
+      "work, and how fast; twice for its IPv4 and its IPv6 address");
+  doctor
+      ->add_option("--peer", request->peer,
+                   "A name: the way to another process, that is started with it elsewhere at the same time")
+      ->needs(rendezvous);
+  doctor->add_option("--seconds", request->seconds, "How long each bandwidth is looked at, with all that can be sent")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 2.0))
+      ->needs(rendezvous);
+  doctor->add_flag("--json", request->json, "Print that as JSON")->needs(rendezvous);
 }
 
 /// What an earlier run left in the folder would be merged with this one's.
@@ -120,7 +137,9 @@ int main(int argc, char** argv) {
   RunArguments arguments;
   CLI::App* run = app.add_subcommand("run", "Start the ranks of a program on this machine");
   DescribeRun(run, &arguments);
-  app.add_subcommand("doctor", "Show versions, limits and settings, and what is wrong with them");
+  CLI::App* doctor = app.add_subcommand("doctor", "Show versions, limits and settings, and what is wrong with them");
+  cylon::tools::NetworkRequest network;
+  DescribeDoctor(doctor, &network);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wish) {
@@ -128,5 +147,10 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return UsageError(error.what());
   }
-  return run->parsed() ? Run(*run, arguments) : cylon::tools::Doctor(cylon::tools::OwnEnvironment());
+  if (run->parsed()) {
+    return Run(*run, arguments);
+  }
+  const auto environment = cylon::tools::OwnEnvironment();
+  return network.rendezvous.empty() ? cylon::tools::Doctor(environment)
+                                    : cylon::tools::DoctorNetwork(environment, network);
 }

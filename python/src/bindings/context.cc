@@ -112,6 +112,15 @@ void BindContext(nb::module_& module) {
     }
     return rows;
   });
+  module.def(
+      "read_secret_file",
+      [](const std::string& path) {
+        Options options;
+        options.secret_file = path;
+        const std::string secret = Check(ReadSecret(options));
+        return nb::bytes(secret.data(), secret.size());
+      },
+      nb::arg("path"));
   module.def("merge_traces",
              [](const std::string& directory) { return WithoutGil([&] { return Tracer::Merge(directory); }); });
 }

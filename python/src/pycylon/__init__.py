@@ -19,6 +19,7 @@ from pycylon.errors import (
 from pycylon.files import read_csv, read_parquet
 from pycylon.frame import DataFrame, concat
 from pycylon.series import Series
+from pycylon.serverless import FMIConfig, ServerlessConfig
 
 __all__ = [
     "AuthenticationError",
@@ -27,6 +28,7 @@ __all__ = [
     "CylonError",
     "DataFrame",
     "DeadlineError",
+    "FMIConfig",
     "InputOutputError",
     "IsolatedError",
     "LinkLostError",
@@ -34,6 +36,7 @@ __all__ = [
     "ProtocolError",
     "RankFailedError",
     "Series",
+    "ServerlessConfig",
     "concat",
     "read_csv",
     "read_parquet",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pycylon import _core
+from pycylon.secret import VARIABLE, SecretSource, fetch_secret, secret_source
+from pycylon.serverless import ServerlessConfig
 
 __all__ = ["CylonEnv"]
 
@@ -31,6 +34,8 @@ class CylonEnv:
 
     Parameters
     ----------
+    config : ServerlessConfig, optional
+        For ranks that can only dial out, as cloud functions: where they meet, and how they reach each other.
     distributed : bool
         False makes a world of one rank even under a launcher.
     **options : object
@@ -46,6 +51,8 @@ class CylonEnv:
         When the job's secret is wrong.
     ValueError
         For an unknown option, or a value that cannot be read.
+    TypeError
+        When `config` is no ServerlessConfig, or says what an option says too.
 
     Examples
     --------
@@ -55,10 +62,24 @@ class CylonEnv:
     (0, 1)
     """
 
-    def __init__(self, distributed: bool = True, **options: object) -> None:
-        texts = {name: _option_text(value) for name, value in options.items()}
-        make = _core.Context.connect if distributed else _core.Context.local
-        self._context: _core.Context | None = make(texts)
+    def __init__(self, config: ServerlessConfig | None = None, distributed: bool = True, **options: object) -> None:
+        if config is not None and not isinstance(config, ServerlessConfig):
+            raise TypeError(
+                f"config is of type {type(config).__name__}; expected a ServerlessConfig, or distributed=False for a "
+                "world of one rank"
+            )
+        if not distributed:
+            self._context: _core.Context | None = _core.Context.local(_option_texts(options))
+        else:
+            given = {} if config is None else config.options()
+            twice = given.keys() & options.keys()
+            if config is not None and config.secret is not None:
+                twice |= {"secret", "secret_file"} & options.keys()
+            if twice:
+                raise TypeError(f"{sorted(twice)[0]} is given by config and as an option; give it once")
+            options = {**given, **options}
+            source = _source_of_secret(config, options)
+            self._context = _core.Context.connect(_option_texts(options) | _secret_from(source))
         self._successor: CylonEnv | None = None
 
     @classmethod
@@ -162,5 +183,28 @@ class CylonEnv:
         return f"CylonEnv(rank={self.rank}, world_size={self.world_size})"
 
 
-def _option_text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
+def _option_texts(options: dict[str, object]) -> dict[str, str]:
+    return {name: str(int(value)) if isinstance(value, bool) else str(value) for name, value in options.items()}
+
+
+def _source_of_secret(config: ServerlessConfig | None, options: dict[str, object]) -> SecretSource | None:
+    """Return where the secret is to be fetched from; None where the core finds it, or none is needed."""
+    if config is not None and config.secret is not None:
+        return secret_source(config.secret) if isinstance(config.secret, str) else config.secret
+    reference = os.environ.get(VARIABLE, "")
+    if not reference or {"secret", "secret_file"} & options.keys():
+        return None
+    if os.environ.get("CYLON_SECRET") or os.environ.get("CYLON_SECRET_FILE"):
+        return None  # a launcher's own
+    # A world of one rank asks no service.
+    meets = {"store", "rendezvous", "redis"} & options.keys() or any(
+        os.environ.get(name) for name in ("CYLON_STORE", "CYLON_RENDEZVOUS", "CYLON_REDIS")
+    )
+    try:
+        return secret_source(reference) if meets else None
+    except ValueError as error:
+        raise ValueError(f"{VARIABLE}: {error}") from None
+
+
+def _secret_from(source: SecretSource | None) -> dict[str, str]:
+    return {} if source is None else {"secret": fetch_secret(source)}

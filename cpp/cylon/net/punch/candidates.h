@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cylon/base/export.h"
 #include "cylon/bootstrap/courier.h"
 #include "cylon/wire/bytes.h"
 #include "cylon/wire/stream.h"
@@ -25,10 +26,10 @@ enum class AddressKind : uint8_t {
 
 /// IPv4 addresses in the clothes of IPv6 (::ffff:10.0.0.1) are kNever, so that none has two names; and so are the
 /// private ones of IPv6, as hosts that have these have IPv4 ones as well.
-AddressKind KindOf(const std::string& host);
+CYLON_EXPORT AddressKind KindOf(const std::string& host);
 
 /// The addresses of this host's interfaces that are up, as text. IOError where the system does not tell.
-arrow::Result<std::vector<std::string>> InterfaceHosts();
+CYLON_EXPORT arrow::Result<std::vector<std::string>> InterfaceHosts();
 
 /// What a process that listens on `port` at `hosts` tells of itself: the private IPv4 addresses, then the public IPv6
 /// ones; kMostCandidates at most, without doubles. Its public IPv4 address is for the server to tell. `loopback`, here
