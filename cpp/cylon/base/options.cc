@@ -70,9 +70,18 @@ constexpr auto kSettings = std::to_array<Setting>({
      &Options::bind_host},
     {{"transport", "CYLON_TRANSPORT", "", "",
       "how ranks reach each other: auto (or empty: shm within a host, tcp between hosts), tcp, shm, punch: from behind "
-      "gateways, redis: through a server, or object: through an object store"},
+      "gateways, or redis: through a server; or several, as in punch,redis: for each pair the one that the policy "
+      "prefers"},
      Kind::kText,
      &Options::transport},
+    {{"policy", "CYLON_POLICY", "fastest", "",
+      "between several transports: fastest, cheapest, or how much money counts beside time, from 0 to 1; rank 0's "
+      "counts"},
+     Kind::kText,
+     &Options::policy},
+    {{"prices", "CYLON_PRICES", "", "", "a JSON file with what channels and ranks cost; empty: a dated list of AWS"},
+     Kind::kText,
+     &Options::prices},
     {{"redis", "CYLON_REDIS", "", "", "of transport redis: redis://... of the server; empty: the store's"},
      Kind::kText,
      &Options::redis},

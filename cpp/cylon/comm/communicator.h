@@ -173,6 +173,8 @@ class CYLON_EXPORT Communicator {
   virtual Lanes& lanes() = 0;
   /// The channel of the next exchange.
   virtual ChannelId NextExchangeChannel() = 0;
+  /// One is over, after `time`: for Context::Explain.
+  virtual void CountExchange(int64_t bytes_sent, Duration time) = 0;
   /// Rank of this group <-> rank in the world (which lanes speak of).
   virtual Rank ToWorld(Rank rank) const = 0;
   virtual Rank FromWorld(Rank world_rank) const = 0;

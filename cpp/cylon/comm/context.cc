@@ -9,9 +9,9 @@
 
 #include "cylon/base/readable.h"
 #include "cylon/bootstrap/gathering.h"
+#include "cylon/comm/choice_network.h"
+#include "cylon/comm/explain.h"
 #include "cylon/comm/runtime.h"
-#include "cylon/net/object/object_place.h"
-#include "cylon/net/redis/redis_transport.h"
 
 namespace cylon {
 
@@ -120,7 +120,15 @@ class Runtime {
       const auto verdict = endpoint_->world_group()->Check();
       status = verdict.ok() ? status : verdict;
     }
+    if (status.ok()) {
+      ForetellByPlan();
+    }
     return status;
+  }
+
+  arrow::Result<std::string> Explain() const {
+    return ExplainAsJson(parts_.resources->options(), parts_.executor->Now() - began_, Uses(),
+                         liveness_->tally->Rows());
   }
 
   arrow::Status Close() {
@@ -164,8 +172,10 @@ class Runtime {
                                      waited.ok() ? leaving.status().message() : waited.message());
       }
     }
+    const auto uses = Uses();
     Stop(arrow::Status::Invalid("the context was closed"));
     auto& tracer = parts_.resources->tracer();
+    TraceCosts(&tracer, uses, liveness_->tally->Rows(), parts_.world.size(), began_, parts_.executor->Now());
     status &= tracer.Write();
     if (tracer.enabled() && parts_.world.size() <= 1) {
       status &=
@@ -213,6 +223,16 @@ class Runtime {
   }
 
  private:
+  std::vector<ChannelUse> Uses() const { return parts_.seat ? parts_.seat->Uses() : std::vector<ChannelUse>(); }
+
+  /// The rates of the channels that most pairs take.
+  void ForetellByPlan() {
+    const auto uses = Uses();
+    if (const auto* calls = MostTaken(uses, Traffic::kCalls)) {
+      liveness_->tally->SetRates(calls->rates, MostTaken(uses, Traffic::kTables)->rates);
+    }
+  }
+
   TimePoint EndsAfter(TimePoint now) const {
     return parts_.ends == kNever ? kNever : std::max(parts_.ends, now) + kAfterEnd;
   }
@@ -280,6 +300,7 @@ class Runtime {
   }
 
   Parts parts_;
+  TimePoint began_ = parts_.executor->Now();
   std::shared_ptr<Liveness> liveness_ = std::make_shared<Liveness>();
   std::shared_ptr<Endpoint> endpoint_;
   std::shared_ptr<Timer> end_timer_;
@@ -332,6 +353,8 @@ class RankContext final : public Context {
     ARROW_ASSIGN_OR_RAISE(Parts parts, runtime_->Gather(options));
     return EnterGathered(std::move(parts), options);
   }
+
+  arrow::Result<std::string> Explain() override { return runtime_->Explain(); }
 
   arrow::Status Close() override { return whole_ ? runtime_->Close() : arrow::Status::OK(); }
 
@@ -478,13 +501,7 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
                                   options.world_size, "; expected the number of ranks; set CYLON_WORLD_SIZE");
   }
   // Before anything is waited for.
-  if (options.transport == "redis") {
-    ARROW_RETURN_NOT_OK(RedisServerOf(options).status());
-  } else if (options.transport == "object") {
-    ARROW_RETURN_NOT_OK(OpenObjectPlace(options.object_store).status());
-  } else if (options.transport == "punch") {
-    ARROW_RETURN_NOT_OK(internal::RendezvousOf(options).status());
-  }
+  ARROW_RETURN_NOT_OK(internal::CheckTransports(options));
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
   if (secret.empty()) {
     return AuthenticationError(
@@ -502,10 +519,7 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   parts.interrupt = std::move(interrupt);
   const auto deadline = executor.Now() + FromSeconds(options.join_deadline_s);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
-  parts.network = options.transport == "redis"    ? internal::RedisNetwork(executor, options, std::move(secret))
-                  : options.transport == "object" ? internal::ObjectNetwork(executor, options, std::move(secret))
-                  : options.transport == "punch"  ? internal::PunchNetwork(executor, options, std::move(secret))
-                                                  : internal::MeshNetwork(executor, options, std::move(secret));
+  parts.network = internal::NetworkOf(executor, options, secret);
   parts.launcher = !options.epoch.empty() && !options.rejoin;
   return internal::JoinWorld(std::move(parts), std::move(options));
 }

@@ -55,6 +55,13 @@ class CYLON_EXPORT Context {
   /// where nothing has failed, and where there is no store to meet in.
   virtual arrow::Result<std::shared_ptr<Context>> Rejoin(RejoinOptions options = {}) = 0;
 
+  /// What the channels of this world do, and what calls and exchanges took beside what was foretold of them, at this
+  /// rank so far, as JSON: `policy`, `prices` (`as_of`, `rank_usd_per_second`), `channels` (`latency_s` one way,
+  /// `bytes_per_s`, pairs, messages and bytes of `calls` and of `tables`, `usd`), `operations` (`calls`, `bytes`,
+  /// `seconds`, `predicted_seconds`, `usd`, `predicted_usd`), `usd` (`rank`, `channels`). With one transport there was
+  /// nothing to choose: then there are no channels, and nothing is foretold. Not collective; also after a failure.
+  virtual arrow::Result<std::string> Explain() = 0;
+
   /// Leaves in order: says goodbye, writes the trace, clears the store. Waits at most close_deadline_s for its messages
   /// to leave. Collective in that every rank should call it, but it does not wait for the others.
   virtual arrow::Status Close() = 0;

@@ -28,6 +28,20 @@ arrow::Status StatusOf(const arrow::Result<T>& result) {
   return result.status();
 }
 
+/// What a rank got by a call.
+template <typename Outcome>
+int64_t BytesOf(const Outcome& outcome) {
+  int64_t bytes = 0;
+  if constexpr (std::is_same_v<Outcome, arrow::Result<BufferPtr>>) {
+    bytes = *outcome == nullptr ? 0 : (*outcome)->size();
+  } else if constexpr (std::is_same_v<Outcome, arrow::Result<Buffers>>) {
+    for (const auto& buffer : *outcome) {
+      bytes += buffer->size();
+    }
+  }
+  return bytes;
+}
+
 /// Begins `op`, runs its algorithm and ends it. What goes wrong at this rank alone (no memory) revokes the
 /// communicator: the others cannot finish either.
 template <typename T>
@@ -306,8 +320,18 @@ arrow::Future<T> GroupCommunicator::Make(Call call, const arrow::Status& fits, A
     auto status = group_->Check(ToText(call));
     return status.ok() ? arrow::Future<T>::MakeFinished(alone()) : arrow::Future<T>::MakeFinished(status);
   }
+  const auto kind = call.kind;
+  const int64_t bytes = call.bytes;
   auto op = NewOperation(std::move(call));
-  return Launch(op, algorithm(op));
+  const auto began = executor().Now();
+  auto outcome = Launch(op, algorithm(op));
+  outcome.AddCallback(
+      [tally = liveness_->tally, &clock = executor(), kind, bytes, size = size(), began](const auto& result) {
+        if (StatusOf(result).ok()) {
+          tally->AddCall(kind, size, std::max(bytes, BytesOf(result)), clock.Now() - began);
+        }
+      });
+  return outcome;
 }
 
 arrow::Future<> GroupCommunicator::BarrierAsync() {

@@ -11,6 +11,7 @@
 #include "cylon/comm/communicator.h"
 #include "cylon/comm/endpoint.h"
 #include "cylon/comm/rank_report.h"
+#include "cylon/comm/tally.h"
 
 namespace cylon::internal {
 
@@ -20,6 +21,7 @@ struct Liveness {
   pid_t process;
   Duration progress_deadline{0};       // of a wait in which nothing moves; 0: none
   std::shared_ptr<RankReport> report;  ///< or none
+  std::shared_ptr<CallTally> tally = std::make_shared<CallTally>();
   /// OK where calls may be made: the context is open, and this is the process that made it.
   arrow::Status Check() const;
   bool forked() const;
@@ -57,6 +59,9 @@ class GroupCommunicator final : public Communicator {
 
   Lanes& lanes() override { return endpoint_->lanes(); }
   ChannelId NextExchangeChannel() override;
+  void CountExchange(int64_t bytes_sent, Duration time) override {
+    liveness_->tally->AddExchange(size(), bytes_sent, time);
+  }
   Rank ToWorld(Rank rank) const override { return group_->ToWorld(rank); }
   Rank FromWorld(Rank world_rank) const override { return group_->FromWorld(world_rank); }
   arrow::Future<> Revoked() override { return group_->revoked(); }

@@ -9,11 +9,13 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "cylon/base/asio_executor.h"
 #include "cylon/base/options.h"
 #include "cylon/bootstrap/membership.h"
 #include "cylon/comm/watch/watch.h"
+#include "cylon/net/choice/choice_transport.h"
 #include "cylon/net/inproc/inproc.h"
 #include "cylon/net/transport.h"
 #include "cylon/wire/stream.h"
@@ -32,6 +34,8 @@ class Seat {
   virtual arrow::Result<std::unique_ptr<Transport>> Join(const World& world) = 0;
   /// The watch in `world`, once, or none. Before the transport starts.
   virtual std::unique_ptr<Watch> MakeWatch(const World& world);
+  /// What went over each of several transports; of one alone, nothing. From any thread.
+  virtual std::vector<ChannelUse> Uses() const { return {}; }
 };
 
 /// A seat in a world of about `ranks` ranks.

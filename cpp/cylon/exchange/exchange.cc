@@ -118,6 +118,7 @@ class Session {
 
 arrow::Result<ExchangeStats> Session::Run() {
   TraceSpan span(resources_->tracer(), "exchange: " + what_);
+  const auto began = communicator_.executor().Now();
   auto finish = [&]() -> ExchangeStats {
     span.Set("rows_sent", rows_sent_);
     span.Set("rows_received", stats_.rows_received);
@@ -156,6 +157,7 @@ arrow::Result<ExchangeStats> Session::Run() {
   stats_.bytes_received = port_->bytes_received();
   ARROW_RETURN_NOT_OK(revoked_);
   ARROW_RETURN_NOT_OK(Agree("ends", status, {rows_sent_, stats_.rows_received}));
+  communicator_.CountExchange(stats_.bytes_sent, communicator_.executor().Now() - began);
   return finish();
 }
 

@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "cylon/net/choice/testing/two_channels.h"
 #include "cylon/net/mesh/testing/byte_world.h"
 #include "cylon/net/object/testing/object_world.h"
 #include "cylon/net/punch/testing/punch_world.h"
@@ -287,7 +288,8 @@ TEST_P(TransportTest, ARefusedMessageDropsTheLink) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, TransportTest,
-                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject(), ByteSubject()),
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject(), ByteSubject(),
+                                           ChoiceSubject()),
                          [](const auto& subject) { return subject.param.name; });
 INSTANTIATE_TEST_SUITE_P(Punch, TransportTest, ::testing::ValuesIn(PunchSubjects()),
                          [](const auto& subject) { return subject.param.name; });

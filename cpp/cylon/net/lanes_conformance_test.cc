@@ -2,6 +2,7 @@
 #include <random>
 #include <set>
 
+#include "cylon/net/choice/testing/two_channels.h"
 #include "cylon/net/interval_set.h"
 #include "cylon/net/lanes_conformance.h"
 #include "cylon/net/mesh/testing/byte_world.h"
@@ -291,7 +292,8 @@ TEST_P(LanesTest, WhatCannotTravelIsRefusedWithAReason) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, LanesTest,
-                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject(), ByteSubject()),
+                         ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject(), ByteSubject(),
+                                           ChoiceSubject()),
                          [](const auto& subject) { return subject.param.name; });
 INSTANTIATE_TEST_SUITE_P(Redis, LanesTest, ::testing::ValuesIn(RedisSubjects()),
                          [](const auto& subject) { return subject.param.name; });

@@ -22,6 +22,7 @@ enum class ChannelKind : uint16_t {
   kPointToPoint = 2,  ///< `sequence` is the tag
   kExchange = 3,      ///< one channel an exchange; `sequence` counts the communicator's exchanges
   kTest = 4,
+  kProbe = 5,  ///< of channels, between which is chosen (net/choice); no lane sees it
 };
 
 /// Where a message belongs. Messages of one channel from one peer keep their order; nothing else does.

@@ -90,6 +90,7 @@ void BindContext(nb::module_& module) {
       .def_prop_ro("bytes_sent", [](Context& self) { return self.communicator().lanes().bytes_sent(); })
       .def_prop_ro("bytes_received", [](Context& self) { return self.communicator().lanes().bytes_received(); })
       .def_prop_ro("spilled_bytes", [](Context& self) { return self.resources()->memory()->spilled_bytes(); })
+      .def("explain", [](Context& self) { return WithoutGil([&] { return self.Explain(); }); })
       .def("barrier", [](Context& self) { WithoutGil(self, [&] { return self.communicator().Barrier(); }); })
       .def(
           "rejoin",

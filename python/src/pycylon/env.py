@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 import threading
 from types import TracebackType
 from typing import Self
 
 from pycylon import _core
-from pycylon.secret import VARIABLE, SecretSource, fetch_secret, secret_source
-from pycylon.serverless import ServerlessConfig
+from pycylon.explanation import Explanation
 
 __all__ = ["CylonEnv"]
 
@@ -164,6 +163,16 @@ class CylonEnv:
             "bytes_received": context.bytes_received,
             "spilled_bytes": context.spilled_bytes,
         }
+
+    def explain(self) -> Explanation:
+        """Tell what this rank's channels do, and what its operations took and cost beside what was foretold of them.
+
+        With several transports (``CYLON_TRANSPORT=punch,redis``) each pair of ranks takes the one that ``CYLON_POLICY``
+        prefers, by latencies and bandwidths that were measured when the world formed and by dated prices; with one
+        there is nothing to choose, and nothing is foretold. ``print`` shows tables; the figures are in the dictionary.
+        Not collective.
+        """
+        return Explanation(json.loads(self.context.explain()))
 
     def __enter__(self) -> Self:
         return self

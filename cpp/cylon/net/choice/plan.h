@@ -1,0 +1,67 @@
+/// Which channel each pair of ranks takes for what: measured by all, decided by one, known to all.
+#pragma once
+
+#include <arrow/result.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cylon/base/export.h"
+#include "cylon/net/choice/policy.h"
+#include "cylon/net/message.h"
+
+namespace cylon {
+
+/// What a message is part of. All messages of one kind of channel go the same way, so that their order is kept.
+enum class Traffic : uint8_t {
+  kCalls = 0,   ///< collectives, messages with a tag, control: what is waited for
+  kTables = 1,  ///< exchanges: what has to get through
+};
+inline constexpr int kTraffics = 2;
+/// What a decision is made for, in bytes: a small collective, and a chunk of an exchange.
+inline constexpr std::array<double, kTraffics> kTypicalBytes = {1 << 10, 4 << 20};
+
+inline Traffic TrafficOf(const ChannelId& channel) {
+  return channel.kind == ChannelKind::kExchange ? Traffic::kTables : Traffic::kCalls;
+}
+
+/// What one rank has seen.
+struct Measurement {
+  /// By channel, then by rank: seconds one way; below 0 where nothing came back.
+  std::vector<std::vector<double>> latency_s;
+  /// By channel: to the next rank; 0 where nothing came back.
+  std::vector<double> bytes_per_s;
+};
+
+/// The same at every rank.
+struct Plan {
+  int world_size = 0;
+  std::vector<ChannelRates> rates;  ///< by channel: medians over all pairs; latency below 0 where no pair has it
+  std::vector<int8_t> channels;     ///< by traffic, lower and higher rank
+
+  int Of(Rank one, Rank other, Traffic traffic) const;
+  void Set(Rank one, Rank other, Traffic traffic, int channel);
+  /// Whether any pair takes it.
+  bool Uses(int channel) const;
+  int64_t Pairs(int channel, Traffic traffic) const;
+};
+
+struct PlanInputs {
+  Policy policy;
+  double rank_per_second = 0;        ///< US dollars
+  std::vector<ChannelPrice> prices;  ///< by channel
+};
+
+/// `measurements` by rank. IOError that names the pair where two ranks have no channel in common.
+CYLON_EXPORT arrow::Result<Plan> MakePlan(const PlanInputs& inputs, const std::vector<Measurement>& measurements);
+
+/// As bytes, and back: ProtocolError for what is none, for so many channels and ranks.
+CYLON_EXPORT std::string EncodeMeasurement(const Measurement& measurement);
+CYLON_EXPORT arrow::Result<Measurement> DecodeMeasurement(std::string_view bytes, int channels, int world_size);
+CYLON_EXPORT std::string EncodePlan(const Plan& plan);
+CYLON_EXPORT arrow::Result<Plan> DecodePlan(std::string_view bytes, int channels, int world_size);
+
+}  // namespace cylon
