@@ -68,6 +68,9 @@ void Judge::Tick(TimePoint now) {
     if (at.neighbour && !at.linked && (at.dials || at.sign)) {
       DialIfIdle(rank, now);
     }
+    if (at.neighbour && at.linked && now - at.heard >= setup_.timeout / 4) {
+      DialIfIdle(rank, now);  // a gateway on the way may have forgotten the connection, and let in another one
+    }
   }
   for (auto askers = askers_.begin(); askers != askers_.end();) {
     const Rank about = askers->first;
