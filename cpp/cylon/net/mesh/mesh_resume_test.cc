@@ -119,7 +119,7 @@ TEST(MeshResumeTest, BothEndsOfAnIdleLinkPingOftenEnoughForGatewaysOnTheWay) {
         {std::chrono::hours(1), std::chrono::seconds(20)}}) {
     const Duration most = std::min(keep_alive, timeout / 4);
     const auto idle = [&](LanesNode& node, ByteNet& net) -> arrow::Status {
-      ARROW_RETURN_NOT_OK(node.Await([&] { return After(node.executor, std::chrono::minutes(2)); }));
+      ARROW_RETURN_NOT_OK(node.Await([&] { return After(node.executor, std::chrono::seconds(50)); }));
       EXPECT_TRUE(node.lost.empty());
       EXPECT_EQ(net.connections(), 1);
       EXPECT_LE(net.longest_quiet(), most + std::chrono::milliseconds(1));
@@ -186,7 +186,9 @@ TEST(MeshResumeTest, CrossingDialsAreSettledWhicheverOfThemConnects) {
         ARROW_RETURN_NOT_OK(AwaitSoon(node.executor, reader.all));
         ARROW_RETURN_NOT_OK(node.Await([&] { return node.lanes->Flush(); }));
       }
-      EXPECT_TRUE(node.lost.empty());
+      for (const auto& [peer, cause] : node.lost) {
+        EXPECT_TRUE(cause.ok()) << cause;  // it may have left by now
+      }
       return node.Shutdown();
     };
     WithTrouble(cut, kTimeout, kKeepAlive, {.cuts = 0, .crossing = crossing});
