@@ -133,7 +133,8 @@ void Judge::DialIfIdle(Rank rank, TimePoint now) {
   auto& at = peer(rank);
   if (!at.dialling && now >= at.next_dial) {
     at.dialling = true;
-    hands_->Dial(rank, std::max<Duration>(setup_.timeout / 5, 2 * beat_));
+    const Duration usual = std::max<Duration>(setup_.timeout / 5, 2 * beat_);
+    hands_->Dial(rank, std::max(setup_.dial_patience, usual));
   }
 }
 

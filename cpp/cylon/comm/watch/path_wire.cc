@@ -16,6 +16,9 @@ namespace {
 constexpr size_t kLinksOfAPair = 4;
 /// Messages that a link has not taken. A beat is dropped before there is even one: the next says the same.
 constexpr size_t kMostQueued = 64;
+/// Every link of a pair has every message: one that has had none for so long while another had some leads nowhere any
+/// more. Two of the rarest beats.
+constexpr Duration kStaleLink = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -97,15 +100,16 @@ Co<void> PathWire::Welcome(std::shared_ptr<PathWire> self, std::unique_ptr<Strea
 }
 
 void PathWire::Dial(Rank peer, Duration patience) {
-  if (closed_ || !dialling_.insert(peer).second) {
+  if (closed_ || dialling_.contains(peer)) {
     return;
   }
-  static_cast<void>(Spawn(executor_, DialPeer(shared_from_this(), peer, executor_.Now() + patience)));
+  const auto stop = dialling_.emplace(peer, arrow::Future<>::Make()).first->second;
+  static_cast<void>(Spawn(executor_, DialPeer(shared_from_this(), peer, executor_.Now() + patience, stop)));
 }
 
-Co<void> PathWire::DialPeer(std::shared_ptr<PathWire> self, Rank peer, TimePoint deadline) {
+Co<void> PathWire::DialPeer(std::shared_ptr<PathWire> self, Rank peer, TimePoint deadline, arrow::Future<> stop) {
   const auto& card = self->world_.cards[static_cast<size_t>(peer)];
-  auto connect = ConnectByAny(self->paths_, card.watch, deadline, self->stopped_);
+  auto connect = ConnectByAny(self->paths_, card.watch, deadline, stop);
   auto connected = co_await connect;
   if (!connected.ok()) {
     self->FailDial(peer, IsNobodyListening(connected.status()) ? DialEnd::kRefused : DialEnd::kUnreachable);
@@ -148,6 +152,7 @@ void PathWire::Adopt(Rank peer, std::unique_ptr<Stream> stream) {
   auto link = std::make_shared<Link>();
   link->stream = std::move(stream);
   link->peer = peer;
+  link->heard = executor_.Now();
   auto& links = links_[peer];
   links.push_back(link);
   if (links.size() > kLinksOfAPair) {
@@ -155,6 +160,15 @@ void PathWire::Adopt(Rank peer, std::unique_ptr<Stream> stream) {
   }
   static_cast<void>(Spawn(executor_, ReadLoop(shared_from_this(), link)));
   sink_->OnLink(peer);
+  if (const auto own = dialling_.find(peer); own != dialling_.end()) {
+    EndDial(own->second);  // it was wanted, and the peer's came first
+  }
+}
+
+void PathWire::EndDial(arrow::Future<> stop) {
+  if (!stop.is_finished()) {
+    stop.MarkFinished();
+  }
 }
 
 Co<void> PathWire::ReadLoop(std::shared_ptr<PathWire> self, LinkPtr link) {
@@ -172,6 +186,12 @@ Co<void> PathWire::ReadLoop(std::shared_ptr<PathWire> self, LinkPtr link) {
     auto message = status.ok() ? DecodeWatchBody(header->type, std::string(body.begin(), body.end())) : status;
     if (!message.ok() || link->ended || self->closed_) {
       break;
+    }
+    link->heard = self->executor_.Now();
+    for (const auto& other : self->links_.at(link->peer)) {
+      if (link->heard - other->heard > kStaleLink) {
+        self->EndSoon(other);
+      }
     }
     self->sink_->OnMessage(link->peer, *message);
   }
@@ -250,8 +270,10 @@ void PathWire::Close() {
     return;
   }
   early_.clear();
-  stopped_.MarkFinished();  // which ends what still dials over the paths
-  paths_.clear();           // here, in a task: this may be let go in another thread
+  for (const auto& [peer, stop] : std::map(dialling_)) {
+    EndDial(stop);
+  }
+  paths_.clear();  // here, in a task: this may be let go in another thread
   for (const auto& opening : std::set(diallings_)) {
     opening->Close();
   }

@@ -41,6 +41,7 @@ class PathWire final : public WatchWire, public std::enable_shared_from_this<Pat
   struct Link {
     std::unique_ptr<Stream> stream;
     Rank peer;
+    TimePoint heard{};
     std::deque<std::string> queue;
     std::vector<uint8_t> leaving;
     bool writing = false;
@@ -53,7 +54,8 @@ class PathWire final : public WatchWire, public std::enable_shared_from_this<Pat
   void Admit(std::unique_ptr<Stream> stream);
   static Co<void> Welcome(std::shared_ptr<PathWire> self, std::unique_ptr<Stream> stream,
                           std::shared_ptr<Opening> opening);
-  static Co<void> DialPeer(std::shared_ptr<PathWire> self, Rank peer, TimePoint deadline);
+  static Co<void> DialPeer(std::shared_ptr<PathWire> self, Rank peer, TimePoint deadline, arrow::Future<> stop);
+  static void EndDial(arrow::Future<> stop);
   static Co<void> ReadLoop(std::shared_ptr<PathWire> self, LinkPtr link);
   void Adopt(Rank peer, std::unique_ptr<Stream> stream);
   void Pump(const LinkPtr& link);
@@ -68,12 +70,11 @@ class PathWire final : public WatchWire, public std::enable_shared_from_this<Pat
   World world_;
   Security security_;
   WatchWireSink* sink_ = nullptr;
-  std::map<Rank, std::vector<LinkPtr>> links_;  // oldest first; no empty ones
-  std::set<Rank> dialling_;
+  std::map<Rank, std::vector<LinkPtr>> links_;      // oldest first; no empty ones
+  std::map<Rank, arrow::Future<>> dialling_;        // and what stops each
   std::set<std::shared_ptr<Opening>> diallings_;    // closed by Close, so that nobody stays suspended in one
   std::deque<std::shared_ptr<Opening>> strangers_;  // the same of those who came, oldest first
   const size_t most_strangers_;
-  arrow::Future<> stopped_ = arrow::Future<>::Make();
   bool closed_ = false;
 };
 
