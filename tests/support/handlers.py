@@ -50,6 +50,8 @@ def _handle(job: str, how: str) -> dict[str, object]:
                 sys.stdin.readline()
             if how != "ends":
                 env.barrier()
+            if how == "frozen":
+                env.barrier()  # into the first one rank 0 had come
     except (cy.CylonError, KeyError) as raised:
         error = raised
     said = {"error": type(error).__name__, "message": str(error)}
