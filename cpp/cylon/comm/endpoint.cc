@@ -215,7 +215,7 @@ void Endpoint::StartWatch() {
   setup.size = world_size();
   setup.timeout = setup_.peer_timeout;
   setup.start_grace = std::max<Duration>(kStartGrace - setup_.peer_timeout, Duration{});
-  if (!HostPort::Parse(world_.cards[static_cast<size_t>(rank())].watch).ok()) {
+  if (const auto& own = world_.cards[static_cast<size_t>(rank())].watch; !own.empty() && !HostPort::Parse(own).ok()) {
     setup.dial_patience = setup_.peer_timeout / 2;  // it is not one address that is dialled: a way has to be made first
   }
   for (Rank peer = 0; peer < world_size(); ++peer) {

@@ -120,7 +120,9 @@ TEST(MeshResumeTest, BothEndsOfAnIdleLinkPingOftenEnoughForGatewaysOnTheWay) {
     const Duration most = std::min(keep_alive, timeout / 4);
     const auto idle = [&](LanesNode& node, ByteNet& net) -> arrow::Status {
       ARROW_RETURN_NOT_OK(node.Await([&] { return After(node.executor, std::chrono::seconds(50)); }));
-      EXPECT_TRUE(node.lost.empty());
+      for (const auto& [peer, cause] : node.lost) {
+        EXPECT_TRUE(cause.ok()) << cause;  // it may have left by now
+      }
       EXPECT_EQ(net.connections(), 1);
       EXPECT_LE(net.longest_quiet(), most + std::chrono::milliseconds(1));
       EXPECT_GE(net.longest_quiet(), most / 2) << "no more often than it takes";
