@@ -424,6 +424,9 @@ void Endpoint::OnFlood(Rank from, const std::string& text) {
 }
 
 void Endpoint::OnTold(Rank from, const ControlHeader& header, const Finding& finding) {
+  if (end_) {
+    return;  // how it ends here is settled, and what others find of this rank follows from that
+  }
   if (header.control == Control::kLost) {
     if (finding.rank != from) {
       told_.insert(from);
