@@ -42,7 +42,7 @@ void RunRendezvousClient(std::string_view bytes) {
   const auto dialled = std::make_shared<Dialled>();
   const auto client = std::make_shared<RendezvousClient>(
       tasks, "memory", [dialled](TimePoint) { return DialMemory(dialled); }, NameFrom(0),
-      std::string(kRendezvousNonceBytes, 'i'), std::chrono::seconds(5));
+      std::string(kRendezvousNonceBytes, 'i'), RendezvousPatience{.away = std::chrono::seconds(5)});
   std::vector<arrow::Future<>> asked;
   asked.push_back(arrow::Future<>::Make());
   tasks.Do(

@@ -88,7 +88,7 @@ def test_ranks_meet_and_need_the_server_no_more_where_they_punched(
                 assert (rank.returncode, out) == (0, "went on\n"), err
             else:
                 assert rank.returncode != 0
-                assert "RankFailedError" in err, err
+                assert "IsolatedError" in err, err  # there is nobody whom they could ask who is gone
 
 
 def test_a_killed_rank_is_named_by_all_others(secret: Path) -> None:

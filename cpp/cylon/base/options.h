@@ -42,9 +42,11 @@ struct Options {
   double connect_deadline_s = 10;  ///< one connection with its handshake
   double close_deadline_s = 5;     ///< saying goodbye
   double peer_timeout_s = 10;      ///< silence after which a rank or a link counts as lost
+  double keep_alive_s = 15;        ///< a connection on which nothing is sent has a sign of life this often
   double slow_warning_s = 30;      ///< a wait of so long is logged with what the awaited ranks do; 0: never
   double progress_deadline_s = 0;  ///< an operation in which nothing moves; 0: none
   double deadline_s = 0;           ///< the whole, from joining on; 0: none
+  double time_left_s = 0;          ///< of this process, from now on: it leaves shortly before; 0: it is not limited
 
   // What this rank may use.
   int threads = 0;              ///< 0: the cores of the host (or its cgroup) over local_size

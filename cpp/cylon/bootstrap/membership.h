@@ -21,7 +21,7 @@ struct AddressCard {
   std::string host;     ///< the machine's name, for messages and for finding ranks of one host
   int64_t process = 0;  ///< process id there
   std::string address;  ///< of its transport's listener, as the transport writes it; "" where it needs none
-  std::string watch{};  ///< of the listener of its watch, host:port; "" where it has none
+  std::string watch{};  ///< the same of its watch; "" where it has none
 };
 
 /// The world as every rank of one epoch sees it.

@@ -14,6 +14,12 @@ namespace {
 /// Between attempts to reach a server that does not answer.
 constexpr auto kFirstDial = std::chrono::milliseconds(10);
 constexpr auto kLongestDial = std::chrono::seconds(1);
+/// The same of one that has been away for long, while nobody waits for it.
+constexpr auto kRareDial = std::chrono::seconds(10);
+/// One attempt.
+constexpr auto kDialPatience = std::chrono::seconds(10);
+/// After a restart of the server its clients come back, each by itself: a name that is not there may be one of theirs.
+constexpr auto kReturnPatience = std::chrono::seconds(5);
 /// How long the welcome may take.
 constexpr auto kWelcomePatience = std::chrono::seconds(5);
 constexpr size_t kEarlyLetters = 64;
@@ -46,16 +52,20 @@ struct RendezvousClient::Link {
   std::shared_ptr<FramedOutbox> outbox;
   std::shared_ptr<RendezvousPulse> pulse;
   std::vector<uint16_t> ports;  // for probes, besides the one that was dialled
+  std::string life;             // of the server
+  uint64_t frames = 0;          // that have come
+  bool expects = false;         // somebody looks whether more do
 };
 
 RendezvousClient::RendezvousClient(Executor& executor, std::string server, RendezvousConnector connect,
-                                   std::string name, std::string incarnation, Duration patience)
+                                   std::string name, std::string incarnation, RendezvousPatience patience)
     : executor_(executor),
       server_(std::move(server)),
       connect_(std::move(connect)),
       name_(std::move(name)),
       incarnation_(std::move(incarnation)),
-      patience_(patience) {}
+      patience_(patience),
+      owed_(patience.answer) {}
 
 Co<void> RendezvousClient::Open(std::shared_ptr<RendezvousClient> self, TimePoint deadline) {
   Duration pause = kFirstDial;
@@ -151,10 +161,37 @@ arrow::Future<std::string> RendezvousClient::Ask(RendezvousFrame frame, TimePoin
   const auto& placed = asked_.emplace(asked.frame.id, std::move(asked)).first->second;
   if (link_) {
     link_->outbox->Push(EncodeRendezvousFrame(placed.frame));
+    ExpectAnswer(link_);
+  } else if (connecting_ && executor_.Now() >= give_up_) {
+    give_up_ = executor_.Now() + patience_.away;
+    nap_.Wake();
   } else {
     Connect();
   }
   return done;
+}
+
+void RendezvousClient::ExpectAnswer(const LinkPtr& link) {
+  if (std::exchange(link->expects, true)) {
+    return;
+  }
+  executor_.PostAt(executor_.Now() + owed_,
+                   [weak = weak_from_this(), late = std::weak_ptr<Link>(link), before = link->frames] {
+                     const auto self = weak.lock();
+                     const auto there = late.lock();
+                     if (!self || !there || self->link_ != there) {
+                       return;
+                     }
+                     there->expects = false;
+                     if (self->asked_.empty()) {
+                       return;
+                     }
+                     if (there->frames > before) {
+                       return self->ExpectAnswer(there);
+                     }
+                     self->owed_ = std::min(2 * self->owed_, self->patience_.away);
+                     self->Drop(there, arrow::Status::IOError("it owes an answer and is silent"));
+                   });
 }
 
 void RendezvousClient::Answer(uint64_t id, arrow::Result<std::string> answer) {
@@ -191,15 +228,24 @@ void RendezvousClient::Hear(const RendezvousFrame& letter) {
 
 arrow::Status RendezvousClient::Take(const LinkPtr& link, const RendezvousFrame& frame) {
   link->pulse->Heard();
+  ++link->frames;
   switch (frame.op) {
     case RendezvousOp::kPing:
       break;
     case RendezvousOp::kGone:
       return frame.status;
     case RendezvousOp::kTold:
-      Answer(frame.id, frame.status.ok() ? arrow::Result<std::string>("") : arrow::Result<std::string>(frame.status));
+      owed_ = patience_.answer;
+      if (frame.status.IsKeyError() && executor_.Now() < others_due_) {
+        Answer(frame.id, arrow::Status::IOError("the rendezvous server at ", server_,
+                                                " was started anew, and others may not have come back to it yet: ",
+                                                frame.status.message()));
+      } else {
+        Answer(frame.id, frame.status.ok() ? arrow::Result<std::string>("") : arrow::Result<std::string>(frame.status));
+      }
       break;
     case RendezvousOp::kDrawn:
+      owed_ = patience_.answer;
       Answer(frame.id, frame.nonce);
       break;
     case RendezvousOp::kLetter:
@@ -243,16 +289,18 @@ void RendezvousClient::Connect() {
 arrow::Status RendezvousClient::Gone() const {
   return arrow::Status::IOError("the rendezvous server at ", server_, " is gone: ", trouble_,
                                 ", and it did not come back within ",
-                                std::chrono::ceil<std::chrono::milliseconds>(patience_).count(),
+                                std::chrono::ceil<std::chrono::milliseconds>(patience_.away).count(),
                                 " ms; start cylon-rendezvous again at that address");
 }
 
 Co<void> RendezvousClient::Reconnect(std::shared_ptr<RendezvousClient> self) {
-  const TimePoint give_up = self->executor_.Now() + self->patience_;
+  self->give_up_ = self->executor_.Now() + self->patience_.away;
   Duration pause = kFirstDial;
   arrow::Status status;
   while (!self->closed_) {
-    auto trying = TryConnect(self, give_up);
+    const TimePoint start = self->executor_.Now();
+    const TimePoint late = start + kDialPatience;
+    auto trying = TryConnect(self, start < self->give_up_ ? std::min<TimePoint>(self->give_up_, late) : late);
     auto link = co_await trying;
     if (self->closed_) {
       break;
@@ -264,13 +312,18 @@ Co<void> RendezvousClient::Reconnect(std::shared_ptr<RendezvousClient> self) {
     }
     status = link.status();
     self->trouble_ = status.message();
-    const auto now = self->executor_.Now();
-    if (IsHopeless(status) || now >= give_up) {
+    if (IsHopeless(status)) {
       self->connecting_ = false;
-      self->FailAll(IsHopeless(status) ? status : self->Gone());
+      self->FailAll(status);
       co_return status;
     }
-    auto sleeping = self->nap_.Until(self->executor_, std::min<TimePoint>(now + pause, give_up));
+    const auto now = self->executor_.Now();
+    const bool given_up = now >= self->give_up_;
+    if (given_up) {
+      self->FailAll(self->Gone());
+    }
+    auto sleeping = self->nap_.Until(self->executor_,
+                                     given_up ? now + kRareDial : std::min<TimePoint>(now + pause, self->give_up_));
     CYLON_CO_RETURN_NOT_OK(co_await sleeping);
     pause = std::min<Duration>(2 * pause, kLongestDial);
   }
@@ -318,11 +371,15 @@ Co<RendezvousClient::LinkPtr> RendezvousClient::TryConnect(std::shared_ptr<Rende
                             std::to_string(static_cast<int>(welcome->op)) + "; run the same version on both sides");
   }
   link->ports = welcome->ports;
+  link->life = welcome->nonce;
   co_return link;
 }
 
 void RendezvousClient::GoOn(const LinkPtr& link) {
   link_ = link;
+  if (const std::string before = std::exchange(life_, link->life); !before.empty() && before != life_) {
+    others_due_ = executor_.Now() + kReturnPatience;
+  }
   const std::weak_ptr<Link> weak = link;
   link->pulse = std::make_shared<RendezvousPulse>(
       executor_,
@@ -343,6 +400,9 @@ void RendezvousClient::GoOn(const LinkPtr& link) {
   link->pulse->Start();
   for (const auto& [id, asked] : asked_) {
     link->outbox->Push(EncodeRendezvousFrame(asked.frame));
+  }
+  if (!asked_.empty()) {
+    ExpectAnswer(link);
   }
   internal::DriveVoid(Read(shared_from_this(), link), arrow::Future<>::Make());
 }

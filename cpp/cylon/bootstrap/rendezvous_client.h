@@ -18,20 +18,26 @@
 
 namespace cylon {
 
-/// How long the server may be away.
-inline constexpr Duration kRendezvousPatience = std::chrono::seconds(30);
+/// With a server.
+struct RendezvousPatience {
+  Duration away = std::chrono::seconds(30);  ///< it may be: then who waits is told
+  /// It may owe an answer and say nothing: then the connection is taken for one that a gateway has forgotten, and
+  /// another is made. Twice as long each time that this changes nothing.
+  Duration answer = std::chrono::seconds(2);
+};
 
 /// Makes a connection on which both ends have proven themselves.
 using RendezvousConnector = std::function<Co<std::unique_ptr<Stream>>(TimePoint deadline)>;
 
 /// Belongs to tasks. A lost connection is made anew (at once, then 10 ms later, then after twice as long each, up to
-/// 1 s) for up to `patience`, under the same name; what was asked meanwhile waits, and is asked again under the ids
-/// that it had. When that time is over, what waits ends with IOError, and the next that is asked begins anew.
+/// 1 s), under the same name; what was asked meanwhile waits, and is asked again under the ids that it had. When the
+/// server has been away for longer than it may, what waits ends with IOError. Dialling goes on every 10 s, as letters
+/// come only to who is there, and at once when something is asked.
 class RendezvousClient : public std::enable_shared_from_this<RendezvousClient> {
  public:
   /// `server` is for messages. `name` and `incarnation` are this process's own, drawn by it.
   RendezvousClient(Executor& executor, std::string server, RendezvousConnector connect, std::string name,
-                   std::string incarnation, Duration patience = kRendezvousPatience);
+                   std::string incarnation, RendezvousPatience patience = {});
 
   /// Connects; tries again until `deadline` while nobody answers, and then fails with a DeadlineError.
   static Co<void> Open(std::shared_ptr<RendezvousClient> self, TimePoint deadline);
@@ -64,6 +70,7 @@ class RendezvousClient : public std::enable_shared_from_this<RendezvousClient> {
   void Hear(const RendezvousFrame& letter);
   arrow::Status Take(const LinkPtr& link, const RendezvousFrame& frame);
   void Drop(const LinkPtr& link, const arrow::Status& why);
+  void ExpectAnswer(const LinkPtr& link);
   void FailAll(const arrow::Status& why);
   void Connect();
   void GoOn(const LinkPtr& link);
@@ -77,7 +84,7 @@ class RendezvousClient : public std::enable_shared_from_this<RendezvousClient> {
   const RendezvousConnector connect_;
   const std::string name_;
   const std::string incarnation_;
-  const Duration patience_;
+  const RendezvousPatience patience_;
 
   LinkPtr link_;     // or none
   LinkPtr joining_;  // before its first frame
@@ -86,6 +93,10 @@ class RendezvousClient : public std::enable_shared_from_this<RendezvousClient> {
   std::function<void(const CourierLetter&)> on_letter_;
   std::deque<CourierLetter> early_;                      // came before there was anybody to tell
   std::unordered_map<std::string, uint64_t> last_from_;  // the id of a sender's last letter
+  Duration owed_;                                        // an answer, for so long at most
+  TimePoint give_up_{};                                  // while connecting: until then who asks may wait
+  std::string life_;                                     // of the server
+  TimePoint others_due_{};  // until then others come back to a server that was started anew
   bool connecting_ = false;
   bool closed_ = false;
   std::string trouble_ = "it has not answered yet";

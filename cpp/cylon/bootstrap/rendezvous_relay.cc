@@ -22,6 +22,8 @@ constexpr size_t kRelayBuffer = 64 << 10;
 constexpr Duration kAskPatience = std::chrono::seconds(10);
 /// Of an end whose other is gone: closing over unread bytes would reset away what it was sent and has not read.
 constexpr size_t kMostDiscarded = 4 << 20;
+/// How long an end may be silent that has heard the end of the other.
+constexpr Duration kFarewell = std::chrono::seconds(10);
 /// Jobs whose bytes are counted, and for how long after their last pair.
 constexpr size_t kMostJobs = 4096;
 constexpr Duration kJobRemembered = std::chrono::hours(1);
@@ -65,13 +67,13 @@ struct RendezvousRelay::End {
   arrow::Future<int64_t> reading;
   Nap nap;              // until the other end comes, or until its job may send more
   bool joined = false;  // a pair has it
-  bool waits = false;   // its pump waits for bytes of it: all that came was read
 };
 
 struct RendezvousRelay::Pair {
   std::array<EndPtr, 2> ends;
   std::shared_ptr<Job> job;
-  bool over = false;  // one end is gone
+  bool half = false;  // one end has said all
+  bool over = false;  // nothing more is passed on
   TimePoint moved{};  // the last bytes
   std::shared_ptr<Timer> idle;
 };
@@ -222,6 +224,9 @@ Co<void> RendezvousRelay::Join(std::shared_ptr<RendezvousRelay> self, EndPtr fir
   const auto status = co_await other_way;
   const auto first_status = co_await one_way;
   pair->idle->Cancel();
+  for (const auto& end : pair->ends) {
+    end->stream->Close();
+  }
   self->pairs_.erase(pair);
   --self->counters_->relays;
   if (--pair->job->pairs == 0) {
@@ -231,38 +236,43 @@ Co<void> RendezvousRelay::Join(std::shared_ptr<RendezvousRelay> self, EndPtr fir
   co_return status& first_status;
 }
 
-/// Copies what the end `side` says to the other, until that end is over.
+/// Copies what the end `side` says to the other until it says no more, which the other is told behind it: that one may
+/// still have to say something.
 Co<void> RendezvousRelay::Pump(std::shared_ptr<RendezvousRelay> self, PairPtr pair, size_t side) {
   End& from = *pair->ends[side];
   End& to = *pair->ends[1 - side];
   bool copies = true;
   size_t discarded = 0;
   arrow::Status status;
-  while (discarded < kMostDiscarded && !(pair->over && !from.reading.is_finished())) {
-    from.waits = true;
+  while (!pair->over && discarded < kMostDiscarded) {
     auto reading = from.reading;
     const auto got = co_await reading;
-    from.waits = false;
     if (!got.ok() || *got == 0) {
       status = IsEndOfStream(got.status()) ? arrow::Status::OK() : got.status();
       break;
     }
-    if (copies && !pair->over) {
+    if (copies) {
       auto passing = PassOn(self, pair, side, static_cast<size_t>(*got));
       const auto passed = co_await passing;
       copies = passed.ok() && *passed;
     } else {
-      // The other end is gone, or takes no more: the pump of its own direction ends the pair.
-      discarded += static_cast<size_t>(*got);
+      discarded += static_cast<size_t>(*got);  // the other end is gone: its own pump says so to this one
     }
     from.Read();
   }
-  from.stream->Close();
-  pair->over = true;
-  if (to.waits) {
-    to.stream->Close();  // it was written all that came, and nothing of it is unread
-  } else {
+  if (pair->over) {
+    to.stream->Close();
     to.nap.Wake();
+  } else {
+    to.stream->EndWrites();
+  }
+  if (pair->over || discarded >= kMostDiscarded) {
+    from.stream->Close();
+  }
+  if (!std::exchange(pair->half, true)) {
+    pair->moved = self->executor_.Now();
+    pair->idle->Cancel();
+    self->WatchIdle(pair);
   }
   co_return status;
 }
@@ -298,20 +308,20 @@ Co<bool> RendezvousRelay::PassOn(std::shared_ptr<RendezvousRelay> self, PairPtr 
 }
 
 void RendezvousRelay::WatchIdle(const PairPtr& pair) {
-  pair->idle =
-      executor_.PostAt(pair->moved + limits_.idle, [weak = std::weak_ptr<Pair>(pair), relay = weak_from_this()] {
-        const auto idle = weak.lock();
-        const auto self = relay.lock();
-        if (!idle || !self) {
-          return;
-        }
-        if (self->executor_.Now() - idle->moved < self->limits_.idle) {
-          return self->WatchIdle(idle);
-        }
-        for (const auto& end : idle->ends) {
-          end->stream->Close();
-        }
-      });
+  const Duration most = pair->half ? std::min(limits_.idle, kFarewell) : limits_.idle;
+  pair->idle = executor_.PostAt(pair->moved + most, [weak = std::weak_ptr<Pair>(pair), relay = weak_from_this(), most] {
+    const auto idle = weak.lock();
+    const auto self = relay.lock();
+    if (!idle || !self) {
+      return;
+    }
+    if (self->executor_.Now() - idle->moved < most) {
+      return self->WatchIdle(idle);
+    }
+    for (const auto& end : idle->ends) {
+      end->stream->Close();
+    }
+  });
 }
 
 /// nullptr where too many jobs have pairs.

@@ -136,6 +136,41 @@ TEST_F(RendezvousRelayTest, BytesGoBothWays) {
   EXPECT_TRUE(bob->ended);
 }
 
+TEST_F(RendezvousRelayTest, WhoHasSaidAllIsStillToldWhatTheOtherHasToSay) {
+  Start();
+  const auto alice = Ask('a', 'b');
+  const auto bob = Ask('b', 'a');
+  Receive(alice);
+  Receive(bob);
+  const auto last = Pattern(300 << 10, 1);
+  const auto answer = Pattern(300 << 10, 2);
+  Send(alice, last);
+  time_.Do([&] { alice->stream->EndWrites(); });
+  EXPECT_TRUE(bob->got == last);
+  EXPECT_TRUE(bob->ended);
+  EXPECT_FALSE(alice->ended);
+  time_.RunFor(5s);
+  Send(bob, answer);
+  EXPECT_TRUE(alice->got == answer);
+  EXPECT_EQ(relay_->pairs(), 1U);
+  time_.Do([&] { bob->stream->EndWrites(); });
+  EXPECT_TRUE(alice->ended);
+  EXPECT_EQ(relay_->pairs(), 0U);
+}
+
+TEST_F(RendezvousRelayTest, AnEndThatIsSilentAfterTheEndOfTheOtherIsClosed) {
+  Start();
+  const auto alice = Ask('a', 'b');
+  const auto bob = Ask('b', 'a');
+  Receive(bob);
+  Close(alice);
+  EXPECT_TRUE(bob->ended);
+  time_.RunFor(9s);
+  EXPECT_EQ(relay_->pairs(), 1U);
+  time_.RunFor(2s);
+  EXPECT_EQ(relay_->pairs(), 0U);
+}
+
 TEST_F(RendezvousRelayTest, AnEndThatWaitsAloneIsToldAtItsDeadline) {
   Start();
   const auto alice = Ask('a', 'b');
@@ -225,6 +260,7 @@ TEST_F(RendezvousRelayTest, WhatWasSentBeforeAnEndArrives) {
     time_.RunFor(1s);
     EXPECT_TRUE(bob->got == last) << under_way << ": " << bob->got.size();
     EXPECT_TRUE(bob->ended);
+    Close(bob);
     EXPECT_EQ(relay_->pairs(), 0U);
   }
 }

@@ -39,7 +39,7 @@ class RendezvousServerTest : public ::testing::Test {
 
   arrow::Result<CourierPtr> Open(const HostPort& at, const std::string& secret = kSecret, Duration patience = kPatience,
                                  const std::string& job = "job") {
-    auto opening = Spawn(executor_, OpenTcpCourier(&executor_, at, SecuredBy(secret), job, Soon(), patience));
+    auto opening = Spawn(executor_, OpenTcpCourier(&executor_, at, SecuredBy(secret), job, Soon(), {.away = patience}));
     ARROW_RETURN_NOT_OK(executor_.Wait(arrow::Future<>(opening), Soon()));
     ARROW_ASSIGN_OR_RAISE(auto courier, opening.MoveResult());
     return CourierPtr(std::move(courier));

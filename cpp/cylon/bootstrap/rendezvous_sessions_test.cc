@@ -59,7 +59,7 @@ class RendezvousSessionsTest : public ::testing::Test {
 
   void Start(RendezvousLimits limits = {}) {
     sessions_ =
-        std::make_shared<RendezvousSessions>(time_, NonceOf('l'), std::vector<uint16_t>{4712}, counters_, limits);
+        std::make_shared<RendezvousSessions>(time_, NonceOf(life_), std::vector<uint16_t>{4712}, counters_, limits);
   }
   std::shared_ptr<Caller> Call(size_t capacity = 64 << 10, bool listens = true) {
     PipeEnds ends(capacity);
@@ -132,6 +132,7 @@ class RendezvousSessionsTest : public ::testing::Test {
   std::shared_ptr<RendezvousSessions> sessions_;
   std::vector<std::shared_ptr<RendezvousClient>> clients_;
   bool away_ = false;
+  char life_ = 'l';
 };
 
 TEST_F(RendezvousSessionsTest, ALetterComesWithWhatTheServerHasSeenOfItsSender) {
@@ -418,6 +419,81 @@ TEST_F(RendezvousSessionsTest, AServerThatStaysAwayIsToldInBoundedTimeAndAskedAn
   Start();
   away_ = false;
   EXPECT_TRUE(Tell(alice, 'a', "again").status().ok());
+}
+
+TEST_F(RendezvousSessionsTest, WhoIsQuietComesBackToAServerThatWasAwayForLong) {
+  Start();
+  const auto alice = Client('a');
+  const auto bob = Client('b');
+  away_ = true;
+  time_.Do([&] { sessions_->Close(); });
+  time_.RunFor(1h);
+  Start();
+  away_ = false;
+  time_.RunFor(10s);  // nobody asks for anything
+  EXPECT_EQ(counters_->sessions, 2U);
+  EXPECT_TRUE(Tell(alice, 'b', "still here").status().ok());
+}
+
+TEST_F(RendezvousSessionsTest, ANameThatIsNotBackYetAfterARestartIsNotTakenForOneThatIsGone) {
+  Start();
+  const auto alice = Client('a');
+  const auto bob = Client('b');
+  time_.Do([&] { bob->Close(); });
+  EXPECT_TRUE(Tell(alice, 'b', "gone?").status().IsKeyError());
+  time_.Do([&] { sessions_->Close(); });
+  Start();
+  time_.RunFor(2s);
+  const auto early = Tell(alice, 'b', "gone?").status();
+  EXPECT_TRUE(early.IsKeyError()) << "it is the same life of the server: " << early;
+  time_.Do([&] { sessions_->Close(); });
+  life_ = 'm';
+  Start();
+  time_.RunFor(2s);
+  const auto doubtful = Tell(alice, 'b', "gone?").status();
+  EXPECT_TRUE(doubtful.IsIOError()) << doubtful;
+  EXPECT_THAT(doubtful.message(), HasSubstr("was started anew, and others may not have come back to it yet"));
+  time_.RunFor(5s);
+  EXPECT_TRUE(Tell(alice, 'b', "gone?").status().IsKeyError());
+}
+
+TEST_F(RendezvousSessionsTest, AConnectionThatOwesAnAnswerAndIsSilentIsMadeAnew) {
+  Start();
+  const auto bob = Client('b');
+  // As behind a gateway that has forgotten the connection: what is written goes nowhere, and nothing comes.
+  std::vector<std::unique_ptr<Stream>> deaf;
+  const auto connect = [&](TimePoint) -> Co<std::unique_ptr<Stream>> {
+    if (deaf.size() == 2) {
+      return Connect(this);
+    }
+    return [](auto* all) -> Co<std::unique_ptr<Stream>> {
+      PipeEnds ends;
+      RendezvousFrame welcome{RendezvousOp::kWelcome};
+      welcome.nonce = NonceOf('l');
+      const auto outbox = std::make_shared<FramedOutbox>(ends.far.get());
+      outbox->Push(EncodeRendezvousFrame(welcome));
+      outbox->Detach();
+      all->push_back(std::move(ends.far));
+      co_return std::move(ends.near);
+    }(&deaf);
+  };
+  const auto alice = std::make_shared<RendezvousClient>(time_, "memory", connect, NameOf('a'), NonceOf('a'));
+  clients_.push_back(alice);
+  auto opening = arrow::Future<>::Make();
+  time_.Do([&] { internal::DriveVoid(RendezvousClient::Open(alice, kNever), opening); });
+  ASSERT_TRUE(opening.is_finished());
+  time_.RunFor(10s);
+  EXPECT_EQ(deaf.size(), 1U) << "nothing was asked, so nothing is owed";
+  const auto told = Tell(alice, 'b', "hi");
+  time_.RunFor(1900ms);
+  EXPECT_EQ(deaf.size(), 1U);
+  time_.RunFor(200ms);
+  EXPECT_EQ(deaf.size(), 2U);
+  EXPECT_FALSE(told.is_finished());
+  time_.RunFor(3800ms);  // twice as long, since the new one was of no use either
+  EXPECT_FALSE(told.is_finished());
+  time_.RunFor(200ms);
+  EXPECT_TRUE(told.is_finished() && told.status().ok()) << told.status();
 }
 
 TEST_F(RendezvousSessionsTest, ATokenThatIsNotDrawnInTimeIsADeadlineError) {

@@ -55,7 +55,8 @@ arrow::Result<std::unique_ptr<Store>> OpenStore(const Options& options, Executor
                                         ", redis://host:port or file:///a/shared/directory");
   }
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
-  return OpenTcpStore(*address, SecurityOf(options, std::move(secret)), *real, deadline);
+  return OpenTcpStore(*address, SecurityOf(options, std::move(secret)), *real, deadline, kStorePatience,
+                      FromSeconds(options.keep_alive_s));
 }
 
 }  // namespace cylon

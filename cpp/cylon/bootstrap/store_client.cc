@@ -16,6 +16,9 @@ namespace {
 /// Between attempts to reach a server that does not answer.
 constexpr auto kFirstRetry = std::chrono::milliseconds(10);
 constexpr auto kLongestRetry = std::chrono::milliseconds(250);
+/// A connection over which nothing comes for so long, while an answer is owed, is taken for one that a gateway on the
+/// way has forgotten.
+constexpr auto kAnswerPatience = std::chrono::seconds(2);
 /// How long the first frame may take.
 constexpr auto kGreetingPatience = std::chrono::seconds(5);
 
@@ -68,6 +71,8 @@ struct StoreClient::Link {
   std::unique_ptr<Stream> stream;
   std::shared_ptr<FramedOutbox> outbox;
   std::string life;
+  uint64_t frames = 0;   // that have come
+  bool expects = false;  // somebody looks whether more do
 };
 
 StoreClient::StoreClient(Executor& executor, std::string server, StoreConnector connect, std::string session,
@@ -160,9 +165,35 @@ void StoreClient::Ask(StoreOp op, const std::string& key, const std::string& val
   auto& placed = (writes ? written_ : asked_).emplace(id, std::move(request)).first->second;
   if (link_) {
     Push(id, placed);
+    ExpectAnswer(link_);
   } else {
     Connect();
   }
+}
+
+bool StoreClient::IsOwed() const {
+  return !written_.empty() ||
+         std::ranges::any_of(asked_, [](const auto& each) { return each.second.op != StoreOp::kGet; });
+}
+
+void StoreClient::ExpectAnswer(const LinkPtr& link) {
+  if (!IsOwed() || std::exchange(link->expects, true)) {
+    return;
+  }
+  executor_.PostAt(executor_.Now() + kAnswerPatience,
+                   [weak = weak_from_this(), late = std::weak_ptr<Link>(link), before = link->frames] {
+                     const auto self = weak.lock();
+                     const auto there = late.lock();
+                     if (!self || !there || self->link_ != there) {
+                       return;
+                     }
+                     there->expects = false;
+                     if (there->frames == before && self->IsOwed()) {
+                       self->Drop(there, arrow::Status::IOError("it owes an answer and is silent"));
+                     } else {
+                       self->ExpectAnswer(there);
+                     }
+                   });
 }
 
 void StoreClient::Close() {
@@ -338,6 +369,7 @@ void StoreClient::GoOn(LinkPtr link) {
       }
     }
   }
+  ExpectAnswer(link);
   internal::DriveVoid(Read(shared_from_this(), link), arrow::Future<>::Make());
 }
 
@@ -370,6 +402,7 @@ Co<void> StoreClient::Read(std::shared_ptr<StoreClient> self, LinkPtr link) {
       self->Drop(link, frame.status());
       co_return frame.status();
     }
+    ++link->frames;
     ByteReader in(*frame);
     const auto id = in.Number<uint64_t>();
     const auto ok = in.Number<uint8_t>();

@@ -62,6 +62,9 @@ class StoreClient : public std::enable_shared_from_this<StoreClient> {
   void Answer(uint64_t id, arrow::Result<std::string> answer);
   void Keep(const Request& request, const std::string& answer);
   void Drop(LinkPtr link, const arrow::Status& why);
+  /// More than what waits for somebody else.
+  bool IsOwed() const;
+  void ExpectAnswer(const LinkPtr& link);
   void FailAll(const arrow::Status& why);
   void Connect();
   void GoOn(LinkPtr link);

@@ -24,7 +24,8 @@ struct CourierState {
   HostPort address;
   Security security;
   std::string job;
-  Duration patience;
+  RendezvousPatience patience;
+  Duration keep_alive;
   arrow::Future<> stop = arrow::Future<>::Make();
   std::shared_ptr<RendezvousClient> client = nullptr;
   SeenAddresses seen = {};
@@ -32,8 +33,8 @@ struct CourierState {
 
 /// One attempt: a connection and its handshake.
 Co<std::unique_ptr<Stream>> DialRendezvous(AsioExecutor* executor, HostPort address, Security security, Identity self,
-                                           arrow::Future<> stop, TimePoint deadline) {
-  auto dialling = ConnectTcp(executor->io(), *executor, address, deadline, stop);
+                                           arrow::Future<> stop, Duration keep_alive, TimePoint deadline) {
+  auto dialling = ConnectTcp(executor->io(), *executor, address, deadline, stop, keep_alive);
   CYLON_CO_ASSIGN_OR_RETURN(std::unique_ptr<Stream> stream, co_await dialling);
   // What is being opened ends with the courier.
   const auto opening = std::make_shared<Opening>();
@@ -114,7 +115,7 @@ Co<void> MeetOverRelay(Stream* stream, Executor* executor, RendezvousFrame ask, 
 Co<std::unique_ptr<Stream>> TryRelay(std::shared_ptr<CourierState> state, std::string to, std::string token,
                                      TimePoint deadline) {
   auto dialling = DialRendezvous(state->executor, state->address, state->security, Visitor(state->job, kRelayPurpose),
-                                 state->stop, deadline);
+                                 state->stop, state->keep_alive, deadline);
   auto opened = co_await dialling;
   CYLON_CO_RETURN_NOT_OK(OrLeft(*state, opened.status()));
   const auto stream = std::make_shared<std::unique_ptr<Stream>>(*std::move(opened));
@@ -138,7 +139,7 @@ Co<std::unique_ptr<Stream>> OpenRelay(std::shared_ptr<CourierState> state, std::
                                      " hexadecimal digits, and a token of ", kRendezvousNonceBytes, " bytes; '", to,
                                      "' and ", token.size(), " bytes were given");
   }
-  const TimePoint give_up = std::min<TimePoint>(deadline, state->executor->Now() + state->patience);
+  const TimePoint give_up = std::min<TimePoint>(deadline, state->executor->Now() + state->patience.away);
   const auto nap = std::make_shared<Nap>();
   state->stop.AddCallback([weak = std::weak_ptr<Nap>(nap)](const arrow::Status&) {
     if (const auto asleep = weak.lock()) {
@@ -197,14 +198,15 @@ class TcpCourier : public Courier {
 }  // namespace
 
 Co<std::unique_ptr<Courier>> OpenTcpCourier(AsioExecutor* executor, HostPort address, Security security,
-                                            std::string job, TimePoint deadline, Duration patience) {
+                                            std::string job, TimePoint deadline, RendezvousPatience patience,
+                                            Duration keep_alive) {
   CYLON_CO_ASSIGN_OR_RETURN(const std::string name, RandomBytes(kCourierNameBytes / 2));
   CYLON_CO_ASSIGN_OR_RETURN(std::string incarnation, RandomBytes(kRendezvousNonceBytes));
   const auto state = std::make_shared<CourierState>(
-      CourierState{executor, std::move(address), std::move(security), std::move(job), patience});
+      CourierState{executor, std::move(address), std::move(security), std::move(job), patience, keep_alive});
   const auto connect = [executor, address = state->address, security = state->security, job = state->job,
-                        stop = state->stop](TimePoint until) {
-    return DialRendezvous(executor, address, security, Visitor(job, kRendezvousPurpose), stop, until);
+                        stop = state->stop, keep_alive](TimePoint until) {
+    return DialRendezvous(executor, address, security, Visitor(job, kRendezvousPurpose), stop, keep_alive, until);
   };
   state->client = std::make_shared<RendezvousClient>(*executor, state->address.ToString(), connect, HexEncode(name),
                                                      std::move(incarnation), patience);

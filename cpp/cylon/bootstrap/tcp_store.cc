@@ -60,8 +60,8 @@ class TcpStore : public Store {
 
 /// One attempt: a connection and its handshake.
 Co<std::unique_ptr<Stream>> Dial(AsioExecutor* executor, HostPort address, Security security, arrow::Future<> stop,
-                                 TimePoint deadline) {
-  auto dialling = ConnectTcp(executor->io(), *executor, address, deadline, stop);
+                                 Duration keep_alive, TimePoint deadline) {
+  auto dialling = ConnectTcp(executor->io(), *executor, address, deadline, stop, keep_alive);
   CYLON_CO_ASSIGN_OR_RETURN(std::unique_ptr<Stream> stream, co_await dialling);
   // What is being opened ends with the store.
   const auto opening = std::make_shared<Opening>();
@@ -82,11 +82,12 @@ Co<std::unique_ptr<Stream>> Dial(AsioExecutor* executor, HostPort address, Secur
 }  // namespace
 
 arrow::Result<std::unique_ptr<Store>> OpenTcpStore(const HostPort& address, const Security& security,
-                                                   AsioExecutor& executor, TimePoint deadline, Duration patience) {
+                                                   AsioExecutor& executor, TimePoint deadline, Duration patience,
+                                                   Duration keep_alive) {
   ARROW_ASSIGN_OR_RAISE(std::string session, RandomBytes(kStoreNonceBytes));
   auto stop = arrow::Future<>::Make();
-  const auto connect = [&executor, address, security, stop](TimePoint until) {
-    return Dial(&executor, address, security, stop, until);
+  const auto connect = [&executor, address, security, stop, keep_alive](TimePoint until) {
+    return Dial(&executor, address, security, stop, keep_alive, until);
   };
   auto client = std::make_shared<StoreClient>(executor, address.ToString(), connect, std::move(session), patience);
   auto store = std::make_unique<TcpStore>(executor, client, stop);  // closes the client, whatever comes

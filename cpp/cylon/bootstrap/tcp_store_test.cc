@@ -125,6 +125,18 @@ TEST_F(TcpStoreTest, ARestartedServerHearsAgainWhatItsClientsHadSaid) {
   }
 }
 
+TEST_F(TcpStoreTest, AConnectionThatOwesAnAnswerAndIsSilentIsMadeAnew) {
+  Proxy proxy(address_);
+  auto store = Open(proxy.address());
+  ASSERT_TRUE(Await(store->Set("k", "value", kKeysLive)).ok());
+  const auto swallowed = proxy.Swallow(true);
+  const auto asked = store->TryGet("k");
+  ASSERT_TRUE(executor_.Wait(swallowed, executor_.Now() + kPatience).ok());
+  std::ignore = proxy.Swallow(false);  // the connection stands, and the answer is lost
+  EXPECT_EQ(Await(asked).ValueOr("none"), "value");
+  EXPECT_EQ(proxy.accepted(), 2);
+}
+
 TEST_F(TcpStoreTest, WhatAnotherHasSetMeanwhileStands) {
   Proxy proxy(address_);
   auto store = Open(proxy.address());

@@ -6,6 +6,7 @@
 
 #include "cylon/base/asio_executor.h"
 #include "cylon/base/random.h"
+#include "cylon/bootstrap/rendezvous_server.h"
 #include "cylon/bootstrap/store_server.h"
 #include "cylon/bootstrap/testing/redis_server.h"
 #include "cylon/comm/context.h"
@@ -261,6 +262,78 @@ TEST_F(ConnectByRedisTest, AServerHasToBeNamed) {
   const auto wrong = Context::Connect(options).status();
   EXPECT_THAT(wrong.message(),
               ::testing::AllOf(HasSubstr("CYLON_REDIS is wrong"), ::testing::Not(HasSubstr("secret"))));
+}
+
+/// The same by way of a rendezvous server. All ranks are of one host, so that data and heartbeats go through its memory
+/// and its sockets; what is behind gateways is tested there (tests/nat).
+class ConnectByPunchTest : public ConnectTest {
+ protected:
+  ConnectByPunchTest() {
+    Security security;
+    security.secret = secret_;
+    rendezvous_ = *RendezvousServer::Start(executor_, HostPort{"127.0.0.1", 0}, 0, security);
+  }
+  std::vector<Options> Ranks(int size) const {
+    auto all = ConnectTest::Ranks(size);
+    for (auto& options : all) {
+      options.epoch = "";
+      options.transport = "punch";
+      options.rendezvous = rendezvous_->address().ToString();
+      options.peer_timeout_s = 5;
+    }
+    return all;
+  }
+  uint64_t Sessions() {
+    uint64_t sessions = 0;
+    EXPECT_TRUE(executor_
+                    .RunTask([&] {
+                      sessions = rendezvous_->counters().sessions;
+                      return arrow::Status::OK();
+                    })
+                    .ok());
+    return sessions;
+  }
+  std::unique_ptr<RendezvousServer> rendezvous_;
+};
+
+TEST_F(ConnectByPunchTest, RanksMeetAndLeaveNoSession) {
+  testing::ExpectAllOk(Run(Ranks(3), [&](const std::shared_ptr<Context>& context) -> arrow::Status {
+    ARROW_ASSIGN_OR_RAISE(const int64_t sum,
+                          context->communicator().AllReduce(int64_t{context->rank()}, ReduceOp::kSum));
+    EXPECT_EQ(sum, 3);
+    EXPECT_GE(Sessions(), 2U);
+    return context->Close();
+  }));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (Sessions() > 0 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(Sessions(), 0U);
+}
+
+TEST_F(ConnectByPunchTest, ARankThatGoesWithoutAGoodbyeHasEnded) {
+  const auto statuses = Run(Ranks(4), [&](std::shared_ptr<Context> context) {
+    ARROW_RETURN_NOT_OK(context->communicator().Barrier());
+    if (context->rank() == 2) {
+      context.reset();
+      return arrow::Status::OK();
+    }
+    return context->communicator().Barrier();
+  });
+  for (const size_t rank : {0, 1, 3}) {
+    ASSERT_TRUE(IsError(statuses[rank], ErrorKind::kRankFailed)) << statuses[rank];
+    EXPECT_EQ(GetErrorDetail(statuses[rank])->rank, 2);
+    EXPECT_THAT(GetErrorDetail(statuses[rank])->cause, HasSubstr("its process ended"));
+  }
+}
+
+TEST_F(ConnectByPunchTest, ARankThatMeetsNoServerInTimeSaysWhere) {
+  auto options = Ranks(2)[0];
+  options.rendezvous = "127.0.0.1:1";
+  options.join_deadline_s = 0.2;
+  const auto status = Context::Connect(options).status();
+  EXPECT_TRUE(IsError(status, ErrorKind::kDeadline)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("no rendezvous server answered at 127.0.0.1:1"));
 }
 
 TEST(WithoutStoreTest, ALossIsMarkedAsNotAgreed) {

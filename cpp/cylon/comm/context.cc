@@ -34,7 +34,22 @@ constexpr auto kAbandonedJoin = std::chrono::seconds(1);
 /// What becomes of a wait that began before the job's end, and of goodbyes after it.
 constexpr auto kAfterEnd = std::chrono::milliseconds(100);
 
-arrow::Status EndOfJob(const Options& options) {
+/// A rank whose process will be ended leaves so much earlier, or with half of what it had: for its goodbye, and for its
+/// caller to return.
+constexpr double kLeavesBefore = 2;
+
+/// What others are told of it.
+std::string TimeWasUp(const Options& options) {
+  return "its time was up: its process had " + ReadableSeconds(options.time_left_s) + " left when it joined";
+}
+
+/// How this rank ends.
+arrow::Status EndOfRank(const Options& options, const JobEnd& end) {
+  if (end.alone) {
+    return DeadlineError("this rank left, as its process had " + ReadableSeconds(options.time_left_s) +
+                         " left when it joined (time_left_s); the others were told: go on with a smaller part in a new "
+                         "process, or give processes more time");
+  }
   return DeadlineError("the job did not end within the " + ReadableSeconds(options.deadline_s) +
                        " that it was given as a whole, from joining on (deadline_s); raise CYLON_DEADLINE, or look for "
                        "what takes so long");
@@ -46,7 +61,7 @@ TimePoint ConnectedBy(const Parts& parts) {
   const auto& options = parts.resources->options();
   return std::min(
       parts.executor->Now() + FromSeconds(options.connect_deadline_s + options.peer_timeout_s) + 2 * kVerdictPatience,
-      parts.ends);
+      parts.end.at);
 }
 
 /// Waits for `future`, a protocol that ends by itself soon after `abandoned` is set, and which refers to things that
@@ -78,11 +93,13 @@ class Runtime {
                                                       FromSeconds(options.slow_warning_s), &parts_.resources->log()});
     liveness_->process = ::getpid();
     liveness_->progress_deadline = FromSeconds(options.progress_deadline_s);
-    if (parts_.ends != kNever) {
+    if (parts_.end.at != kNever) {
       end_timer_ = parts_.executor->PostAt(
-          parts_.ends, [weak = std::weak_ptr<Endpoint>(endpoint_), why = EndOfJob(options).message()] {
+          parts_.end.at, [weak = std::weak_ptr<Endpoint>(endpoint_), alone = parts_.end.alone,
+                          others = TimeWasUp(options), why = EndOfRank(options, parts_.end).message()] {
             if (auto endpoint = weak.lock(); endpoint && !endpoint->closed()) {
-              endpoint->EndAll(Finding{Finding::Source::kDisagreement, ErrorKind::kDeadline, -1, why});
+              const Finding finding{Finding::Source::kDisagreement, ErrorKind::kDeadline, -1, why};
+              alone ? endpoint->EndAlone(others, finding) : endpoint->EndAll(finding);
             }
           });
     }
@@ -234,7 +251,7 @@ class Runtime {
   }
 
   TimePoint EndsAfter(TimePoint now) const {
-    return parts_.ends == kNever ? kNever : std::max(parts_.ends, now) + kAfterEnd;
+    return parts_.end.at == kNever ? kNever : std::max(parts_.end.at, now) + kAfterEnd;
   }
 
   arrow::Result<std::pair<World, std::unique_ptr<Seat>>> GatherInStore(const RejoinOptions& options) {
@@ -248,13 +265,13 @@ class Runtime {
     request.gone = [endpoint = endpoint_] { return endpoint->Gone(); };
     request.least_ranks = options.least_ranks;
     request.card = AddressCard{HostName(), ::getpid(), seat->address(), seat->watch_address()};
-    request.deadline = std::min(executor.Now() + FromSeconds(options.window_s), parts_.ends);
+    request.deadline = std::min(executor.Now() + FromSeconds(options.window_s), parts_.end.at);
     const auto abandoned = std::make_shared<std::atomic<bool>>(false);
     request.abandoned = abandoned;
     auto gather = Spawn(executor, cylon::Gather(parts_.store.get(), executor, std::move(request)));
     auto world = AwaitOrAbandon(executor, gather, abandoned.get());
-    if (!world.ok() && executor.Now() >= parts_.ends) {
-      return EndOfJob(parts_.resources->options());
+    if (!world.ok() && executor.Now() >= parts_.end.at) {
+      return EndOfRank(parts_.resources->options(), parts_.end);
     }
     ARROW_RETURN_NOT_OK(world.status());
     return std::pair(*std::move(world), std::move(seat));
@@ -269,7 +286,7 @@ class Runtime {
     next.executor = parts_.executor;
     next.interrupt = parts_.interrupt;
     next.network = parts_.network;
-    next.ends = parts_.ends;
+    next.end = parts_.end;
     auto store = std::move(parts_.store);
     Stop(why);
     next.store = std::move(store);
@@ -397,8 +414,16 @@ World LocalWorld() {
   return world;
 }
 
-TimePoint EndOf(const Options& options, TimePoint joined) {
-  return options.deadline_s == 0 ? kNever : joined + FromSeconds(options.deadline_s);
+JobEnd EndOf(const Options& options, TimePoint now) {
+  JobEnd end;
+  if (options.deadline_s != 0) {
+    end.at = now + FromSeconds(options.deadline_s);
+  }
+  const double left = options.time_left_s - std::min(kLeavesBefore, options.time_left_s / 2);
+  if (options.time_left_s != 0 && now + FromSeconds(left) < end.at) {
+    end = {now + FromSeconds(left), /*alone=*/true};
+  }
+  return end;
 }
 
 arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadline) {
@@ -410,8 +435,7 @@ arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadl
 
 arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options) {
   auto& executor = *parts.executor;
-  parts.ends = EndOf(options, executor.Now());
-  const auto deadline = std::min(executor.Now() + FromSeconds(options.join_deadline_s), parts.ends);
+  const auto deadline = std::min(executor.Now() + FromSeconds(options.join_deadline_s), parts.end.at);
   ARROW_ASSIGN_OR_RAISE(parts.seat, parts.network(options.world_size));
   const std::string job = options.job.empty() ? "default" : options.job;
   const AddressCard card{HostName(), ::getpid(), parts.seat->address(), parts.seat->watch_address()};
@@ -436,9 +460,9 @@ arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options) 
     joining = Spawn(executor, Join(parts.store.get(), executor, std::move(request)));
   }
   auto world = AwaitOrAbandon(executor, joining, abandoned.get());
-  if (!world.ok() && executor.Now() >= parts.ends) {
-    return EndOfJob(options).WithMessage(EndOfJob(options).message(),
-                                         "; joining had not ended: ", world.status().message());
+  if (!world.ok() && executor.Now() >= parts.end.at) {
+    const auto over = EndOfRank(options, parts.end);
+    return over.WithMessage(over.message(), "; joining had not ended: ", world.status().message());
   }
   ARROW_ASSIGN_OR_RAISE(parts.world, std::move(world));
   ARROW_ASSIGN_OR_RAISE(parts.transport, parts.seat->Join(parts.world));
@@ -468,7 +492,7 @@ arrow::Result<std::shared_ptr<Context>> Context::Local(Options options, std::fun
   internal::Parts parts;
   parts.own_executor = std::make_shared<AsioExecutor>("cylon");
   parts.executor = parts.own_executor.get();
-  parts.ends = internal::EndOf(options, parts.executor->Now());
+  parts.end = internal::EndOf(options, parts.executor->Now());
   ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(std::move(options)));
   parts.interrupt = std::move(interrupt);
   parts.world = internal::LocalWorld();
@@ -517,7 +541,8 @@ arrow::Result<std::shared_ptr<Context>> Context::Connect(Options options, std::f
   parts.executor = &executor;
   executor.SetInterruptHook(interrupt);
   parts.interrupt = std::move(interrupt);
-  const auto deadline = executor.Now() + FromSeconds(options.join_deadline_s);
+  parts.end = internal::EndOf(options, executor.Now());
+  const auto deadline = std::min(executor.Now() + FromSeconds(options.join_deadline_s), parts.end.at);
   ARROW_ASSIGN_OR_RAISE(parts.store, OpenStore(options, executor, deadline));
   parts.network = internal::NetworkOf(executor, options, secret);
   parts.launcher = !options.epoch.empty() && !options.rejoin;

@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "cylon/comm/context.h"
+#include "cylon/comm/runtime.h"
 #include "cylon/comm/testing/ranks.h"
 
 namespace cylon {
@@ -137,6 +138,47 @@ TEST_P(DeadlineTest, AWaitEndsWithTheWholeAndSaysWhereItWas) {
   if (waits || GetParam().kind == Kind::kSim) {
     EXPECT_THAT(statuses[0].message(), HasSubstr("; this rank was in Barrier() at deadline_test.cc:"));
   }
+}
+
+TEST_P(DeadlineTest, AProcessWhoseTimeIsUpLeavesBeforeAndSaysSo) {
+  const auto statuses = Run([](Options* options) { options->time_left_s = 0.4; },
+                            [](Context& context) -> arrow::Status {
+                              if (context.rank() == 1) {
+                                ARROW_RETURN_NOT_OK(BusyUntilRevoked(context));
+                              }
+                              return context.communicator().Barrier();
+                            });
+  int left = 0;
+  for (const auto& status : statuses) {
+    // All have as much time. Whose clock comes a little later hears of another who left.
+    const auto detail = GetErrorDetail(status);
+    ASSERT_NE(detail, nullptr) << status;
+    if (detail->kind == ErrorKind::kDeadline) {
+      ++left;
+      EXPECT_THAT(status.message(), AllOf(HasSubstr("this rank left, as its process had 0.4 s left when it joined"),
+                                          HasSubstr("(time_left_s)"), HasSubstr("the others were told")));
+    } else {
+      EXPECT_EQ(detail->kind, ErrorKind::kRankFailed) << status;
+      EXPECT_EQ(detail->cause, "its time was up: its process had 0.4 s left when it joined");
+    }
+  }
+  EXPECT_GE(left, 1);
+}
+
+TEST(JobEndTest, IsWhatComesFirst) {
+  const TimePoint now(1h);
+  Options options;
+  EXPECT_EQ(internal::EndOf(options, now).at, kNever);
+  options.time_left_s = 900;
+  EXPECT_EQ(internal::EndOf(options, now).at, now + 898s);
+  EXPECT_TRUE(internal::EndOf(options, now).alone);
+  options.deadline_s = 899;
+  EXPECT_TRUE(internal::EndOf(options, now).alone);
+  options.deadline_s = 100;
+  EXPECT_EQ(internal::EndOf(options, now).at, now + 100s);
+  EXPECT_FALSE(internal::EndOf(options, now).alone);
+  options.time_left_s = 3;  // half of little
+  EXPECT_EQ(internal::EndOf(options, now).at, now + 1500ms);
 }
 
 /// Rank 0 waits for one message while others come, `between` them this much of virtual time.

@@ -22,6 +22,8 @@ enum class Control : uint32_t { kLost = 1, kRevoked = 2 };
 
 /// Until a rank's first beat, where it may not be silent for so long: it has joined, but may be slow to begin.
 constexpr auto kStartGrace = std::chrono::seconds(10);
+/// What a rank that leaves alone says to the others has so long to leave: much may be on its way to a slow one.
+constexpr auto kFarewell = std::chrono::milliseconds(500);
 /// Of those whom a rank waits for, so many are named in a warning: of more, the first say what there is to say.
 constexpr size_t kMostNamed = 8;
 constexpr auto kInquiryPatience = std::chrono::seconds(1);
@@ -213,6 +215,9 @@ void Endpoint::StartWatch() {
   setup.size = world_size();
   setup.timeout = setup_.peer_timeout;
   setup.start_grace = std::max<Duration>(kStartGrace - setup_.peer_timeout, Duration{});
+  if (const auto& own = world_.cards[static_cast<size_t>(rank())].watch; !own.empty() && !HostPort::Parse(own).ok()) {
+    setup.dial_patience = setup_.peer_timeout / 2;  // it is not one address that is dialled: a way has to be made first
+  }
   for (Rank peer = 0; peer < world_size(); ++peer) {
     if (IsLoopback(world_.cards[static_cast<size_t>(peer)].watch)) {
       setup.here.insert(peer);
@@ -419,6 +424,9 @@ void Endpoint::OnFlood(Rank from, const std::string& text) {
 }
 
 void Endpoint::OnTold(Rank from, const ControlHeader& header, const Finding& finding) {
+  if (end_) {
+    return;  // how it ends here is settled, and what others find of this rank follows from that
+  }
   if (header.control == Control::kLost) {
     if (finding.rank != from) {
       told_.insert(from);
@@ -488,6 +496,26 @@ void Endpoint::EndAll(const Finding& finding) {
   for (const auto& [key, group] : std::map(groups_)) {
     group->End(finding);
   }
+}
+
+void Endpoint::EndAlone(const std::string& cause, const Finding& finding) {
+  if (end_ || closed()) {
+    return;
+  }
+  end_ = finding;
+  const Finding lost{Finding::Source::kItself, ErrorKind::kRankFailed, rank(), cause};
+  lost_.emplace(rank(), lost);
+  Flood(ControlHeader{Control::kLost}, lost, everybody_);
+  // The caller unwinds with the error, and what has not left by then would not leave any more.
+  const auto end = [weak = weak_from_this(), finding] {
+    if (auto self = weak.lock(); self && !self->closed()) {
+      for (const auto& [key, group] : std::map(self->groups_)) {
+        group->End(finding);
+      }
+    }
+  };
+  lanes_->Flush().AddCallback([end](const arrow::Status&) { end(); });
+  executor_.PostAt(executor_.Now() + kFarewell, end);
 }
 
 arrow::Future<> Endpoint::Leave() {

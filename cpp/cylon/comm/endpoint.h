@@ -88,6 +88,9 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   /// The whole job is over, as every rank finds sooner or later: every communicator here is revoked at once, those too
   /// that are made later, and the others are told.
   void EndAll(const Finding& finding);
+  /// This rank's part is over: the others are told that it failed because of `cause`, and then every communicator here
+  /// is revoked by `finding`.
+  void EndAlone(const std::string& cause, const Finding& finding);
 
   /// Leaves in order: finishes when every peer has been told goodbye.
   arrow::Future<> Leave();
@@ -142,7 +145,7 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   std::map<std::pair<Rank, Rank>, Finding> lost_links_;
   std::set<Rank> left_;         // said goodbye
   std::set<Rank> told_;         // of another rank's loss
-  std::optional<Finding> end_;  // of EndAll
+  std::optional<Finding> end_;  // of EndAll and EndAlone
 };
 
 }  // namespace cylon::internal

@@ -1,17 +1,19 @@
 // Where a rank's transports come from.
 #include "cylon/comm/network.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "cylon/bootstrap/store.h"
 #include "cylon/bootstrap/tcp_courier.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/comm/paths.h"
-#include "cylon/comm/watch/tcp_wire.h"
+#include "cylon/comm/watch/path_wire.h"
 #include "cylon/net/mesh/mesh_transport.h"
 #include "cylon/net/object/object_transport.h"
 #include "cylon/net/punch/punch_paths.h"
 #include "cylon/net/redis/redis_transport.h"
+#include "cylon/net/tcp/tcp_path.h"
 
 namespace cylon::internal {
 
@@ -21,8 +23,8 @@ std::unique_ptr<Watch> Seat::MakeWatch(const World& /*world*/) { return nullptr;
 
 namespace {
 
-/// Paths, made in a task.
-using PathMaker = std::function<arrow::Result<std::vector<std::unique_ptr<Path>>>()>;
+/// Paths of an executor, made in a task of it.
+using PathMaker = std::function<arrow::Result<std::vector<std::unique_ptr<Path>>>(AsioExecutor&)>;
 
 /// What is done with the listener is done in tasks, as connections may come meanwhile.
 class MeshSeat final : public Seat {
@@ -39,7 +41,7 @@ class MeshSeat final : public Seat {
   arrow::Status Listen(int ranks, const PathMaker& make_paths) {
     auto made = std::make_shared<std::shared_ptr<MeshTransport>>();
     ARROW_RETURN_NOT_OK(executor_.RunTask([made, &executor = executor_, make_paths, ranks]() -> arrow::Status {
-      ARROW_ASSIGN_OR_RAISE(auto paths, make_paths());
+      ARROW_ASSIGN_OR_RAISE(auto paths, make_paths(executor));
       *made = MeshTransport::Listen(executor, std::move(paths), ranks);
       return arrow::Status::OK();
     }));
@@ -47,14 +49,17 @@ class MeshSeat final : public Seat {
     address_ = listener_->address();
     return arrow::Status::OK();
   }
-  /// Where ranks can be dialled: a listener for their watches.
-  arrow::Status ListenForWatches(int ranks) {
-    auto executor = std::make_unique<AsioExecutor>("cylon-watch");
-    auto& runs = *executor;
-    wire_ = std::make_shared<TcpWire>(runs, ranks);
-    watch_ = std::make_unique<Watch>(std::move(executor), runs, wire_);
-    ARROW_RETURN_NOT_OK(wire_->Listen(options_.bind_host.empty() ? "127.0.0.1" : options_.bind_host));
+  /// The same for the rank's watch, which has `executor` for itself.
+  arrow::Status ListenForWatches(int ranks, std::unique_ptr<AsioExecutor> executor, const PathMaker& make_paths) {
+    ARROW_RETURN_NOT_OK(executor->RunTask([&]() -> arrow::Status {
+      ARROW_ASSIGN_OR_RAISE(auto paths, make_paths(*executor));
+      wire_ = std::make_shared<PathWire>(*executor, std::move(paths), ranks);
+      wire_->Listen();
+      return arrow::Status::OK();
+    }));
     watch_address_ = wire_->address();
+    auto& runs = *executor;
+    watch_ = std::make_unique<Watch>(std::move(executor), runs, wire_);
     return arrow::Status::OK();
   }
 
@@ -86,7 +91,7 @@ class MeshSeat final : public Seat {
   MeshSettings settings_;
   std::shared_ptr<MeshTransport> listener_;
   // Until MakeWatch. The watch owns the executor of its wire.
-  std::shared_ptr<TcpWire> wire_;
+  std::shared_ptr<PathWire> wire_;
   std::unique_ptr<Watch> watch_;
   std::string watch_address_;
   std::string address_;
@@ -129,12 +134,25 @@ class InprocSeat final : public Seat {
 
 namespace {
 
+constexpr char kWatchThread[] = "cylon-watch";
+/// Less, and a server that is busy with many ranks is left for its being late.
+constexpr Duration kLeastAnswerPatience = std::chrono::milliseconds(500);
+
 MeshSettings SettingsOf(const Options& options, std::string secret) {
   MeshSettings settings;
   settings.security = SecurityOf(options, std::move(secret));
   settings.connect_deadline = FromSeconds(options.connect_deadline_s);
   settings.peer_timeout = FromSeconds(options.peer_timeout_s);
+  settings.keep_alive = FromSeconds(options.keep_alive_s);
   return settings;
+}
+
+/// A connection to the server that a gateway has forgotten has to be made again while a peer may still be reached by
+/// it.
+RendezvousPatience PatienceOf(const MeshSettings& settings) {
+  RendezvousPatience patience;
+  patience.answer = std::clamp<Duration>(settings.peer_timeout / 5, kLeastAnswerPatience, patience.answer);
+  return patience;
 }
 
 }  // namespace
@@ -144,8 +162,17 @@ Network MeshNetwork(AsioExecutor& executor, Options options, std::string secret)
   const auto settings = SettingsOf(options, std::move(secret));
   return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
     auto seat = std::make_unique<MeshSeat>(executor, options, settings);
-    ARROW_RETURN_NOT_OK(seat->Listen(ranks, [&executor, &options] { return MakePaths(executor, options); }));
-    ARROW_RETURN_NOT_OK(seat->ListenForWatches(ranks));
+    ARROW_RETURN_NOT_OK(seat->Listen(ranks, [&options](auto& runs) { return MakePaths(runs, options); }));
+    // TCP, whatever the data travels on: what ends with a process is a connection that the system keeps.
+    ARROW_RETURN_NOT_OK(seat->ListenForWatches(
+        ranks, std::make_unique<AsioExecutor>(kWatchThread),
+        [&options](auto& runs) -> arrow::Result<std::vector<std::unique_ptr<Path>>> {
+          ARROW_ASSIGN_OR_RAISE(auto tcp,
+                                MakeTcpPath(runs, options.bind_host.empty() ? "127.0.0.1" : options.bind_host));
+          std::vector<std::unique_ptr<Path>> paths;
+          paths.push_back(std::move(tcp));
+          return paths;
+        }));
     return seat;
   };
 }
@@ -169,14 +196,30 @@ Network PunchNetwork(AsioExecutor& executor, Options options, std::string secret
   const auto settings = SettingsOf(options, std::move(secret));
   return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
     ARROW_ASSIGN_OR_RAISE(const auto server, RendezvousOf(options));
-    const TimePoint deadline = executor.Now() + FromSeconds(options.join_deadline_s);
-    auto opening = Spawn(executor, OpenTcpCourier(&executor, server, settings.security, options.job, deadline));
+    // One for the data and one for the watch, each under a name of its own.
+    auto watch_executor = std::make_unique<AsioExecutor>(kWatchThread);
+    const auto begin = [&](AsioExecutor& runs) {
+      const TimePoint deadline = executor.Now() + FromSeconds(options.join_deadline_s);
+      return Spawn(runs, OpenTcpCourier(&runs, server, settings.security, options.job, deadline, PatienceOf(settings),
+                                        settings.keep_alive));
+    };
+    auto opening = begin(executor);
+    auto watch_opening = begin(*watch_executor);
     ARROW_RETURN_NOT_OK(executor.Wait(arrow::Future<>(opening)));
+    ARROW_RETURN_NOT_OK(executor.Wait(arrow::Future<>(watch_opening)));
     ARROW_ASSIGN_OR_RAISE(std::shared_ptr<Courier> courier, opening.MoveResult());
+    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<Courier> watch_courier, watch_opening.MoveResult());
     auto seat = std::make_unique<MeshSeat>(executor, options, settings);
-    ARROW_RETURN_NOT_OK(seat->Listen(ranks, [&executor, &options, &settings, &courier] {
-      return MakePathsOut(executor, options, std::move(courier), settings.security.secret);
-    }));
+    Options for_watch = options;
+    for_watch.spin_us = 0;  // a watch sleeps between beats
+    const auto paths_over = [&settings](const Options& own, std::shared_ptr<Courier> by) -> PathMaker {
+      return [&settings, own, by = std::move(by)](AsioExecutor& runs) {
+        return MakePathsOut(runs, own, by, settings.security.secret);
+      };
+    };
+    ARROW_RETURN_NOT_OK(seat->Listen(ranks, paths_over(options, std::move(courier))));
+    ARROW_RETURN_NOT_OK(
+        seat->ListenForWatches(ranks, std::move(watch_executor), paths_over(for_watch, std::move(watch_courier))));
     return seat;
   };
 }

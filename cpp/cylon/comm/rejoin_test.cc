@@ -312,7 +312,7 @@ TEST_F(RejoinOverTcpTest, OneThatDiesWhileItRejoinsIsLeftOutOfTheNextWorld) {
           ARROW_ASSIGN_OR_RAISE(const std::string now, executor.Await(epoch));
           auto come = store->Set(
               "test/" + now + "/rejoin/here/2",
-              R"({"host":"here","process":1,"address":"tcp://127.0.0.1:1","watch":"127.0.0.1:1","nonce":"n","least":1})",
+              R"({"host":"here","process":1,"address":"tcp://127.0.0.1:1","watch":"tcp://127.0.0.1:1","nonce":"n","least":1})",
               1h);
           ARROW_RETURN_NOT_OK(executor.Await(come));
           store.reset();

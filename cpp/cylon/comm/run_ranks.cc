@@ -45,7 +45,7 @@ arrow::Result<std::shared_ptr<Context>> MakeSimRank(const ThreadWorld& world, Si
   ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(RankOptions(world, rank)));
   parts.executor = &sim->executor(rank);
   parts.interrupt = world.interrupt;
-  parts.ends = internal::EndOf(world.options, parts.executor->Now());
+  parts.end = internal::EndOf(world.options, parts.executor->Now());
   // What the seed shuffles is the first world's messages; worlds after a failure are the threads' own.
   parts.network = internal::InprocNetwork(worlds, *parts.executor);
   parts.store = OpenMemoryStore(data, *parts.executor);
@@ -62,7 +62,7 @@ arrow::Result<std::shared_ptr<Context>> MakeInprocRank(const ThreadWorld& world,
   parts.own_executor = std::make_shared<AsioExecutor>("cylon-" + std::to_string(rank));
   parts.executor = parts.own_executor.get();
   parts.interrupt = world.interrupt;
-  parts.ends = internal::EndOf(world.options, parts.executor->Now());
+  parts.end = internal::EndOf(world.options, parts.executor->Now());
   parts.store = OpenMemoryStore(data, *parts.executor);
   parts.network = internal::InprocNetwork(worlds, *parts.executor);
   parts.world = ThreadsAsWorld(world.ranks, rank);
@@ -83,6 +83,7 @@ arrow::Result<std::shared_ptr<Context>> MakeMeshRank(const ThreadWorld& world,
   options.transport = world.kind == ThreadWorld::Kind::kShm ? "shm" : "tcp";
   options.local_size = world.ranks;
   parts.network = internal::MeshNetwork(*parts.own_executor, options, secret);
+  parts.end = internal::EndOf(options, parts.executor->Now());
   return internal::JoinWorld(std::move(parts), options);
 }
 

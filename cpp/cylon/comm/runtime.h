@@ -18,6 +18,12 @@
 
 namespace cylon::internal {
 
+/// When a rank's part in a job ends, whatever it does.
+struct JobEnd {
+  TimePoint at = kNever;
+  bool alone = false;  ///< its own time is up, and the others may go on; else that of the whole job
+};
+
 /// What a rank is made of. Members are destroyed from the last to the first, after Runtime has emptied them.
 struct Parts {
   std::shared_ptr<void> reports;  ///< keeps SIGUSR1 answered, or none
@@ -31,8 +37,8 @@ struct Parts {
   std::unique_ptr<Transport> transport;
   std::unique_ptr<Watch> watch;  ///< or none, where ranks are threads of one process
   World world;
-  bool launcher = false;    ///< something may set the launcher's word
-  TimePoint ends = kNever;  ///< deadline_s, from joining on
+  bool launcher = false;  ///< something may set the launcher's word
+  JobEnd end;
 };
 
 /// A rank of a world that stands: connects, and returns when the first links stand.
@@ -42,8 +48,8 @@ arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadl
 /// `parts.network`. `parts` has an executor as well.
 arrow::Result<std::shared_ptr<Context>> JoinWorld(Parts parts, Options options);
 
-/// Once a rank has joined, until when it may run; kNever without deadline_s.
-TimePoint EndOf(const Options& options, TimePoint joined);
+/// By deadline_s and time_left_s, of a rank that begins to join now.
+JobEnd EndOf(const Options& options, TimePoint now);
 
 /// A world of one rank.
 World LocalWorld();

@@ -76,6 +76,12 @@ class SocketState : public std::enable_shared_from_this<SocketState<Socket>> {
     return done;
   }
 
+  void EndWrites() {
+    if (!closed_) {
+      static_cast<void>(::shutdown(socket_.native_handle(), SHUT_WR));  // a broken connection has ended as well
+    }
+  }
+
   void Close() {
     if (closed_) {
       return;
@@ -234,6 +240,7 @@ class SocketStream : public Stream {
   arrow::Future<> Write(std::vector<std::span<const uint8_t>> parts) override {
     return state_->Write(std::move(parts));
   }
+  void EndWrites() override { state_->EndWrites(); }
   void Close() override {
     auto state = state_;
     state->Close();

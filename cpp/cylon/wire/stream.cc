@@ -8,6 +8,7 @@
 namespace cylon {
 
 Stream::~Stream() = default;
+void Stream::EndWrites() { Close(); }
 std::string Stream::binding() const { return {}; }
 Listener::~Listener() = default;
 

@@ -26,6 +26,9 @@ class CYLON_EXPORT Stream {
   virtual arrow::Future<int64_t> ReadSome(std::span<uint8_t> into) = 0;
   /// Writes all parts, in order, as they lie; the caller keeps them alive until the future is finished.
   virtual arrow::Future<> Write(std::vector<std::span<const uint8_t>> parts) = 0;
+  /// Writes nothing more, and no write is under way: the other side reads the end of the stream behind what was
+  /// written, and may go on writing. A kind of stream that has no such thing closes.
+  virtual void EndWrites();
   /// Ends both directions now; reads and writes under way fail.
   virtual void Close() = 0;
 
@@ -56,11 +59,16 @@ struct CYLON_EXPORT HostPort {
   std::string ToString() const;
 };
 
+/// What the system sends over a TCP connection that was idle for so long: gateways forget those that are silent, many
+/// after a minute. In whole seconds, at least one.
+inline constexpr Duration kKeepAlive = std::chrono::seconds(15);
+
 /// Connects to `address` (every address that the name resolves to, in turn). DeadlineError at `deadline`; a failure is
 /// IOError that names the address, and NobodyListens where each of them refused. Cancelled when `stop`, where it is
 /// given, finishes first.
 CYLON_EXPORT Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor, HostPort address,
-                                                    TimePoint deadline, arrow::Future<> stop = {});
+                                                    TimePoint deadline, arrow::Future<> stop = {},
+                                                    Duration keep_alive = kKeepAlive);
 
 /// Accepts connections until destroyed.
 class CYLON_EXPORT Listener {

@@ -1,9 +1,14 @@
 // Byte streams over TCP, and addresses as text.
 #include "cylon/wire/stream.h"
 
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <asio/ip/tcp.hpp>
+#include <tuple>
 
 #include "cylon/base/error.h"
+#include "cylon/wire/socket_stream.h"
 #include "cylon/wire/testing.h"
 
 namespace cylon::testing {
@@ -90,6 +95,43 @@ TEST(StreamTest, TellsTheEndOfStream) {
   auto count = pair.Await(some);
   ASSERT_TRUE(count.ok());
   EXPECT_EQ(*count, 0);
+}
+
+TEST(StreamTest, WhoEndsItsWritesIsStillWrittenTo) {
+  StreamPair pair;
+  auto last = pair.Start([&] { return pair.near->Write({Bytes("last")}); });
+  ASSERT_TRUE(pair.Await(last).ok());
+  pair.Do([&] { pair.near->EndWrites(); });
+  std::string into(10, '\0');
+  auto reading = pair.Start([&] { return pair.far->Read(Bytes(into)); });
+  EXPECT_TRUE(IsEndOfStream(pair.Await(reading)));
+  EXPECT_EQ(into.substr(0, 4), "last");
+  auto answering = pair.Start([&] { return pair.far->Write({Bytes("answer")}); });
+  ASSERT_TRUE(pair.Await(answering).ok());
+  auto listening = pair.Start([&] { return pair.near->ReadSome(Bytes(into)); });
+  EXPECT_EQ(pair.Await(listening).ValueOr(-1), 6);
+  EXPECT_EQ(into.substr(0, 6), "answer");
+}
+
+TEST(StreamTest, AnIdleConnectionIsKeptAliveByTheSystem) {
+  StreamPair pair;
+  auto dialled = Spawn(pair.executor, ConnectTcp(pair.executor.io(), pair.executor, pair.listener->address(), kNever,
+                                                 {}, std::chrono::seconds(3)));
+  ASSERT_TRUE(pair.executor.Wait(arrow::Future<>(dialled), pair.executor.Now() + kPatience).ok());
+  auto third = dialled.MoveResult().ValueOrDie();
+  using TcpStream = internal::SocketStream<asio::ip::tcp::socket>;
+  for (const auto& [stream, seconds] : {std::pair(pair.near.get(), 15), {pair.far.get(), 15}, {third.get(), 3}}) {
+    auto* tcp = dynamic_cast<TcpStream*>(stream);
+    ASSERT_NE(tcp, nullptr);
+    for (const auto& [level, option, expected] :
+         {std::tuple(SOL_SOCKET, SO_KEEPALIVE, 1), {IPPROTO_TCP, TCP_KEEPIDLE, seconds}}) {
+      int value = 0;
+      socklen_t size = sizeof(value);
+      ASSERT_EQ(::getsockopt(tcp->socket().native_handle(), level, option, &value, &size), 0);
+      EXPECT_EQ(value, expected);
+    }
+  }
+  pair.Do([&] { third.reset(); });
 }
 
 TEST(StreamTest, ClosingFinishesWhatIsUnderWay) {

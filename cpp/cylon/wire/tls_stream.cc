@@ -122,12 +122,22 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
     return done;
   }
 
+  void EndWrites() {
+    if (closed_ || !established_ || !broken_.ok() || !write_broken_.ok()) {
+      return Close();
+    }
+    if (!std::exchange(said_goodbye_, true)) {
+      session_->SayGoodbye();
+      PumpWrite();
+    }
+  }
+
   void Close() {
     if (closed_) {
       return;
     }
     auto self = shared_from_this();  // who waits below may let go of the stream
-    if (established_ && broken_.ok() && write_broken_.ok() && !sending_) {
+    if (established_ && broken_.ok() && write_broken_.ok() && !sending_ && !said_goodbye_) {
       // It goes where the kernel has room for it, which is all that one who ends now can do.
       session_->SayGoodbye();
       static_cast<void>(below_->Write(OutParts()));
@@ -341,6 +351,9 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
         FinishWrite(broken_);
       }
       if (closed_ || sending_ || resting_ || out_size_ == 0) {
+        if (!closed_ && !sending_ && !resting_ && said_goodbye_) {
+          below_->EndWrites();
+        }
         return;
       }
       if (turn >= kTlsTurn) {
@@ -462,6 +475,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   bool flooded_ = false;
   bool sending_ = false;
   bool resting_ = false;
+  bool said_goodbye_ = false;  // by EndWrites
   arrow::Status write_broken_;
 
   std::optional<arrow::Future<>> write_;
@@ -488,6 +502,10 @@ class TlsStream : public Stream {
   arrow::Future<> Write(std::vector<std::span<const uint8_t>> parts) override {
     auto state = state_;
     return state->Write(std::move(parts));
+  }
+  void EndWrites() override {
+    auto state = state_;
+    state->EndWrites();
   }
   void Close() override {
     auto state = state_;

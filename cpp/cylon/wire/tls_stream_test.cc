@@ -147,6 +147,7 @@ class TlsTap : public Stream {
     }
     return below_->Write(std::move(parts));
   }
+  void EndWrites() override { below_->EndWrites(); }
   void Close() override { below_->Close(); }
   std::string peer_name() const override { return below_->peer_name(); }
   bool is_loopback() const override { return below_->is_loopback(); }
@@ -566,6 +567,27 @@ TEST_F(TlsStreamTest, TellsTheEndOfStream) {
   EXPECT_EQ(pair.Await(some).ValueOr(-1), 0);
   auto again = pair.Start([&] { return pair.near->Read(Bytes(into)); });
   EXPECT_TRUE(IsEndOfStream(pair.Await(again)));
+}
+
+TEST_F(TlsStreamTest, WhoEndsItsWritesIsStillWrittenTo) {
+  ConnectKeyed();
+  const std::string much(8 << 20, 'x');
+  std::string at_far(much.size(), '\0');
+  auto reading = pair.Start([&] { return pair.far->Read(Bytes(at_far)); });
+  Send(pair.near, much);
+  pair.Do([&] {
+    pair.near->EndWrites();
+    pair.near->EndWrites();
+  });
+  ASSERT_TRUE(pair.Await(reading).ok());
+  EXPECT_TRUE(at_far == much);
+  auto end = pair.Start([&] { return pair.far->ReadSome(Bytes(at_far)); });
+  EXPECT_EQ(pair.Await(end).ValueOr(-1), 0);
+  Send(pair.far, "answer");
+  EXPECT_EQ(Receive(pair.near, 6), "answer");
+  pair.Do([&] { pair.far->EndWrites(); });
+  auto other_end = pair.Start([&] { return pair.near->ReadSome(Bytes(at_far)); });
+  EXPECT_EQ(pair.Await(other_end).ValueOr(-1), 0);
 }
 
 TEST_F(TlsStreamTest, APlainEndOfTheStreamBelowIsAnEndToo) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -37,6 +38,11 @@ class CylonEnv:
         For ranks that can only dial out, as cloud functions: where they meet, and how they reach each other.
     distributed : bool
         False makes a world of one rank even under a launcher.
+    remaining_ms : float or callable, optional
+        How many milliseconds this process has left, as a cloud function has:
+        ``remaining_ms=context.get_remaining_time_in_millis`` in a handler on AWS Lambda. It leaves shortly before
+        (option ``time_left_s``): its own calls raise `DeadlineError` then, and the other ranks learn at once that its
+        time was up.
     **options : object
         Settings by their names in ``docs/options.md``, for example ``threads=4``, ``memory_bytes='2G'`` or
         ``deadline_s=3600``; they win over the environment variables. ``rejoin=True`` makes this process the replacement
@@ -61,24 +67,23 @@ class CylonEnv:
     (0, 1)
     """
 
-    def __init__(self, config: ServerlessConfig | None = None, distributed: bool = True, **options: object) -> None:
-        if config is not None and not isinstance(config, ServerlessConfig):
-            raise TypeError(
-                f"config is of type {type(config).__name__}; expected a ServerlessConfig, or distributed=False for a "
-                "world of one rank"
-            )
-        if not distributed:
-            self._context: _core.Context | None = _core.Context.local(_option_texts(options))
-        else:
-            given = {} if config is None else config.options()
-            twice = given.keys() & options.keys()
-            if config is not None and config.secret is not None:
-                twice |= {"secret", "secret_file"} & options.keys()
-            if twice:
-                raise TypeError(f"{sorted(twice)[0]} is given by config and as an option; give it once")
-            options = {**given, **options}
-            source = _source_of_secret(config, options)
-            self._context = _core.Context.connect(_option_texts(options) | _secret_from(source))
+    def __init__(
+        self,
+        distributed: bool = True,
+        *,
+        remaining_ms: float | Callable[[], float] | None = None,
+        **options: object,
+    ) -> None:
+        if remaining_ms is not None:
+            if "time_left_s" in options:
+                raise TypeError("remaining_ms and time_left_s say the same; give one of them")
+            left = remaining_ms() if callable(remaining_ms) else remaining_ms
+            if left <= 0:
+                raise ValueError(f"remaining_ms is {left}; a process without time left cannot join")
+            options["time_left_s"] = left / 1000
+        texts = {name: _option_text(value) for name, value in options.items()}
+        make = _core.Context.connect if distributed else _core.Context.local
+        self._context: _core.Context | None = make(texts)
         self._successor: CylonEnv | None = None
 
     @classmethod

@@ -66,6 +66,10 @@ class MemoryPipe {
     }
     Move(1 - end);
   }
+  void EndWrites(size_t end) {
+    sides_[end].writes_ended = true;
+    Move(1 - end);
+  }
   /// What has come for `end` and was not read.
   size_t unread(size_t end) const { return sides_[end].arrived.size(); }
 
@@ -74,6 +78,7 @@ class MemoryPipe {
     std::string arrived;
     std::string unsent;
     bool closed = false;
+    bool writes_ended = false;
     bool all = false;
     size_t got = 0;
     std::span<uint8_t> into;
@@ -103,7 +108,7 @@ class MemoryPipe {
       write = std::exchange(writer.write, std::nullopt);
     }
     const bool full = side.got == side.into.size() || (!side.all && side.got > 0);
-    if (side.read && (full || writer.closed)) {
+    if (side.read && (full || writer.closed || (writer.writes_ended && writer.unsent.empty()))) {
       auto read = *std::exchange(side.read, std::nullopt);
       if (full || !side.all) {
         read.MarkFinished(static_cast<int64_t>(side.got));
@@ -138,6 +143,10 @@ class MemoryPipeEnd : public Stream {
   arrow::Future<> Write(std::vector<std::span<const uint8_t>> parts) override {
     const auto pipe = pipe_;
     return pipe->Write(end_, std::move(parts));
+  }
+  void EndWrites() override {
+    const auto pipe = pipe_;
+    pipe->EndWrites(end_);
   }
   void Close() override {
     const auto pipe = pipe_;

@@ -68,6 +68,9 @@ void Judge::Tick(TimePoint now) {
     if (at.neighbour && !at.linked && (at.dials || at.sign)) {
       DialIfIdle(rank, now);
     }
+    if (at.neighbour && at.linked && now - at.heard >= setup_.timeout / 4) {
+      DialIfIdle(rank, now);  // a gateway on the way may have forgotten the connection, and let in another one
+    }
   }
   for (auto askers = askers_.begin(); askers != askers_.end();) {
     const Rank about = askers->first;
@@ -130,7 +133,8 @@ void Judge::DialIfIdle(Rank rank, TimePoint now) {
   auto& at = peer(rank);
   if (!at.dialling && now >= at.next_dial) {
     at.dialling = true;
-    hands_->Dial(rank, std::max<Duration>(setup_.timeout / 5, 2 * beat_));
+    const Duration usual = std::max<Duration>(setup_.timeout / 5, 2 * beat_);
+    hands_->Dial(rank, std::max(setup_.dial_patience, usual));
   }
 }
 

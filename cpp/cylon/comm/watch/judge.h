@@ -69,8 +69,9 @@ class Judge {
     Rank own = 0;
     int size = 1;
     Duration timeout{};
-    Duration start_grace{};  ///< for the first beat
-    std::set<Rank> here;     ///< whose refusal is that of this machine, with no network between
+    Duration dial_patience{};  ///< for one connection; zero: a fifth of the timeout, two beats at least
+    Duration start_grace{};    ///< for the first beat
+    std::set<Rank> here;       ///< whose refusal is that of this machine, with no network between
     bool has_store = false;
   };
 

@@ -104,6 +104,21 @@ TEST_F(JudgeTest, ASilentRankIsDialledAndWitnessesAreAskedBeforeItCounts) {
   EXPECT_TRUE(hands_.findings.empty());
 }
 
+TEST_F(JudgeTest, ALinkThatIsSilentForAQuarterOfTheLimitGetsAnother) {
+  Make(4);
+  hands_.dialled.clear();
+  alive_.erase(1);
+  Pass(2400ms);
+  EXPECT_TRUE(hands_.dialled.empty());
+  Pass(600ms);
+  EXPECT_EQ(hands_.dialled, std::set<Rank>{1});
+  EXPECT_TRUE(hands_.asked.empty());
+  judge_->OnLink(1, now_);
+  alive_.insert(1);
+  Pass(60s);
+  EXPECT_TRUE(hands_.findings.empty());
+}
+
 TEST_F(JudgeTest, SilenceAtASecondWitnessIsAFailureAtTheLimit) {
   Make(4);
   alive_.erase(1);

@@ -10,8 +10,9 @@ namespace {
 
 /// Ticks in a peer's timeout: a loss by silence is told this part of it late at most.
 constexpr int kTicks = 20;
-/// A sign of life is asked for at every fifth tick, a quarter of the timeout: two may be lost before half of it is
-/// over, which is when a connection is given up.
+/// A sign of life is asked for at every fifth tick, a quarter of the timeout at most: two may be lost before half of it
+/// is over, which is when a connection is given up. Both ends do so, as a gateway may forget what its own side does not
+/// speak on.
 constexpr int kTicksOfPing = 5;
 constexpr Duration kShortestTick = std::chrono::milliseconds(5);
 
@@ -45,7 +46,8 @@ Mesh::Mesh(Executor& executor, const std::vector<std::unique_ptr<Path>>& paths, 
       settings_(std::move(settings)),
       epoch_(EpochTag(world_.epoch)),
       incarnation_(NewIncarnation()),
-      interval_(std::max<Duration>(settings_.peer_timeout / kTicks, kShortestTick)),
+      interval_(std::max<Duration>(std::min(settings_.peer_timeout / kTicks, settings_.keep_alive / kTicksOfPing),
+                                   kShortestTick)),
       peers_(static_cast<size_t>(world_.size())),
       strangers_(MostStrangers(world_.size())) {}
 

@@ -56,7 +56,8 @@ TEST(MeshResumeTest, NothingIsLostOrDoubledWhereverConnectionsEnd) {
   for (uint64_t seed = 0; seed < seeds && !::testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const int ranks = 2 + static_cast<int>(seed % 2);
-    ByteConformanceWorld world(ranks, seed, {.cuts = 12, .longest_life = 30 << 10});
+    const auto crossing = static_cast<ByteWeather::Crossing>(seed / 2 % 3);
+    ByteConformanceWorld world(ranks, seed, {.cuts = 12, .longest_life = 30 << 10, .crossing = crossing});
     const auto status = world.Run([&](Rank rank) {
       LanesNode node(world, ranks, rank, {.piece_bytes = 10000, .eager_bytes = 8 << 10});
       ARROW_RETURN_NOT_OK(node.Start());
@@ -69,10 +70,11 @@ TEST(MeshResumeTest, NothingIsLostOrDoubledWhereverConnectionsEnd) {
 }
 
 /// Two ranks that have heard each other; then both run `body`.
-void WithTrouble(const std::function<arrow::Status(LanesNode&, ByteNet&)>& body) {
+void WithTrouble(const std::function<arrow::Status(LanesNode&, ByteNet&)>& body, Duration timeout = kTimeout,
+                 Duration keep_alive = kKeepAlive, ByteWeather weather = {.cuts = 0}) {
   for (uint64_t seed = 0; seed < 20 && !::testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    ByteConformanceWorld world(2, seed, {.cuts = 0}, kTimeout);
+    ByteConformanceWorld world(2, seed, weather, timeout, keep_alive);
     const auto status = world.Run([&](Rank rank) {
       LanesNode node(world, 2, rank);
       CountingReader hello;
@@ -108,6 +110,26 @@ TEST(MeshResumeTest, AnIdleLinkThatNothingPassesIsLostAtBothEndsInTime) {
     EXPECT_THAT(cause.message(), HasSubstr("could not be made again within 10.0 s"));
     return arrow::Status::OK();
   });
+}
+
+TEST(MeshResumeTest, BothEndsOfAnIdleLinkPingOftenEnoughForGatewaysOnTheWay) {
+  for (const auto& [keep_alive, timeout] :
+       {std::pair<Duration, Duration>{std::chrono::seconds(15), std::chrono::hours(1)},
+        {std::chrono::seconds(1), std::chrono::minutes(1)},
+        {std::chrono::hours(1), std::chrono::seconds(20)}}) {
+    const Duration most = std::min(keep_alive, timeout / 4);
+    const auto idle = [&](LanesNode& node, ByteNet& net) -> arrow::Status {
+      ARROW_RETURN_NOT_OK(node.Await([&] { return After(node.executor, std::chrono::seconds(50)); }));
+      for (const auto& [peer, cause] : node.lost) {
+        EXPECT_TRUE(cause.ok()) << cause;  // it may have left by now
+      }
+      EXPECT_EQ(net.connections(), 1);
+      EXPECT_LE(net.longest_quiet(), most + std::chrono::milliseconds(1));
+      EXPECT_GE(net.longest_quiet(), most / 2) << "no more often than it takes";
+      return node.Shutdown();
+    };
+    WithTrouble(idle, timeout, keep_alive);
+  }
 }
 
 TEST(MeshResumeTest, ALinkThatNothingPassesForAWhileGoesOn) {
@@ -147,6 +169,32 @@ TEST(MeshResumeTest, AConnectionThatEndsIsMadeAgainAtOnce) {
     ARROW_RETURN_NOT_OK(node.Await([&] { return node.lanes->Flush(); }));
     return node.Shutdown();
   });
+}
+
+/// Each end sees the connection end and dials, so that the two cross.
+TEST(MeshResumeTest, CrossingDialsAreSettledWhicheverOfThemConnects) {
+  using Crossing = ByteWeather::Crossing;
+  for (const auto crossing : {Crossing::kBothConnect, Crossing::kLowerRank, Crossing::kHigherRank}) {
+    const auto cut = [](LanesNode& node, ByteNet& net) -> arrow::Status {
+      for (int round = 0; round < 5; ++round) {
+        CountingReader reader;
+        reader.expected = 1;
+        const auto channel = static_cast<uint64_t>(round);
+        ARROW_RETURN_NOT_OK(node.Do([&] {
+          node.lanes->Open(TestChannel(channel), &reader);
+          net.CutAll(node.rank, 1 - node.rank);
+          std::ignore = node.Send(1 - node.rank, channel, {100000});
+        }));
+        ARROW_RETURN_NOT_OK(AwaitSoon(node.executor, reader.all));
+        ARROW_RETURN_NOT_OK(node.Await([&] { return node.lanes->Flush(); }));
+      }
+      for (const auto& [peer, cause] : node.lost) {
+        EXPECT_TRUE(cause.ok()) << cause;  // it may have left by now
+      }
+      return node.Shutdown();
+    };
+    WithTrouble(cut, kTimeout, kKeepAlive, {.cuts = 0, .crossing = crossing});
+  }
 }
 
 TEST(MeshResumeTest, APeerThatNobodyListensForIsGoneAtOnce) {

@@ -19,7 +19,8 @@ struct MeshSettings {
   Security security = {};
   Duration connect_deadline = std::chrono::seconds(10);  ///< of a first connection, with its handshake
   Duration peer_timeout = std::chrono::seconds(10);      ///< silence after which the way to a peer counts as lost
-  std::string equal_options = {};  ///< "piece_bytes=1048576;…": what has to be the same at both ends (see Identity)
+  Duration keep_alive = kKeepAlive;  ///< a link is pinged this often at least, or four times in peer_timeout
+  std::string equal_options = {};    ///< "piece_bytes=1048576;…": what has to be the same at both ends (see Identity)
 };
 
 /// Made in two steps, as the address has to be told before the world is known. All calls in tasks of the executor.

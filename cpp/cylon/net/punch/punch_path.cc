@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -153,6 +154,7 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
   TimePoint probed_at_{};
   arrow::Future<> turn_ = Done();  // of the last who announces a port
   std::map<std::string, std::shared_ptr<Engagement>> engaged_;
+  std::set<std::string> punched_;  // with whom there was a connection
   bool closed_ = false;
 };
 
@@ -253,7 +255,10 @@ Co<std::unique_ptr<Stream>> Puncher::Dial(std::shared_ptr<Puncher> self, std::st
   const Duration all = std::clamp<Duration>(deadline - start, Duration{}, kLongestDial);
   arrow::Status last = arrow::Status::IOError("there was no time to punch a way to ", ShortName(peer));
   bool waited = false;  // for a call of the peer
-  for (int round = 0; round < 2; ++round) {
+  // Where a connection stood that is lost, one end or the other may still hold its pair of ports; and a way that was
+  // cut is to be made anew soon, by the relay if it has to be.
+  const bool again = self->punched_.contains(peer);
+  for (int round = 0; round < (again ? 1 : 2); ++round) {
     const auto share = round == 0 ? kFirstRoundShare : kSecondRoundShare;
     const Duration span = std::min(std::chrono::duration_cast<Duration>(share * all), kLongestRound);
     const TimePoint now = self->executor_.Now();
@@ -273,7 +278,8 @@ Co<std::unique_ptr<Stream>> Puncher::Dial(std::shared_ptr<Puncher> self, std::st
       }
       continue;
     }
-    auto port = self->Port(/*fresh=*/round > 0);
+    const bool fresh = again || round > 0;
+    auto port = self->Port(fresh);
     CYLON_CO_RETURN_NOT_OK(port.status());
     auto engagement = std::make_shared<Engagement>();
     CYLON_CO_ASSIGN_OR_RETURN(engagement->id, RandomBytes(kAttemptBytes));
@@ -286,15 +292,16 @@ Co<std::unique_ptr<Stream>> Puncher::Dial(std::shared_ptr<Puncher> self, std::st
         attempt->End(arrow::Status::Cancelled("this side has given up the connection"));
       }
     });
-    auto call = Call(self, peer, *port, round > 0, until, engagement);
+    auto call = Call(self, peer, *port, fresh, until, engagement);
     last = co_await call;
     const bool was_answered = engagement->answered.is_finished();
     engagement->attempt->End(last);
-    if (round > 0) {
+    if (fresh) {
       (*port)->Close();
     }
     self->Disengage(peer, engagement);
     if (last.ok()) {
+      self->punched_.insert(peer);
       co_return engagement->attempt->TakeWinner();
     }
     if (engagement->yielded) {
@@ -392,6 +399,7 @@ Co<void> Puncher::Answer(std::shared_ptr<Puncher> self, std::string peer, std::s
   self->Disengage(peer, engagement);
   auto winner = attempt->TakeWinner();
   if (winner != nullptr && self->accept_ != nullptr) {
+    self->punched_.insert(peer);
     const auto accept = self->accept_;
     accept(std::move(winner));
   } else if (status.ok()) {

@@ -28,10 +28,10 @@ inline constexpr Duration kProbeLasts = std::chrono::seconds(10);
 ///      | <=============== both dial, both listen (punch_engine.h) ==========> |
 ///
 /// A second round has a new attempt and fresh ports at both ends, as a gateway that has once refused a port goes on
-/// doing so. Where the gateways of both are symmetric no port is told in advance, so nobody tries. Of two that call
-/// each other at once the one with the lower name goes on, and the other waits for that. Dial gives: NobodyListens
-/// where the server knows nobody of that name; Cancelled when `stop` finishes; IOError else, by its share of the time,
-/// so that the next address can be tried.
+/// doing so. With a peer with whom there was a connection that is the only one. Where the gateways of both are
+/// symmetric no port is told in advance, so nobody tries. Of two that call each other at once the one with the lower
+/// name goes on, and the other waits for that. Dial gives: NobodyListens where the server knows nobody of that name;
+/// Cancelled when `stop` finishes; IOError else, by its share of the time, so that the next address can be tried.
 std::unique_ptr<Path> MakePunchPath(AsioExecutor& executor, std::shared_ptr<SealedLetters> letters,
                                     PunchOptions options);
 

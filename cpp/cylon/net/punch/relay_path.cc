@@ -32,6 +32,7 @@ class RelayedStream : public Stream {
   arrow::Future<> Write(std::vector<std::span<const uint8_t>> parts) override {
     return below_->Write(std::move(parts));
   }
+  void EndWrites() override { below_->EndWrites(); }
   void Close() override { below_->Close(); }
   std::string peer_name() const override { return peer_name_; }
   bool is_loopback() const override { return false; }

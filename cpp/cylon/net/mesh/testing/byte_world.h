@@ -21,6 +21,9 @@ struct ByteWeather {
   int cuts = 20;                                    ///< connections that end at a random byte, in the whole world
   int64_t longest_life = 200 << 10;                 ///< bytes of one of those, at most
   Duration latest = std::chrono::milliseconds(20);  ///< delay of a chunk or a connection, at most
+  /// As through holes in gateways: of two that dial each other at once one has a connection, and which does not go by
+  /// rank; the other is told that it came to it.
+  enum class Crossing : uint8_t { kBothConnect, kLowerRank, kHigherRank } crossing = Crossing::kBothConnect;
 };
 
 /// The wires between all ranks. One rank of a SimWorld runs at a time, so nothing here is locked.
@@ -36,6 +39,8 @@ class ByteNet : public std::enable_shared_from_this<ByteNet> {
   /// Ends all connections of `a` with `b`.
   void CutAll(Rank a, Rank b);
   int connections() const { return connections_; }
+  /// The longest time between two chunks that one end of a connection has sent.
+  Duration longest_quiet() const { return longest_quiet_; }
   int cuts() const { return cuts_; }
 
  private:
@@ -60,6 +65,13 @@ class ByteNet : public std::enable_shared_from_this<ByteNet> {
     return std::ranges::any_of(
         severed_, [&](const auto& pair) { return pair == std::make_pair(a, b) || pair == std::make_pair(b, a); });
   }
+  /// A dial of `to` that is under way and that one of `from` gives way to; or none.
+  std::optional<arrow::Future<>> DialToYieldTo(Rank from, Rank to) const {
+    const bool yields =
+        weather_.crossing == (to < from ? ByteWeather::Crossing::kLowerRank : ByteWeather::Crossing::kHigherRank);
+    const auto theirs = dials_.find({to, from});
+    return yields && theirs != dials_.end() ? std::optional(theirs->second) : std::nullopt;
+  }
   std::pair<std::shared_ptr<End>, std::shared_ptr<End>> Connect(Rank from, Rank to);
   void Cut(const std::shared_ptr<End>& end);
 
@@ -67,10 +79,12 @@ class ByteNet : public std::enable_shared_from_this<ByteNet> {
   std::mt19937_64 random_;
   ByteWeather weather_;
   std::map<std::string, Door> doors_;
+  std::map<std::pair<Rank, Rank>, arrow::Future<>> dials_;  // under way
   std::vector<std::pair<Rank, Rank>> severed_;
   std::vector<std::weak_ptr<End>> ends_;
   int connections_ = 0;
   int cuts_ = 0;
+  Duration longest_quiet_{};
 };
 
 struct ByteNet::End : std::enable_shared_from_this<ByteNet::End> {
@@ -79,7 +93,8 @@ struct ByteNet::End : std::enable_shared_from_this<ByteNet::End> {
   Rank other_rank;
   std::weak_ptr<End> other;
   std::shared_ptr<Life> life;
-  TimePoint arrival{};  // of the last chunk that was sent to the other end
+  TimePoint arrival{};               // of the last chunk that was sent to the other end
+  std::optional<TimePoint> written;  // last
   std::string inbox;
   bool over = false;  // nothing more comes
   bool closed = false;
@@ -163,6 +178,9 @@ class ByteNet::ByteStream : public Stream {
       bytes.append(part.begin(), part.end());
     }
     auto& net = *end->net;
+    const TimePoint now = end->executor().Now();
+    net.longest_quiet_ = std::max(net.longest_quiet_, now - end->written.value_or(now));
+    end->written = now;
     const auto all = static_cast<int64_t>(bytes.size());
     bytes.resize(static_cast<size_t>(std::clamp<int64_t>(end->life->left, 0, all)));
     end->life->left -= all;
@@ -276,6 +294,7 @@ class ByteNet::BytePath : public Path {
     auto& executor = net_->world_.executor(rank_);
     auto timer = executor.PostAt(deadline, [finish]() mutable { finish(DeadlineError("no answer from there")); });
     const Rank to = std::stoi(address.substr(8));
+    const Dialling dialling(net_, {rank_, to});
     if (!net_->Severed(rank_, to)) {
       const bool blocked = net_->cuts_ < net_->weather_.cuts && net_->Random(10) == 0;
       executor.PostAt(executor.Now() + net_->Delay(), [finish, blocked]() mutable {
@@ -287,6 +306,20 @@ class ByteNet::BytePath : public Path {
     CYLON_CO_RETURN_NOT_OK(status);
     if (!net_->doors_.contains(address)) {
       co_return NobodyListens("nobody listens at " + address);
+    }
+    if (auto theirs = net_->DialToYieldTo(rank_, to)) {
+      auto over = arrow::Future<>::Make();
+      auto end = [over]() mutable {
+        if (!over.is_finished()) {
+          over.MarkFinished();
+        }
+      };
+      theirs->AddCallback([&executor, end](const arrow::Status&) { executor.Post(end); });  // in a task of this rank
+      stop.AddCallback([end](const arrow::Status&) mutable { end(); });
+      auto late = executor.PostAt(deadline, end);
+      CYLON_CO_RETURN_NOT_OK(co_await over);
+      late->Cancel();
+      co_return arrow::Status::IOError("it has found a way to here at the same time");
     }
     auto [near, far] = net_->Connect(rank_, to);
     // The other side may accept long after this one has given up.
@@ -312,6 +345,22 @@ class ByteNet::BytePath : public Path {
   void Close() override { net_->doors_.erase(address_); }
 
  private:
+  /// That one is under way, for those that cross it.
+  struct Dialling {
+    Dialling(std::shared_ptr<ByteNet> of, std::pair<Rank, Rank> ends) : net(std::move(of)), way(std::move(ends)) {
+      net->dials_.insert_or_assign(way, over);
+    }
+    ~Dialling() {
+      net->dials_.erase(way);
+      over.MarkFinished();
+    }
+    Dialling(const Dialling&) = delete;
+    Dialling& operator=(const Dialling&) = delete;
+    std::shared_ptr<ByteNet> net;
+    std::pair<Rank, Rank> way;
+    arrow::Future<> over = arrow::Future<>::Make();
+  };
+
   std::shared_ptr<ByteNet> net_;
   Rank rank_;
   std::string address_;
@@ -325,8 +374,11 @@ inline std::unique_ptr<Path> ByteNet::MakePath(Rank rank) {
 class ByteConformanceWorld : public ConformanceWorld {
  public:
   ByteConformanceWorld(int ranks, uint64_t seed, ByteWeather weather = {},
-                       Duration peer_timeout = std::chrono::seconds(10))
-      : sim(ranks, seed), net(std::make_shared<ByteNet>(sim, seed, weather)), peer_timeout_(peer_timeout) {
+                       Duration peer_timeout = std::chrono::seconds(10), Duration keep_alive = kKeepAlive)
+      : sim(ranks, seed),
+        net(std::make_shared<ByteNet>(sim, seed, weather)),
+        peer_timeout_(peer_timeout),
+        keep_alive_(keep_alive) {
     world_.job = "bytes";
     world_.epoch = "00000001";  // the epoch of TestChannel
     for (Rank rank = 0; rank < ranks; ++rank) {
@@ -342,9 +394,10 @@ class ByteConformanceWorld : public ConformanceWorld {
   std::unique_ptr<Transport> MakeTransport(Rank rank) override {
     auto world = world_;
     world.rank = rank;
-    return listeners_[static_cast<size_t>(rank)]->Join(
-        std::move(world),
-        MeshSettings{.security = {"a secret"}, .connect_deadline = peer_timeout_, .peer_timeout = peer_timeout_});
+    return listeners_[static_cast<size_t>(rank)]->Join(std::move(world), MeshSettings{.security = {"a secret"},
+                                                                                      .connect_deadline = peer_timeout_,
+                                                                                      .peer_timeout = peer_timeout_,
+                                                                                      .keep_alive = keep_alive_});
   }
   arrow::Status Run(const std::function<arrow::Status(Rank)>& body) override { return sim.Run(body); }
 
@@ -353,6 +406,7 @@ class ByteConformanceWorld : public ConformanceWorld {
 
  private:
   Duration peer_timeout_;
+  Duration keep_alive_;
   World world_;
   std::vector<std::unique_ptr<MeshTransport>> listeners_;
 };

@@ -1,10 +1,11 @@
-// The watch's network over TCP.
-#include "cylon/comm/watch/tcp_wire.h"
+// The watch's network over paths.
+#include "cylon/comm/watch/path_wire.h"
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
+#include "cylon/net/mesh/ways.h"
 #include "cylon/wire/strangers.h"
 
 namespace cylon::internal {
@@ -15,30 +16,39 @@ namespace {
 constexpr size_t kLinksOfAPair = 4;
 /// Messages that a link has not taken. A beat is dropped before there is even one: the next says the same.
 constexpr size_t kMostQueued = 64;
+/// Every link of a pair has every message: one that has had none for so long while another had some leads nowhere any
+/// more. Two of the rarest beats.
+constexpr Duration kStaleLink = std::chrono::seconds(1);
 
 }  // namespace
 
-TcpWire::TcpWire(AsioExecutor& executor, int world_size)
-    : executor_(executor), most_strangers_(std::max(kStrangersAtOnce, 2 * static_cast<size_t>(world_size))) {}
-
-TcpWire::~TcpWire() = default;
-
-arrow::Status TcpWire::Listen(const std::string& bind_host) {
-  const auto admit = [weak = weak_from_this()](std::unique_ptr<Stream> stream) {
-    if (auto self = weak.lock()) {
-      self->Admit(std::move(stream));
-    }
-  };
-  ARROW_ASSIGN_OR_RAISE(listener_, ListenTcp(executor_.io(), {bind_host, 0}, admit));
-  return arrow::Status::OK();
+PathWire::PathWire(Executor& executor, std::vector<std::unique_ptr<Path>> paths, int world_size)
+    : executor_(executor),
+      paths_(std::move(paths)),
+      most_strangers_(std::max(kStrangersAtOnce, 2 * static_cast<size_t>(world_size))) {
+  for (const auto& path : paths_) {
+    address_ += (address_.empty() ? "" : " ") + path->address();
+  }
 }
 
-void TcpWire::Join(World world, Security security) {
+PathWire::~PathWire() = default;
+
+void PathWire::Listen() {
+  for (const auto& path : paths_) {
+    path->Accept([weak = weak_from_this()](std::unique_ptr<Stream> stream) {
+      if (auto self = weak.lock()) {
+        self->Admit(std::move(stream));
+      }
+    });
+  }
+}
+
+void PathWire::Join(World world, Security security) {
   world_ = std::move(world);
   security_ = std::move(security);
 }
 
-Identity TcpWire::Self(Rank wanted) const {
+Identity PathWire::Self(Rank wanted) const {
   Identity self;
   self.job = world_.job;
   self.epoch = world_.epoch;
@@ -48,14 +58,14 @@ Identity TcpWire::Self(Rank wanted) const {
   return self;
 }
 
-void TcpWire::Start(WatchWireSink* sink) {
+void PathWire::Start(WatchWireSink* sink) {
   sink_ = sink;
   for (auto& stream : std::exchange(early_, {})) {
     Admit(std::move(stream));
   }
 }
 
-void TcpWire::Admit(std::unique_ptr<Stream> stream) {
+void PathWire::Admit(std::unique_ptr<Stream> stream) {
   if (closed_) {
     return;
   }
@@ -75,8 +85,8 @@ void TcpWire::Admit(std::unique_ptr<Stream> stream) {
   static_cast<void>(Spawn(executor_, Welcome(shared_from_this(), std::move(stream), strangers_.back())));
 }
 
-Co<void> TcpWire::Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream> stream,
-                          std::shared_ptr<Opening> opening) {
+Co<void> PathWire::Welcome(std::shared_ptr<PathWire> self, std::unique_ptr<Stream> stream,
+                           std::shared_ptr<Opening> opening) {
   auto open = OpenAsListener(std::move(stream), self->executor_, self->security_, self->Self(),
                              self->executor_.Now() + kStrangerPatience, opening);
   auto opened = co_await open;
@@ -89,20 +99,17 @@ Co<void> TcpWire::Welcome(std::shared_ptr<TcpWire> self, std::unique_ptr<Stream>
   co_return arrow::Status::OK();
 }
 
-void TcpWire::Dial(Rank peer, Duration patience) {
-  if (closed_ || !dialling_.insert(peer).second) {
+void PathWire::Dial(Rank peer, Duration patience) {
+  if (closed_ || dialling_.contains(peer)) {
     return;
   }
-  static_cast<void>(Spawn(executor_, DialPeer(shared_from_this(), peer, executor_.Now() + patience)));
+  const auto stop = dialling_.emplace(peer, arrow::Future<>::Make()).first->second;
+  static_cast<void>(Spawn(executor_, DialPeer(shared_from_this(), peer, executor_.Now() + patience, stop)));
 }
 
-Co<void> TcpWire::DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint deadline) {
-  auto address = HostPort::Parse(self->world_.cards[static_cast<size_t>(peer)].watch);
-  if (!address.ok()) {
-    self->FailDial(peer, DialEnd::kUnreachable);
-    co_return address.status();
-  }
-  auto connect = ConnectTcp(self->executor_.io(), self->executor_, *address, deadline, self->stopped_);
+Co<void> PathWire::DialPeer(std::shared_ptr<PathWire> self, Rank peer, TimePoint deadline, arrow::Future<> stop) {
+  const auto& card = self->world_.cards[static_cast<size_t>(peer)];
+  auto connect = ConnectByAny(self->paths_, card.watch, deadline, stop);
   auto connected = co_await connect;
   if (!connected.ok()) {
     self->FailDial(peer, IsNobodyListening(connected.status()) ? DialEnd::kRefused : DialEnd::kUnreachable);
@@ -113,7 +120,7 @@ Co<void> TcpWire::DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint d
   }
   const auto opening = std::make_shared<Opening>();
   self->diallings_.insert(opening);
-  auto open = OpenAsDialler(std::move(*connected), self->executor_, self->security_, self->Self(peer), address->host,
+  auto open = OpenAsDialler(std::move(connected->stream), self->executor_, self->security_, self->Self(peer), card.host,
                             deadline, opening);
   auto proven = co_await open;
   self->diallings_.erase(opening);
@@ -134,17 +141,18 @@ Co<void> TcpWire::DialPeer(std::shared_ptr<TcpWire> self, Rank peer, TimePoint d
   co_return arrow::Status::OK();
 }
 
-void TcpWire::FailDial(Rank peer, DialEnd how) {
+void PathWire::FailDial(Rank peer, DialEnd how) {
   dialling_.erase(peer);
   if (!closed_) {
     sink_->OnDialFailed(peer, how);
   }
 }
 
-void TcpWire::Adopt(Rank peer, std::unique_ptr<Stream> stream) {
+void PathWire::Adopt(Rank peer, std::unique_ptr<Stream> stream) {
   auto link = std::make_shared<Link>();
   link->stream = std::move(stream);
   link->peer = peer;
+  link->heard = executor_.Now();
   auto& links = links_[peer];
   links.push_back(link);
   if (links.size() > kLinksOfAPair) {
@@ -152,9 +160,18 @@ void TcpWire::Adopt(Rank peer, std::unique_ptr<Stream> stream) {
   }
   static_cast<void>(Spawn(executor_, ReadLoop(shared_from_this(), link)));
   sink_->OnLink(peer);
+  if (const auto own = dialling_.find(peer); own != dialling_.end()) {
+    EndDial(own->second);  // it was wanted, and the peer's came first
+  }
 }
 
-Co<void> TcpWire::ReadLoop(std::shared_ptr<TcpWire> self, LinkPtr link) {
+void PathWire::EndDial(arrow::Future<> stop) {
+  if (!stop.is_finished()) {
+    stop.MarkFinished();
+  }
+}
+
+Co<void> PathWire::ReadLoop(std::shared_ptr<PathWire> self, LinkPtr link) {
   while (!link->ended && !self->closed_) {
     std::array<uint8_t, kWatchHeaderBytes> bytes;
     auto read_header = link->stream->Read(bytes);
@@ -170,13 +187,19 @@ Co<void> TcpWire::ReadLoop(std::shared_ptr<TcpWire> self, LinkPtr link) {
     if (!message.ok() || link->ended || self->closed_) {
       break;
     }
+    link->heard = self->executor_.Now();
+    for (const auto& other : self->links_.at(link->peer)) {
+      if (link->heard - other->heard > kStaleLink) {
+        self->EndSoon(other);
+      }
+    }
     self->sink_->OnMessage(link->peer, *message);
   }
   self->End(link);
   co_return arrow::Status::OK();
 }
 
-void TcpWire::Send(Rank to, const WatchMessage& message) {
+void PathWire::Send(Rank to, const WatchMessage& message) {
   auto found = links_.find(to);
   if (found == links_.end()) {
     return;
@@ -193,7 +216,7 @@ void TcpWire::Send(Rank to, const WatchMessage& message) {
 }
 
 /// Writes at once what the socket takes: a goodbye leaves before the stop that follows it.
-void TcpWire::Pump(const LinkPtr& link) {
+void PathWire::Pump(const LinkPtr& link) {
   while (!link->writing && !link->ended && !link->queue.empty()) {
     link->leaving.assign(link->queue.front().begin(), link->queue.front().end());
     link->queue.pop_front();
@@ -218,7 +241,7 @@ void TcpWire::Pump(const LinkPtr& link) {
 }
 
 /// In a task of its own: who sends does not expect to be told of an end inside.
-void TcpWire::EndSoon(const LinkPtr& link) {
+void PathWire::EndSoon(const LinkPtr& link) {
   executor_.Post([weak = weak_from_this(), link] {
     if (auto self = weak.lock()) {
       self->End(link);
@@ -226,7 +249,7 @@ void TcpWire::EndSoon(const LinkPtr& link) {
   });
 }
 
-void TcpWire::End(const LinkPtr& link) {
+void PathWire::End(const LinkPtr& link) {
   if (std::exchange(link->ended, true)) {
     return;
   }
@@ -242,13 +265,15 @@ void TcpWire::End(const LinkPtr& link) {
   }
 }
 
-void TcpWire::Close() {
+void PathWire::Close() {
   if (std::exchange(closed_, true)) {
     return;
   }
-  listener_.reset();  // here, in a task: this may be let go in another thread
   early_.clear();
-  stopped_.MarkFinished();
+  for (const auto& [peer, stop] : std::map(dialling_)) {
+    EndDial(stop);
+  }
+  paths_.clear();  // here, in a task: this may be let go in another thread
   for (const auto& opening : std::set(diallings_)) {
     opening->Close();
   }
