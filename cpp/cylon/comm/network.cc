@@ -5,6 +5,7 @@
 
 #include "cylon/bootstrap/store.h"
 #include "cylon/bootstrap/tcp_courier.h"
+#include "cylon/bootstrap/ticket.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/comm/paths.h"
 #include "cylon/comm/watch/tcp_wire.h"
@@ -178,7 +179,8 @@ Network PunchNetwork(AsioExecutor& executor, Options options, std::string secret
   return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
     ARROW_ASSIGN_OR_RAISE(const auto server, RendezvousOf(options));
     const TimePoint deadline = executor.Now() + FromSeconds(options.join_deadline_s);
-    auto opening = Spawn(executor, OpenTcpCourier(&executor, server, settings.security, options.job, deadline));
+    ARROW_ASSIGN_OR_RAISE(auto security, SecurityAt(server, options, settings.security.secret));
+    auto opening = Spawn(executor, OpenTcpCourier(&executor, server, std::move(security), options.job, deadline));
     ARROW_RETURN_NOT_OK(executor.Wait(arrow::Future<>(opening)));
     ARROW_ASSIGN_OR_RAISE(std::shared_ptr<Courier> courier, opening.MoveResult());
     auto seat = std::make_unique<MeshSeat>(executor, options, settings);

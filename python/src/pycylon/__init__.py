@@ -15,6 +15,7 @@ from pycylon.errors import (
     OutOfMemoryError,
     ProtocolError,
     RankFailedError,
+    RankTakenError,
 )
 from pycylon.files import read_csv, read_parquet
 from pycylon.frame import DataFrame, concat
@@ -33,6 +34,7 @@ __all__ = [
     "OutOfMemoryError",
     "ProtocolError",
     "RankFailedError",
+    "RankTakenError",
     "Series",
     "concat",
     "read_csv",
