@@ -9,6 +9,7 @@
 
 #include "cylon/base/readable.h"
 #include "cylon/bootstrap/gathering.h"
+#include "cylon/bootstrap/presence.h"
 #include "cylon/comm/runtime.h"
 #include "cylon/net/redis/redis_transport.h"
 
@@ -122,6 +123,15 @@ class Runtime {
     return status;
   }
 
+  /// For as long as it runs, where processes may come that take its ranks for free. A launcher's epoch is nobody
+  /// else's: who comes too late there finds the table.
+  void ShowPresence() {
+    if (parts_.own_executor && parts_.store && parts_.world.size() > 1 && parts_.resources->options().epoch.empty()) {
+      presence_ = std::make_shared<Presence>(parts_.store.get(), *parts_.executor, parts_.world);
+      parts_.executor->Post([presence = presence_] { presence->Start(); });
+    }
+  }
+
   arrow::Status Close() {
     if (liveness_->forked()) {
       return liveness_->Check();
@@ -146,6 +156,7 @@ class Runtime {
     if (parts_.store && parts_.world.size() > 1) {
       // Nothing of the run's depends on the store any more, so a store that has ended meanwhile is no failure of work
       // that is done.
+      StopPresence();
       const auto abandoned = std::make_shared<bool>(false);
       const auto leaving = Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world, abandoned));
       const auto waited = parts_.executor->Wait(leaving, std::min(deadline, parts_.executor->Now() + kLeavePatience));
@@ -239,6 +250,19 @@ class Runtime {
     return std::pair(*std::move(world), std::move(seat));
   }
 
+  /// Before its rank leaves the store, or this the store.
+  void StopPresence() {
+    if (presence_) {
+      const auto stop = [presence = std::exchange(presence_, nullptr)] {
+        presence->Stop();
+        return arrow::Status::OK();
+      };
+      if (!parts_.executor->RunTask(stop).ok()) {
+        (void)stop();
+      }
+    }
+  }
+
   /// Stops, and gives what may go on in another world.
   Parts TakeApart(const arrow::Status& why) {
     Parts next;
@@ -249,6 +273,7 @@ class Runtime {
     next.interrupt = parts_.interrupt;
     next.network = parts_.network;
     next.ends = parts_.ends;
+    StopPresence();
     auto store = std::move(parts_.store);
     Stop(why);
     next.store = std::move(store);
@@ -267,6 +292,7 @@ class Runtime {
     }
     // What was begun has to be ended now, whatever the hook says: tasks refer to what goes next.
     parts_.executor->SetInterruptHook(nullptr);
+    StopPresence();
     auto stop = [this, why] {
       endpoint_->Shutdown(why);
       parts_.store.reset();
@@ -282,6 +308,7 @@ class Runtime {
   std::shared_ptr<Liveness> liveness_ = std::make_shared<Liveness>();
   std::shared_ptr<Endpoint> endpoint_;
   std::shared_ptr<Timer> end_timer_;
+  std::shared_ptr<Presence> presence_;
 };
 
 arrow::Result<std::shared_ptr<Context>> EnterGathered(Parts parts, const RejoinOptions& options);
@@ -379,6 +406,7 @@ TimePoint EndOf(const Options& options, TimePoint joined) {
 
 arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadline) {
   auto runtime = std::make_shared<Runtime>(std::move(parts));
+  runtime->ShowPresence();
   ARROW_RETURN_NOT_OK(runtime->Start(deadline));
   auto communicator = runtime->WorldCommunicator();
   return std::make_shared<RankContext>(std::move(runtime), std::move(communicator), /*whole=*/true);
