@@ -24,8 +24,8 @@ std::shared_ptr<StoreSessions> JobStores::StoreOf(const Guest& guest) {
   }
   // What has no clients and no keys any more is as good as one that is made anew.
   std::erase_if(stores_, [](const auto& each) { return each.second->Empty(); });
-  auto store =
-      std::make_shared<StoreSessions>(executor_, life_, guest.ticket ? kMaxJobStoreBytes : kMaxStoreBytes, bytes_);
+  const size_t most_bytes = guest.ticket ? kMaxJobStoreBytes : kMaxStoreBytes;
+  auto store = std::make_shared<StoreSessions>(executor_, life_, most_bytes, bytes_, on_set_);
   stores_.emplace(name, store);
   return store;
 }

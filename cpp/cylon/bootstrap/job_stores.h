@@ -18,8 +18,9 @@ inline constexpr size_t kMaxJobStoreBytes = 32 << 20;
 /// Belongs to tasks.
 class JobStores : public std::enable_shared_from_this<JobStores> {
  public:
-  /// `life` as of StoreSessions.
-  JobStores(Executor& executor, std::string life) : executor_(executor), life_(std::move(life)) {}
+  /// `life` and `on_set` as of StoreSessions.
+  JobStores(Executor& executor, std::string life, StoreSessions::OnSet on_set)
+      : executor_(executor), life_(std::move(life)), on_set_(std::move(on_set)) {}
 
   /// Answers over `stream`, whose other end is `guest`, until either side ends it. A job reads and writes its own keys
   /// alone, and no more clients of it are there at once than it has places.
@@ -37,6 +38,7 @@ class JobStores : public std::enable_shared_from_this<JobStores> {
 
   Executor& executor_;
   const std::string life_;
+  const StoreSessions::OnSet on_set_;
   const std::shared_ptr<size_t> bytes_ = std::make_shared<size_t>(0);
   std::map<std::string, std::shared_ptr<StoreSessions>> stores_;  // by job; "" where there are no tickets
   bool closed_ = false;

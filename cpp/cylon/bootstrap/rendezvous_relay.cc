@@ -252,6 +252,7 @@ Co<void> RendezvousRelay::Pump(std::shared_ptr<RendezvousRelay> self, PairPtr pa
   bool copies = true;
   size_t discarded = 0;
   arrow::Status status;
+  arrow::Status limit;  // that its job has reached
   while (discarded < kMostDiscarded && !(pair->over && !from.reading.is_finished())) {
     from.waits = true;
     auto reading = from.reading;
@@ -265,6 +266,7 @@ Co<void> RendezvousRelay::Pump(std::shared_ptr<RendezvousRelay> self, PairPtr pa
       auto passing = PassOn(self, pair, side, static_cast<size_t>(*got));
       const auto passed = co_await passing;
       copies = passed.ok() && *passed;
+      limit &= passed.status();
     } else {
       // The other end is gone, or takes no more: the pump of its own direction ends the pair.
       discarded += static_cast<size_t>(*got);
@@ -278,17 +280,18 @@ Co<void> RendezvousRelay::Pump(std::shared_ptr<RendezvousRelay> self, PairPtr pa
   } else {
     to.nap.Wake();
   }
-  co_return status;
+  co_return limit& status;
 }
 
-/// False where no more can be passed on.
+/// False where no more can be passed on; CapacityError where no more may be.
 Co<bool> RendezvousRelay::PassOn(std::shared_ptr<RendezvousRelay> self, PairPtr pair, size_t side, size_t bytes) {
   Job& job = *pair->job;
   End& from = *pair->ends[side];
   job.bytes += bytes;
   if (job.bytes > job.most_bytes) {
     pair->over = true;
-    co_return false;
+    co_return arrow::Status::CapacityError("the relay has ended: ", job.most_bytes, " bytes were relayed for job '",
+                                           from.guest.job, "', its limit");
   }
   const double share = self->limits_.rate / static_cast<double>(std::max<size_t>(1, self->active_jobs_));
   const TimePoint now = self->executor_.Now();

@@ -4,7 +4,12 @@
 #include <arrow/result.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "cylon/base/asio_executor.h"
 #include "cylon/base/export.h"
@@ -17,13 +22,22 @@
 
 namespace cylon {
 
+/// Something that whoever runs a server may want to read.
+struct ServerEvent {
+  bool warning = false;
+  std::string what;                                         ///< "admitted", "refused", "limit", "broken", "world"
+  std::vector<std::pair<std::string, std::string>> fields;  ///< "job", "peer", "purpose", "reason", "message", ...
+};
+
 /// How a rendezvous server lets in, and how much.
 struct RendezvousConfig {
   Security security = {};         ///< its secret is the jobs'
   std::string operator_key = {};  ///< lets in by tickets that are signed with it, and not by the secret; "": no tickets
   RendezvousLimits sessions = {};
   RelayLimits relay = {};
-  UnixClock unix_clock = {};  ///< by which tickets expire; nothing: the machine's
+  UnixClock unix_clock = {};             ///< by which tickets expire; nothing: the machine's
+  std::optional<HostPort> metrics = {};  ///< where RendezvousMetrics are read over HTTP, by anybody; or nowhere
+  std::function<void(const ServerEvent&)> log = {};  ///< told in tasks; nothing: nobody
 };
 
 /// Serves stores (OpenStore), couriers (OpenTcpCourier), their relays and their probes until destroyed. All of them
@@ -40,6 +54,8 @@ class CYLON_EXPORT RendezvousServer {
   virtual ~RendezvousServer();
   virtual HostPort address() const = 0;
   virtual HostPort probe_address() const = 0;
+  /// Of the metrics; port 0 where there are none.
+  virtual HostPort metrics_address() const = 0;
   /// As they are now.
   virtual RendezvousCounters counters() const = 0;
 };

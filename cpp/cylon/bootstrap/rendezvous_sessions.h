@@ -15,7 +15,8 @@
 namespace cylon {
 
 struct RendezvousLimits {
-  size_t sessions = 4096;
+  /// One takes 8 KiB, over TLS 13 KiB.
+  size_t sessions = 10240;
   /// Letters of one session: so many at once, as a process may write to each of its world when it begins, and then so
   /// many per second. Who writes more is read more slowly; nothing is refused for it.
   size_t letters_at_once = 2048;
@@ -41,6 +42,9 @@ class RendezvousSessions : public std::enable_shared_from_this<RendezvousSession
   /// and so on. False where no session has drawn it, or it was shown there before.
   bool Probed(size_t looker, const std::string& token, const HostPort& from);
 
+  size_t jobs() const { return of_job_.size(); }
+  /// What all sessions have been sent and have not read.
+  size_t queued_bytes() const { return *unread_; }
   /// With those that have not said their name yet.
   size_t connections() const { return sessions_.size(); }
   /// Ends all sessions; later ones end at once.

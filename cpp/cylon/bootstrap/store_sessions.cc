@@ -202,7 +202,13 @@ arrow::Status StoreSessions::Handle(const std::shared_ptr<Session>& session, con
   }
   switch (op) {
     case StoreOp::kSet:
-      session->AnswerWrite(id, [&] { return Done(values_.Set(now, key, rest, time_to_live)); });
+      session->AnswerWrite(id, [&] {
+        const auto set = values_.Set(now, key, rest, time_to_live);
+        if (set.ok() && on_set_) {
+          on_set_(key);
+        }
+        return Done(set);
+      });
       break;
     case StoreOp::kAdd:
     case StoreOp::kRaise:

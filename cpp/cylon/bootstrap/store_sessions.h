@@ -1,6 +1,7 @@
 /// What a store server keeps and says, apart from how clients come to it.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -16,11 +17,16 @@ namespace cylon {
 /// One store in memory, and a session for each connection of a client. Belongs to tasks.
 class StoreSessions : public std::enable_shared_from_this<StoreSessions> {
  public:
+  using OnSet = std::function<void(const std::string& key)>;
   /// `life` is what this store is told from others by: kStoreNonceBytes that nobody else has drawn. `most_bytes`: of
-  /// all keys and values together; `total`, where there is one, counts those of all stores that share it.
+  /// all keys and values together; `total`, where there is one, counts those of all stores that share it. `on_set` is
+  /// told of each key that a client sets.
   StoreSessions(Executor& executor, std::string life, size_t most_bytes = kMaxStoreBytes,
-                std::shared_ptr<size_t> total = nullptr)
-      : executor_(executor), life_(std::move(life)), values_(most_bytes, std::move(total)) {}
+                std::shared_ptr<size_t> total = nullptr, OnSet on_set = {})
+      : executor_(executor),
+        life_(std::move(life)),
+        on_set_(std::move(on_set)),
+        values_(most_bytes, std::move(total)) {}
 
   /// Answers over `stream`, whose other end is proven, until either side ends it. CapacityError is told where `places`
   /// clients have a connection already.
@@ -46,6 +52,7 @@ class StoreSessions : public std::enable_shared_from_this<StoreSessions> {
 
   Executor& executor_;
   const std::string life_;
+  const OnSet on_set_;  // or none
   KeyValues values_;
   std::unordered_map<std::string, std::shared_ptr<Memory>> memories_;  // by client
   std::list<std::shared_ptr<Session>> sessions_;

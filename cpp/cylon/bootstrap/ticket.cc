@@ -57,14 +57,16 @@ std::string ReadableTime(int64_t unix_seconds) {
   return text.data();
 }
 
-arrow::Status JudgeClaims(const TicketClaims& claims, const Identity& dialler, int64_t now) {
+arrow::Status JudgeClaims(const TicketClaims& claims, const Identity& dialler, int64_t now, const char** reason) {
   const int64_t allowance = std::chrono::seconds(kClockAllowance).count();
   if (now - allowance >= claims.expires) {
+    *reason = "expired";
     return arrow::Status::Invalid("the ticket for job '", claims.job, "' has expired: it was good until ",
                                   ReadableTime(claims.expires), ", and the server's clock says ", ReadableTime(now),
                                   "; ask the operator for a new one");
   }
   if (!dialler.job.empty() && dialler.job != claims.job) {
+    *reason = "other_job";
     return arrow::Status::Invalid("the ticket is for job '", claims.job, "', and this process is of job '", dialler.job,
                                   "'; set CYLON_JOB to the ticket's, or ask the operator for a ticket for this job");
   }
@@ -135,11 +137,22 @@ std::string SignTicket(const std::string& operator_key, std::string_view claims)
   return signature;
 }
 
-TicketReader AdmitByTickets(std::string operator_key, UnixClock now) {
-  return [key = std::move(operator_key), now = std::move(now)](std::string_view shown) -> arrow::Result<Admission> {
-    ARROW_ASSIGN_OR_RAISE(auto claims, DecodeTicketClaims(shown));
-    return Admission{SignTicket(key, shown), [claims = std::move(claims), now](const Identity& dialler) {
-                       return JudgeClaims(claims, dialler, now());
+TicketReader AdmitByTickets(std::string operator_key, UnixClock now,
+                            std::function<void(const char* reason)> on_refused) {
+  return [key = std::move(operator_key), now = std::move(now),
+          on_refused = std::move(on_refused)](std::string_view shown) -> arrow::Result<Admission> {
+    auto claims = DecodeTicketClaims(shown);
+    if (!claims.ok()) {
+      on_refused("unreadable");
+      return claims.status();
+    }
+    return Admission{SignTicket(key, shown), [claims = *std::move(claims), now, on_refused](const Identity& dialler) {
+                       const char* reason = nullptr;
+                       auto judged = JudgeClaims(claims, dialler, now(), &reason);
+                       if (reason != nullptr) {
+                         on_refused(reason);
+                       }
+                       return judged;
                      }};
   };
 }

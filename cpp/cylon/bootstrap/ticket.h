@@ -59,8 +59,10 @@ CYLON_EXPORT std::string SignTicket(const std::string& operator_key, std::string
 using UnixClock = std::function<int64_t()>;
 
 /// Lets in by the tickets that `operator_key` has signed, while they are good, the processes of their own jobs. A
-/// dialler that names no job is of the ticket's.
-CYLON_EXPORT TicketReader AdmitByTickets(std::string operator_key, UnixClock now);
+/// dialler that names no job is of the ticket's. `on_refused` is told why one is not let in: "unreadable", "expired" or
+/// "other_job".
+CYLON_EXPORT TicketReader AdmitByTickets(
+    std::string operator_key, UnixClock now, std::function<void(const char* reason)> on_refused = [](const char*) {});
 
 /// What one end of a connection holds of a ticket.
 struct Ticket {

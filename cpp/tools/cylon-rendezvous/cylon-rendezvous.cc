@@ -1,5 +1,5 @@
 // cylon-rendezvous: a server at which the ranks of jobs find each other, and talk where they cannot reach each other.
-#include <unistd.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <asio/signal_set.hpp>
@@ -11,6 +11,7 @@
 #include "cylon/base/secret.h"
 #include "cylon/bootstrap/rendezvous_server.h"
 #include "issue.h"
+#include "server_log.h"
 
 namespace {
 
@@ -19,6 +20,10 @@ struct ServeArguments {
   uint16_t probe_port = 0;
   std::string secret_file;
   std::string operator_key_file;
+  size_t sessions = cylon::RendezvousLimits{}.sessions;
+  std::string metrics_host = "127.0.0.1";
+  int metrics_port = -1;  // none
+  bool log_json = false;
 };
 
 arrow::Result<cylon::RendezvousConfig> ConfigOf(const ServeArguments& arguments) {
@@ -36,21 +41,44 @@ arrow::Result<cylon::RendezvousConfig> ConfigOf(const ServeArguments& arguments)
     ARROW_ASSIGN_OR_RAISE(secret, cylon::ReadSecret(options));
   }
   config.security = cylon::SecurityOf(options, std::move(secret));
+  config.sessions.sessions = arguments.sessions;
+  if (arguments.metrics_port >= 0) {
+    config.metrics = cylon::HostPort{arguments.metrics_host, static_cast<uint16_t>(arguments.metrics_port)};
+  }
   return config;
 }
 
+/// Each process that comes has two connections or more.
+void RaiseDescriptorLimit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    static_cast<void>(::setrlimit(RLIMIT_NOFILE, &files));  // as many as the system allows
+  }
+}
+
 arrow::Status Serve(const ServeArguments& arguments) {
+  RaiseDescriptorLimit();
   ARROW_ASSIGN_OR_RAISE(auto config, ConfigOf(arguments));
   ARROW_ASSIGN_OR_RAISE(const cylon::HostPort address, cylon::HostPort::Parse(arguments.listen));
   cylon::AsioExecutor executor("rendezvous");
+  // For people, what is wrong is enough; who collects lines wants to know who came, too.
+  const auto log = std::make_shared<cylon::tools::ServerLog>(stderr, arguments.log_json, !arguments.log_json);
+  config.log = [log, &executor](const cylon::ServerEvent& event) {
+    const auto since = std::chrono::system_clock::now().time_since_epoch();
+    log->Write(event, executor.Now(), std::chrono::duration<double>(since).count());
+  };
   auto ended = arrow::Future<>::Make();
   // In place before the address is told: whoever reads it may end this program at once.
   asio::signal_set signals(executor.io(), SIGINT, SIGTERM);
   signals.async_wait([ended](const asio::error_code&, int) mutable { ended.MarkFinished(); });
   ARROW_ASSIGN_OR_RAISE(auto server,
                         cylon::RendezvousServer::Start(executor, address, arguments.probe_port, std::move(config)));
-  std::cout << server->address().ToString() << "\nprobes at " << server->probe_address().ToString() << "\n"
-            << std::flush;
+  std::cout << server->address().ToString() << "\nprobes at " << server->probe_address().ToString() << "\n";
+  if (server->metrics_address().port != 0) {
+    std::cout << "metrics at http://" << server->metrics_address().ToString() << "/metrics\n";
+  }
+  std::cout << std::flush;
   return executor.Wait(ended);
 }
 
@@ -67,6 +95,15 @@ void AddServing(CLI::App* app, ServeArguments* arguments) {
          "file with mode 0600 that holds 64 hexadecimal digits: lets in by tickets that are signed with it, and "
          "by no secret")
       ->excludes(secret);
+  app->add_option("--sessions", arguments->sessions, "processes that may have a session at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  app->add_option("--metrics-port", arguments->metrics_port,
+                  "port at which Prometheus reads /metrics, as anybody may who reaches it; 0 takes a free one")
+      ->check(CLI::Range(0, 65535));
+  app->add_option("--metrics-host", arguments->metrics_host, "address of that port")->capture_default_str();
+  app->add_flag("--log-json", arguments->log_json,
+                "lines on stderr are JSON objects, and tell of who is let in as well");
 }
 
 CLI::App* AddIssuing(CLI::App* app, cylon::tools::IssueArguments* arguments) {
@@ -95,8 +132,9 @@ int main(int argc, char** argv) {
       "Serves the store in which the ranks of jobs find each other, and passes on what processes say that cannot reach "
       "each other yet. Lets in who knows the jobs' secret (--secret-file, CYLON_SECRET or CYLON_SECRET_FILE), or who "
       "has "
-      "a ticket (--operator-key-file). The first line of output is the address, the second the one for probes. Ends on "
-      "SIGINT or SIGTERM."};
+      "a ticket (--operator-key-file). The first line of output is the address, the second the one for probes, the "
+      "third "
+      "that of the metrics, if there are any. Ends on SIGINT or SIGTERM."};
   ServeArguments serving;
   cylon::tools::IssueArguments issuing;
   AddServing(&app, &serving);
