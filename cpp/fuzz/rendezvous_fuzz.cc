@@ -104,8 +104,8 @@ void RunRendezvous(std::string_view bytes) {
       auto done = arrow::Future<>::Make();
       served.push_back(done);
       tasks.Do([&] {
-        internal::DriveVoid(relays ? RendezvousRelay::Serve(relay, std::move(stream), "job")
-                                   : RendezvousSessions::Serve(sessions, std::move(stream)),
+        internal::DriveVoid(relays ? RendezvousRelay::Serve(relay, std::move(stream), Guest{"job"})
+                                   : RendezvousSessions::Serve(sessions, std::move(stream), Guest{"job"}),
                             done);
       });
       // Most begin as they should.

@@ -11,6 +11,7 @@ namespace cylon::fuzz {
 namespace {
 
 constexpr size_t kClients = 4;
+constexpr size_t kPlaces = 2;
 
 /// Reads what the server writes, as far as that has to be readable.
 class Answers {
@@ -31,13 +32,17 @@ class Answers {
  private:
   void Check(std::string_view frame) {
     if (!std::exchange(greeted_, true)) {
-      return Require(frame.size() == kStoreNonceBytes, "a store greets with something else than its life");
+      Require(frame.size() >= kStoreNonceBytes, "a store greets with less than its life");
+      return frame.size() == kStoreNonceBytes ? void() : CheckRefusal(frame.substr(kStoreNonceBytes));
     }
     Require(frame.size() >= 9 && static_cast<uint8_t>(frame[8]) <= 1, "an answer that says neither yes nor no");
     if (frame[8] == 0) {
-      arrow::Status why;
-      Require(DecodeStatus(frame.substr(9), &why).ok() && !why.ok(), "a refusal that is none");
+      CheckRefusal(frame.substr(9));
     }
+  }
+  static void CheckRefusal(std::string_view bytes) {
+    arrow::Status why;
+    Require(DecodeStatus(bytes, &why).ok() && !why.ok(), "a refusal that is none");
   }
   std::string bytes_;
   bool greeted_ = false;
@@ -69,7 +74,7 @@ void RunStoreServer(std::string_view bytes) {
       stream->OnClose([open = client.open] { *open = false; });
       auto done = arrow::Future<>::Make();
       served.push_back(done);
-      tasks.Do([&] { internal::DriveVoid(StoreSessions::Serve(sessions, std::move(stream)), done); });
+      tasks.Do([&] { internal::DriveVoid(StoreSessions::Serve(sessions, std::move(stream), kPlaces), done); });
       // A client that is known, one of its own, or none.
       const uint8_t name = in.Byte();
       const std::string greeting(kStoreNonceBytes, static_cast<char>('a' + name % 3));

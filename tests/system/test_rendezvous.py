@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,47 @@ def test_it_ends_when_asked(launch: Launch, rendezvous: str, secret: Path) -> No
     server.send_signal(signal.SIGTERM)
     _, err = server.communicate(timeout=20)
     assert server.returncode == 0, err
+
+
+HELD = """import os, pathlib, time
+import pycylon as cy
+with cy.CylonEnv() as env:
+    print('joined', env.rank, flush=True)
+    while not pathlib.Path(os.environ['END']).exists():
+        time.sleep(0.02)
+"""
+
+
+def start_held(launch: Launch, address: str, secret: Path, rank: int, end: Path) -> subprocess.Popen[str]:
+    """A rank of a job of two, which stays until ``end`` is there."""
+    return launch(
+        sys.executable,
+        "-c",
+        HELD,
+        CYLON_STORE=address,
+        CYLON_SECRET_FILE=str(secret),
+        CYLON_JOB="held",
+        CYLON_RANK=str(rank),
+        CYLON_WORLD_SIZE="2",
+        CYLON_JOIN_DEADLINE="60",
+        END=str(end),
+    )
+
+
+def test_a_process_whose_rank_is_taken_is_told_and_the_job_goes_on(
+    launch: Launch, rendezvous: str, secret: Path, tmp_path: Path
+) -> None:
+    _, address = serve(launch, rendezvous, secret)
+    end = tmp_path / "end"
+    ranks = [start_held(launch, address, secret, rank, end) for rank in range(2)]
+    for rank, process in enumerate(ranks):
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"joined {rank}\n"
+    twin = start_held(launch, address, secret, 1, end)
+    _, err = twin.communicate(timeout=50)
+    assert twin.returncode == 1
+    assert "RankTakenError: rank 1 of job 'held' was started twice" in err
+    end.touch()
+    for process in ranks:
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 0, err

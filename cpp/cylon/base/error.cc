@@ -34,6 +34,8 @@ const char* KindName(ErrorKind kind) {
       return "LinkLostError";
     case ErrorKind::kIsolated:
       return "IsolatedError";
+    case ErrorKind::kRankTaken:
+      return "RankTakenError";
   }
   return "unknown";
 }
@@ -131,6 +133,12 @@ arrow::Status DeadlineError(std::string message, Rank rank) {
   auto detail = std::make_shared<ErrorDetail>(ErrorKind::kDeadline);
   detail->rank = rank;
   return Make(arrow::StatusCode::IOError, std::move(message), std::move(detail));
+}
+
+arrow::Status RankTakenError(std::string message, Rank rank) {
+  auto detail = std::make_shared<ErrorDetail>(ErrorKind::kRankTaken);
+  detail->rank = rank;
+  return Make(arrow::StatusCode::Invalid, std::move(message), std::move(detail));
 }
 
 arrow::Status AuthenticationError(std::string message) {

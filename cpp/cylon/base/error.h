@@ -25,6 +25,7 @@ enum class ErrorKind : uint8_t {
   kRemote = 7,              ///< a local error of another rank, told to all
   kLinkLost = 8,            ///< two ranks live, and nothing passes between them any more
   kIsolated = 9,            ///< this rank reaches nobody: it cannot tell who is gone, and accuses no one
+  kRankTaken = 10,          ///< the rank that this process was given is another process's: trying again is in vain
 };
 
 /// What is known beyond the message. Fields that do not apply keep their defaults.
@@ -52,7 +53,7 @@ CYLON_EXPORT std::shared_ptr<ErrorDetail> GetErrorDetail(const arrow::Status& st
 CYLON_EXPORT bool IsError(const arrow::Status& status, ErrorKind kind);
 
 /// The kind with the largest number: what a peer sends beyond is refused.
-inline constexpr ErrorKind kLastErrorKind = ErrorKind::kIsolated;
+inline constexpr ErrorKind kLastErrorKind = ErrorKind::kRankTaken;
 
 /// A status whose message is derived from `detail` and `hint`.
 CYLON_EXPORT arrow::Status RankFailedError(Rank rank, std::string host, std::string cause, std::string operation = "",
@@ -68,6 +69,8 @@ CYLON_EXPORT arrow::Status ProtocolError(std::string message, Rank peer = -1);
 CYLON_EXPORT arrow::Status DeadlineError(std::string message, Rank rank = -1);
 CYLON_EXPORT arrow::Status AuthenticationError(std::string message);
 CYLON_EXPORT arrow::Status OutOfMemoryError(std::string message);
+/// `rank`: the one that is taken; -1 where ranks are drawn and none is left.
+CYLON_EXPORT arrow::Status RankTakenError(std::string message, Rank rank);
 
 /// `status` as the other ranks see it: the same code and message, prefixed with the rank it came from.
 CYLON_EXPORT arrow::Status RemoteError(Rank from, const arrow::Status& status);

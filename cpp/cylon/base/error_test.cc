@@ -24,10 +24,11 @@ TEST(ErrorTest, OtherStatusesHaveNoDetail) {
 }
 
 TEST(ErrorTest, SurvivesTheWayToAPeer) {
-  for (const auto& sent : {arrow::Status::OK(), arrow::Status::KeyError("no column 'a'"),
-                           RankFailedError(3, "node7", "connection closed", "sort", 5, false), OutOfMemoryError("big"),
-                           LinkLostError(4, 1, "no answer for 10 s", "Join", 2), IsolatedError(1, "no answer"),
-                           arrow::Status::Invalid("bytes \xff that are no text")}) {
+  for (const auto& sent :
+       {arrow::Status::OK(), arrow::Status::KeyError("no column 'a'"),
+        RankFailedError(3, "node7", "connection closed", "sort", 5, false), OutOfMemoryError("big"),
+        LinkLostError(4, 1, "no answer for 10 s", "Join", 2), IsolatedError(1, "no answer"),
+        RankTakenError("rank 2 is taken", 2), arrow::Status::Invalid("bytes \xff that are no text")}) {
     arrow::Status received = arrow::Status::UnknownError("nothing");
     ASSERT_TRUE(DecodeStatus(EncodeStatus(sent), &received).ok());
     EXPECT_EQ(received.code(), sent.code());

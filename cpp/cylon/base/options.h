@@ -28,14 +28,14 @@ struct Options {
   std::string secret_file;  ///< or a file with mode 0600 that holds it
   std::string bind_host;    ///< address to listen on; loopback unless told otherwise
   std::string transport;    ///< "" or "auto": the best way that each pair has; "tcp", "shm"; "redis": through a server
-  std::string policy = "fastest";  ///< between several transports
-  std::string prices;              ///< a file; "": those that are built in
-  std::string redis;               ///< of transport "redis": the server; empty: the store's
-  std::string rendezvous;          ///< of transport "punch": host:port of the server; empty: the store's
-  bool plain_text = false;         ///< off loopback too, connections are not encrypted
-  std::string tls_ca;              ///< who signs the ranks' certificates; with any of these, TLS goes by certificates
-  std::string tls_certificate;     ///< own certificate chain
-  std::string tls_key;             ///< and its key
+  std::string redis;        ///< of transport "redis": the server; empty: the store's
+  std::string rendezvous;   ///< of transport "punch": host:port of the server; empty: the store's
+  std::string ticket;       ///< lets this process in at that server, where its operator issues tickets
+  std::string ticket_file;  ///< or a file with mode 0600 that holds it
+  bool plain_text = false;  ///< off loopback too, connections are not encrypted
+  std::string tls_ca;       ///< who signs the ranks' certificates; with any of these, TLS goes by certificates
+  std::string tls_certificate;  ///< own certificate chain
+  std::string tls_key;          ///< and its key
 
   // How long things may take, in seconds.
   double join_deadline_s = 60;     ///< until every rank of the job has come
@@ -96,7 +96,7 @@ CYLON_EXPORT arrow::Result<Options> OptionsFromEnvironment();
 CYLON_EXPORT arrow::Status SetOption(Options* options, std::string_view name, std::string_view value);
 
 /// The job's secret as bytes, out of `secret` or `secret_file`; empty where neither is set. AuthenticationError where
-/// the file is readable by others, or what it holds is not 32 bytes in hexadecimal.
+/// the file is readable by others (see base/secret.h), or what it holds is not 32 bytes in hexadecimal.
 CYLON_EXPORT arrow::Result<std::string> ReadSecret(const Options& options);
 
 /// Cores and bytes that this process may use: the machine's or the cgroup's, whichever is less.

@@ -55,9 +55,18 @@ TEST_F(HostileStoreTest, TextsWhereNumbersBelongAreNoNumbers) {
   EXPECT_THAT(Join(0).message(), HasSubstr("was started for 0 ranks, this one for 2"));
 }
 
-TEST_F(HostileStoreTest, ARankThatSomethingElseHasIsTaken) {
+TEST_F(HostileStoreTest, APlaceThatIsTakenWithoutEndIsRefused) {
+  Put("job/e/here/1", R"({"nonce":"x"})");
+  Put("job/e/here/1/after/x", R"({"nonce":"x"})");
+  ExpectProtocolError(Join(1), "'job/e/here/1' in the store was taken by more than 64 processes");
+}
+
+TEST_F(HostileStoreTest, ARankThatSomethingElseHasInAWorldThatStandsIsTaken) {
   Put("job/e/here/1", R"({"nonce":5})");
-  EXPECT_THAT(Join(1).message(), HasSubstr("was started twice: an unknown process"));
+  Put("job/e/table", "{}");
+  const auto status = Join(1);
+  EXPECT_TRUE(IsError(status, ErrorKind::kRankTaken)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("was started twice"));
 }
 
 TEST_F(HostileStoreTest, ACountOfArrivalsBelowOneIsRefused) {

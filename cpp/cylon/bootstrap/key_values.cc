@@ -51,7 +51,9 @@ const std::string* KeyValues::Find(TimePoint now, const std::string& key) const 
 }
 
 void KeyValues::Erase(Entries::iterator entry) {
-  bytes_ -= entry->first.size() + entry->second.value.size();
+  const size_t gone = entry->first.size() + entry->second.value.size();
+  bytes_ -= gone;
+  *total_ -= gone;
   expiries_.erase({entry->second.expires, entry->first});
   values_.erase(entry);
 }
@@ -68,14 +70,16 @@ arrow::Status KeyValues::Set(TimePoint now, const std::string& key, const std::s
   Expire(now);
   const auto old = values_.find(key);
   const size_t freed = old == values_.end() ? 0 : key.size() + old->second.value.size();
-  if (bytes_ - freed + key.size() + value.size() > kMaxStoreBytes) {
-    return arrow::Status::CapacityError("the store is full: it holds ", bytes_, " of ", kMaxStoreBytes,
+  const size_t added = key.size() + value.size();
+  if (bytes_ - freed + added > most_bytes_ || *total_ - freed + added > kMaxStoreBytes) {
+    return arrow::Status::CapacityError("the store is full: it holds ", bytes_, " of ", most_bytes_,
                                         " bytes; restart its server, or use one for fewer jobs");
   }
   if (old != values_.end()) {
     Erase(old);
   }
-  bytes_ += key.size() + value.size();
+  bytes_ += added;
+  *total_ += added;
   const TimePoint expires = time_to_live < kNever - now ? now + time_to_live : kNever;
   values_.emplace(key, Entry{value, expires});
   expiries_.emplace(expires, key);

@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "cylon/base/executor.h"
 
@@ -34,6 +36,18 @@ class KeyValues {
  public:
   using Watcher = std::function<void(const std::string& value)>;
 
+  /// Holds at most `most_bytes`; with others that share `total`, where there is one, at most kMaxStoreBytes.
+  explicit KeyValues(size_t most_bytes = kMaxStoreBytes, std::shared_ptr<size_t> total = nullptr)
+      : most_bytes_(most_bytes), total_(total ? std::move(total) : std::make_shared<size_t>(0)) {}
+  ~KeyValues() { *total_ -= bytes_; }
+  KeyValues(const KeyValues&) = delete;
+  KeyValues& operator=(const KeyValues&) = delete;
+  /// What has expired is gone.
+  bool Empty(TimePoint now) {
+    Expire(now);
+    return values_.empty();
+  }
+
   arrow::Status Set(TimePoint now, const std::string& key, const std::string& value, Duration time_to_live);
   arrow::Result<std::string> SetIfAbsent(TimePoint now, const std::string& key, const std::string& value,
                                          Duration time_to_live);
@@ -56,6 +70,8 @@ class KeyValues {
   void Erase(Entries::iterator entry);
   void Expire(TimePoint now);
 
+  const size_t most_bytes_;
+  const std::shared_ptr<size_t> total_;
   Entries values_;
   std::set<std::pair<TimePoint, std::string>> expiries_;  // of all entries, the next first
   size_t bytes_ = 0;

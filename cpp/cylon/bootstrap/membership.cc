@@ -6,7 +6,8 @@
 // while it assembles the world. What crashed runs have left lies under their own epochs and never answers. Who gives up
 // leading and leads again does so under another epoch: in the old one it has a rank already, and would draw a second.
 //
-//   here/<rank>   one rank: nonce, world size, address card       (set-if-absent: a rank is taken once)
+//   here/<rank>   one rank: nonce, world size, address card       (see bootstrap/places.h: a rank is taken once, and
+//                 again where who has it is dead before the start)
 //   arrivals      counter from which ranks are drawn
 //   table         the whole world, in one value                   (by the assembler, when all are here)
 //   problem       why there will be no world                      (by whoever finds out)
@@ -14,51 +15,53 @@
 //   left          counter of the ranks that have left: the last one removes all of these
 #include "cylon/bootstrap/membership.h"
 
+#include <numeric>
+
 #include "cylon/base/random.h"
-#include "cylon/base/readable.h"
+#include "cylon/bootstrap/assembly.h"
 #include "cylon/bootstrap/meeting.h"
+#include "cylon/bootstrap/places.h"
 
 namespace cylon {
 
 namespace {
 
+using internal::Assemble;
 using internal::CardFromJson;
 using internal::CardToJson;
-using internal::FlagIn;
-using internal::IntegerIn;
+using internal::CurrentEpoch;
+using internal::EpochKey;
+using internal::Joiner;
 using internal::Json;
 using internal::kFirstPoll;
 using internal::kLongestPoll;
+using internal::kProblem;
 using internal::Look;
+using internal::Missing;
 using internal::ParseObject;
 using internal::Pause;
+using internal::PlaceBeat;
+using internal::PlaceKey;
+using internal::PlaceSearch;
+using internal::PlaceTaken;
 using internal::ProblemIn;
 using internal::TextIn;
 using internal::Who;
 using namespace std::chrono_literals;
 
-constexpr const char* kProblem = "/problem";
-constexpr Duration kBeat = 100ms;
 /// A leader whose beat stands still for this long is gone.
 constexpr Duration kBeatLost = 1500ms;
+/// Of epochs in keys; own ones have 32 digits.
+constexpr size_t kMaxEpoch = 256;
 /// A rank that waits for ever counts as one that waits so long.
 constexpr Duration kEndless = 30 * 24h;
-
-struct Me {
-  JoinRequest request;
-  std::string nonce;
-  std::string prefix;     // "job/"
-  Duration time_to_live;  // of what it puts into the store
-};
 
 /// The last rank may come at its deadline, and reads then what the first has written.
 Duration TimeToLive(const JoinRequest& request, TimePoint now) {
   return std::max<Duration>(kRunTimeToLive, 2 * std::min<Duration>(request.deadline - now, kEndless));
 }
 
-std::string HereKey(const std::string& epoch, Rank rank) { return epoch + "/here/" + std::to_string(rank); }
-
-Json Describe(const Me& me) {
+Json Describe(const Joiner& me) {
   Json json = CardToJson(me.request.card);
   json["nonce"] = me.nonce;
   json["size"] = me.request.world_size;
@@ -66,27 +69,25 @@ Json Describe(const Me& me) {
   return json;
 }
 
-/// The epoch that the current leader calls for, "" where there is no leader.
-Co<std::string> CurrentEpoch(Store* store, std::string prefix) {
-  auto look = Look(store, prefix + "generation");
-  CYLON_CO_ASSIGN_OR_RETURN(auto generation, co_await look);
-  if (!generation) {
-    co_return std::string();
-  }
-  auto look_leader = Look(store, prefix + "leader/" + *generation);
-  CYLON_CO_ASSIGN_OR_RETURN(auto leader, co_await look_leader);
-  co_return leader.value_or("");
-}
+struct Led {
+  std::string epoch;
+  std::string former;  // what was led before, or ""
+};
 
 /// Becomes the leader of a new epoch.
-Co<std::string> Lead(Store* store, const Me* me) {
+Co<Led> Lead(Store* store, const Joiner* me) {
   CYLON_CO_ASSIGN_OR_RETURN(const std::string random, RandomBytes(16));
-  const std::string epoch = HexEncode(random);
+  Led led{HexEncode(random), ""};
   auto raise = store->Add(me->prefix + "generation", 1, me->time_to_live);
   CYLON_CO_ASSIGN_OR_RETURN(const int64_t generation, co_await raise);
-  auto set = store->Set(me->prefix + "leader/" + std::to_string(generation), epoch, me->time_to_live);
+  auto set = store->Set(me->prefix + "leader/" + std::to_string(generation), led.epoch, me->time_to_live);
   CYLON_CO_RETURN_NOT_OK(co_await set);
-  co_return epoch;
+  // A lying counter may be anything.
+  const auto before = std::to_string(static_cast<uint64_t>(generation) - 1);
+  auto look = Look(store, me->prefix + "leader/" + before);
+  CYLON_CO_ASSIGN_OR_RETURN(auto former, co_await look);
+  led.former = former.value_or("").substr(0, kMaxEpoch);
+  co_return led;
 }
 
 /// Watches a leader's beat.
@@ -112,54 +113,19 @@ class BeatWatch {
   bool moved_ = false;
 };
 
-/// Tells everybody of this epoch that there will be no world.
-Co<void> Report(Store* store, std::string prefix, std::string epoch, arrow::Status problem) {
-  auto set = store->SetIfAbsent(prefix + epoch + kProblem, EncodeStatus(problem), kRunTimeToLive);
-  auto told = co_await set;  // the problem is this rank's error all the same
-  static_cast<void>(told);
-  co_return problem;
-}
-
-/// Who has not come, as an error.
-Co<void> Missing(Store* store, const Me* me, std::string epoch) {
-  const auto& request = me->request;
-  const std::string of = " of " + std::to_string(request.world_size);
-  const std::string hint = "; look for why in their output, or give them more time with CYLON_JOIN_DEADLINE";
-  if (epoch.empty()) {
-    co_return DeadlineError(
-        "rank 0" + of + " of job '" + request.job + "' did not come within the join deadline" + hint, 0);
-  }
-  std::vector<Rank> missing;
-  for (Rank rank = 0; rank < request.world_size; ++rank) {
-    auto look = Look(store, me->prefix + HereKey(epoch, rank));
-    CYLON_CO_ASSIGN_OR_RETURN(auto here, co_await look);
-    if (!here) {
-      missing.push_back(rank);
-    }
-  }
-  if (missing.empty() && request.rank > 0) {
-    co_return DeadlineError("all ranks of job '" + request.job +
-                                "' came, but rank 0, which brings them together, did not do so within the join "
-                                "deadline" +
-                                hint,
-                            0);
-  }
-  if (missing.empty()) {
-    co_return DeadlineError("all ranks of job '" + request.job +
-                            "' came, but too late to meet within the join deadline" + hint);
-  }
+/// The ranks that a process may have which found its own taken.
+std::vector<Rank> RanksFor(const JoinRequest& request) {
+  std::vector<Rank> ranks{request.rank};
   if (request.rank < 0) {
-    co_return DeadlineError(std::to_string(missing.size()) + of + " processes of job '" + request.job +
-                                "' did not come within the join deadline" + hint,
-                            missing[0]);
+    ranks.resize(static_cast<size_t>(request.world_size));
+    std::iota(ranks.begin(), ranks.end(), 0);
   }
-  co_return DeadlineError(
-      ReadableRanks(missing) + of + " of job '" + request.job + "' did not come within the join deadline" + hint,
-      missing[0]);
+  return ranks;
 }
 
-/// Takes a rank of `epoch`: the given one, or the next to be drawn. -1 where the rank is taken by another process.
-Co<Rank> TakeRank(Store* store, const Me* me, std::string epoch, std::string* taken_by) {
+/// Takes a rank of `epoch`: the given one, or the next to be drawn. -1 where it is taken by another process, or none is
+/// left to be drawn.
+Co<Rank> TakeRank(Store* store, const Joiner* me, std::string epoch) {
   Rank rank = me->request.rank;
   if (rank < 0) {
     auto draw = store->Add(me->prefix + epoch + "/arrivals", 1, me->time_to_live);
@@ -169,92 +135,17 @@ Co<Rank> TakeRank(Store* store, const Me* me, std::string epoch, std::string* ta
                               ", expected at least 1; is another program using this store?");
     }
     if (drawn > me->request.world_size) {
-      co_return arrow::Status::Invalid("process number ", drawn, " came to job '", me->request.job, "', which has ",
-                                       me->request.world_size,
-                                       " ranks; start as many processes as the world size says");
+      co_return Rank{-1};
     }
     rank = static_cast<Rank>(drawn - 1);
   }
-  const std::string key = me->prefix + HereKey(epoch, rank);
-  auto set = store->SetIfAbsent(key, Describe(*me).dump(), me->time_to_live);
-  CYLON_CO_ASSIGN_OR_RETURN(const std::string stands, co_await set);
-  CYLON_CO_ASSIGN_OR_RETURN(const Json other, ParseObject(key, stands));
-  if (TextIn(other, "nonce") != me->nonce) {
-    *taken_by = Who(other);
-    co_return Rank{-1};
-  }
-  co_return rank;
+  auto take = internal::TakePlace(store, PlaceKey(EpochKey(*me, epoch), rank), Describe(*me), me->time_to_live);
+  CYLON_CO_ASSIGN_OR_RETURN(const Json holder, co_await take);
+  co_return TextIn(holder, "nonce") == me->nonce ? rank : Rank{-1};
 }
 
-/// Waits for everybody and writes the table. With `beat`, keeps the leader's beat. False: another leader was faster.
-Co<bool> Assemble(Store* store, Executor& executor, const Me* me, std::string epoch, bool beat) {
-  const auto& request = me->request;
-  Json cards = Json::array();
-  Duration poll = kFirstPoll;
-  TimePoint next_beat = executor.Now();
-  while (static_cast<int>(cards.size()) < request.world_size) {
-    const auto rank = static_cast<Rank>(cards.size());
-    const std::string key = me->prefix + HereKey(epoch, rank);
-    auto look = Look(store, key);
-    CYLON_CO_ASSIGN_OR_RETURN(auto here, co_await look);
-    if (here) {
-      CYLON_CO_ASSIGN_OR_RETURN(const Json json, ParseObject(key, *here));
-      const int64_t size = IntegerIn(json, "size", 0);
-      if (size != request.world_size) {
-        auto report = Report(
-            store, me->prefix, epoch,
-            arrow::Status::Invalid("rank ", rank, " (", Who(json), ") was started for ", size, " ranks, this one for ",
-                                   request.world_size, "; start all with the same world size"));
-        co_return co_await report;
-      }
-      if (FlagIn(json, "drawn") != (request.rank < 0)) {
-        auto report = Report(store, me->prefix, epoch,
-                             arrow::Status::Invalid("some processes of job '", request.job,
-                                                    "' were given their rank and some draw it; do one or the other"));
-        co_return co_await report;
-      }
-      cards.push_back(json);
-      continue;
-    }
-    auto look_problem = Look(store, me->prefix + epoch + kProblem);
-    CYLON_CO_ASSIGN_OR_RETURN(auto problem, co_await look_problem);
-    if (problem) {
-      co_return ProblemIn(epoch + kProblem, *problem);
-    }
-    if (beat && executor.Now() >= next_beat) {
-      next_beat = executor.Now() + kBeat;
-      auto add = store->Add(me->prefix + epoch + "/beat", 1, me->time_to_live);
-      CYLON_CO_RETURN_NOT_OK((co_await add).status());
-      auto current = CurrentEpoch(store, me->prefix);
-      CYLON_CO_ASSIGN_OR_RETURN(const std::string now, co_await current);
-      if (now != epoch) {
-        // Another leader. Where ranks are drawn that is the one to follow; where they are given, a second rank 0.
-        if (request.rank < 0) {
-          co_return false;
-        }
-        auto status =
-            arrow::Status::Invalid("rank 0 of job '", request.job, "' was started twice, here and elsewhere; ",
-                                   "start each rank once, or use another job id");
-        auto other = Report(store, me->prefix, now, status);
-        static_cast<void>(co_await other);
-        auto own = Report(store, me->prefix, epoch, status);
-        co_return co_await own;
-      }
-    }
-    if (executor.Now() >= request.deadline) {
-      auto missing = Missing(store, me, epoch);
-      co_return co_await missing;
-    }
-    auto pause = Pause(executor, me->request.abandoned, poll);
-    CYLON_CO_RETURN_NOT_OK(co_await pause);
-    poll = std::min(poll * 2, kLongestPoll);
-  }
-  auto set = store->Set(me->prefix + epoch + "/table", Json{{"cards", cards}}.dump(), me->time_to_live);
-  CYLON_CO_RETURN_NOT_OK(co_await set);
-  co_return true;
-}
-
-Co<World> ReadTable(const Me* me, std::string epoch, Rank rank, std::string text) {
+/// The world, or nothing where `rank` is another process in it, which `by` names.
+Co<std::optional<World>> ReadTable(const Joiner* me, std::string epoch, Rank rank, std::string text, std::string* by) {
   CYLON_CO_ASSIGN_OR_RETURN(const Json json, ParseObject("table", text));
   World world;
   world.job = me->request.job;
@@ -272,35 +163,38 @@ Co<World> ReadTable(const Me* me, std::string epoch, Rank rank, std::string text
                             std::to_string(me->request.world_size) +
                             " of the job; is another program using this store?");
   }
-  if (TextIn(json["cards"][static_cast<size_t>(rank)], "nonce") != me->nonce) {
-    co_return arrow::Status::Invalid("rank ", rank, " of job '", me->request.job,
-                                     "' was started twice; start each once");
+  const Json& own = json["cards"][static_cast<size_t>(rank)];
+  if (TextIn(own, "nonce") != me->nonce) {
+    *by = Who(own);
+    co_return std::optional<World>();
   }
-  co_return world;
+  co_return std::optional<World>(std::move(world));
 }
 
-/// The table of `epoch` when it is there; nothing when the leader changes first (only where ranks agree on an epoch).
-Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Me* me, std::string epoch, Rank rank,
-                                    std::string taken_by) {
+/// The table of `epoch` when it is there; nothing when the leader changes first (only where ranks agree on an epoch),
+/// or where this process is not in it: then `by` names who is, and the rank is lost.
+Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Joiner* me, std::string epoch, Rank rank,
+                                    std::string* by) {
   const auto& request = me->request;
   Duration poll = kFirstPoll;
   BeatWatch watch;
+  PlaceBeat place_beat(PlaceKey(EpochKey(*me, epoch), rank), me->time_to_live);
   while (true) {
-    if (rank >= 0) {
-      auto look = Look(store, me->prefix + epoch + "/table");
-      CYLON_CO_ASSIGN_OR_RETURN(auto table, co_await look);
-      if (table) {
-        auto read = ReadTable(me, epoch, rank, std::move(*table));
-        CYLON_CO_ASSIGN_OR_RETURN(World world, co_await read);
-        co_return std::optional<World>(std::move(world));
+    auto look = Look(store, me->prefix + epoch + "/table");
+    CYLON_CO_ASSIGN_OR_RETURN(auto table, co_await look);
+    if (table) {
+      auto read = ReadTable(me, epoch, rank, std::move(*table), by);
+      CYLON_CO_ASSIGN_OR_RETURN(auto world, co_await read);
+      if (!world && !request.epoch.empty()) {
+        co_return PlaceTaken(request, rank, *by);
       }
+      co_return world;
     }
     auto look_problem = Look(store, me->prefix + epoch + kProblem);
     CYLON_CO_ASSIGN_OR_RETURN(auto problem, co_await look_problem);
-    if (problem && (rank >= 0 || !request.epoch.empty())) {
+    if (problem) {
       co_return ProblemIn(epoch + kProblem, *problem);
     }
-    bool leader_lives = !request.epoch.empty();
     if (request.epoch.empty()) {
       auto current = CurrentEpoch(store, me->prefix);
       CYLON_CO_ASSIGN_OR_RETURN(const std::string now, co_await current);
@@ -309,22 +203,14 @@ Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Me* 
       }
       auto look_beat = Look(store, me->prefix + epoch + "/beat");
       CYLON_CO_ASSIGN_OR_RETURN(auto beat, co_await look_beat);
-      const bool stopped = watch.Stopped(epoch, beat.value_or(""), executor.Now());
-      leader_lives = watch.Moved();
-      if (stopped && request.rank < 0) {
+      if (watch.Stopped(epoch, beat.value_or(""), executor.Now()) && request.rank < 0) {
         co_return std::optional<World>();
       }
     }
-    if (rank < 0 && leader_lives) {
-      auto report =
-          Report(store, me->prefix, epoch,
-                 arrow::Status::Invalid("rank ", request.rank, " of job '", request.job,
-                                        "' was started twice: ", taken_by, " and process ", request.card.process,
-                                        " on ", request.card.host, "; start each rank once"));
-      co_return co_await report;
-    }
+    auto keep = place_beat.Keep(store, &executor);
+    CYLON_CO_RETURN_NOT_OK(co_await keep);
     if (executor.Now() >= request.deadline) {
-      auto missing = Missing(store, me, rank < 0 ? std::string() : epoch);
+      auto missing = Missing(store, me, epoch);
       co_return co_await missing;
     }
     auto pause = Pause(executor, me->request.abandoned, poll);
@@ -333,10 +219,59 @@ Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Me* 
   }
 }
 
-/// The epoch to join: the given one, one of this process's own (`leads`), or the current leader's.
-Co<std::string> FindEpoch(Store* store, Executor& executor, const Me* me, bool* leads) {
+/// Of a process whose rank somebody else has: the rank of a dead one, which it takes while the world is being
+/// assembled; nothing when another epoch is led. RankTakenError where who has it lives, or where the world stands.
+Co<std::optional<Rank>> AwaitPlace(Store* store, Executor& executor, const Joiner* me, std::string epoch) {
   const auto& request = me->request;
-  *leads = false;
+  Duration poll = kFirstPoll;
+  BeatWatch watch;
+  PlaceSearch search{EpochKey(*me, epoch), RanksFor(request), Describe(*me), me->time_to_live};
+  while (true) {
+    auto look = Look(store, me->prefix + epoch + "/table");
+    CYLON_CO_ASSIGN_OR_RETURN(const auto table, co_await look);
+    auto look_problem = Look(store, me->prefix + epoch + kProblem);
+    CYLON_CO_ASSIGN_OR_RETURN(auto problem, co_await look_problem);
+    bool leader_lives = !request.epoch.empty();
+    if (problem && leader_lives) {
+      co_return ProblemIn(epoch + kProblem, *problem);
+    }
+    if (table && leader_lives) {
+      co_return PlaceTaken(request, request.rank, "a process of the world that stands");
+    }
+    if (request.epoch.empty()) {
+      auto current = CurrentEpoch(store, me->prefix);
+      CYLON_CO_ASSIGN_OR_RETURN(const std::string now, co_await current);
+      if (now != epoch) {
+        co_return std::optional<Rank>();
+      }
+      auto look_beat = Look(store, me->prefix + epoch + "/beat");
+      CYLON_CO_ASSIGN_OR_RETURN(auto beat, co_await look_beat);
+      const bool stopped = watch.Stopped(epoch, beat.value_or(""), executor.Now());
+      leader_lives = watch.Moved();
+      if (stopped && !table && request.rank < 0) {
+        co_return std::optional<Rank>();
+      }
+    }
+    auto seek = internal::SearchPlace(store, &executor, &request, &search, leader_lives && !table, table.has_value());
+    CYLON_CO_ASSIGN_OR_RETURN(auto found, co_await seek);
+    if (found) {
+      co_return found;
+    }
+    if (executor.Now() >= request.deadline) {
+      auto missing = Missing(store, me, request.epoch);
+      CYLON_CO_RETURN_NOT_OK(co_await missing);
+    }
+    auto pause = Pause(executor, me->request.abandoned, poll);
+    CYLON_CO_RETURN_NOT_OK(co_await pause);
+    poll = std::min(poll * 2, kLongestPoll);
+  }
+}
+
+/// The epoch to join: the given one, one of this process's own, or the current leader's. `former` is only set where
+/// this process leads, to what was led before.
+Co<std::string> FindEpoch(Store* store, Executor& executor, const Joiner* me, std::optional<std::string>* former) {
+  const auto& request = me->request;
+  former->reset();
   if (!request.epoch.empty()) {
     co_return request.epoch;
   }
@@ -362,9 +297,9 @@ Co<std::string> FindEpoch(Store* store, Executor& executor, const Me* me, bool* 
     }
     if (lead) {
       auto become = Lead(store, me);
-      CYLON_CO_ASSIGN_OR_RETURN(std::string own, co_await become);
-      *leads = true;
-      co_return own;
+      CYLON_CO_ASSIGN_OR_RETURN(Led led, co_await become);
+      *former = std::move(led.former);
+      co_return led.epoch;
     }
     if (executor.Now() >= request.deadline) {
       auto missing = Missing(store, me, "");
@@ -392,31 +327,38 @@ arrow::Status CheckRequest(const JoinRequest& request) {
 Co<World> Join(Store* store, Executor& executor, JoinRequest request) {
   CYLON_CO_RETURN_NOT_OK(CheckRequest(request));
   CYLON_CO_ASSIGN_OR_RETURN(const std::string random, RandomBytes(16));
-  const Me me{request, HexEncode(random), request.job + "/", TimeToLive(request, executor.Now())};
+  const Joiner me{request, HexEncode(random), request.job + "/", TimeToLive(request, executor.Now())};
   std::string epoch;
   Rank rank = -1;
+  std::string lost_to;  // in `epoch`, this process has lost the rank that it had taken
   while (true) {
-    bool leads = false;
-    auto find = FindEpoch(store, executor, &me, &leads);
+    std::optional<std::string> former;
+    auto find = FindEpoch(store, executor, &me, &former);
     CYLON_CO_ASSIGN_OR_RETURN(std::string found, co_await find);
-    std::string taken_by;
     // A leader whose beat stood still may go on: its epoch has a rank for this process already.
-    if (rank < 0 || found != epoch) {
+    if (found != epoch || (rank < 0 && lost_to.empty())) {
       epoch = std::move(found);
-      auto take = TakeRank(store, &me, epoch, &taken_by);
+      lost_to.clear();
+      auto take = TakeRank(store, &me, epoch);
       CYLON_CO_ASSIGN_OR_RETURN(rank, co_await take);
     }
-    bool follows = true;
-    if (leads || (!request.epoch.empty() && rank == 0)) {
-      auto assemble = Assemble(store, executor, &me, epoch, leads);
+    if (rank < 0) {
+      auto place = AwaitPlace(store, executor, &me, epoch);
+      CYLON_CO_ASSIGN_OR_RETURN(const auto free, co_await place);
+      rank = free.value_or(-1);
+    }
+    bool follows = rank >= 0;
+    if (follows && (former || (!request.epoch.empty() && rank == 0))) {
+      auto assemble = Assemble(store, executor, &me, epoch, rank, former);
       CYLON_CO_ASSIGN_OR_RETURN(follows, co_await assemble);
     }
     if (follows) {
-      auto table = AwaitTable(store, executor, &me, epoch, rank, taken_by);
+      auto table = AwaitTable(store, executor, &me, epoch, rank, &lost_to);
       CYLON_CO_ASSIGN_OR_RETURN(auto world, co_await table);
       if (world) {
         co_return std::move(*world);
       }
+      rank = lost_to.empty() ? rank : -1;
     }
     // There is another leader. Leaders without end are none.
     if (executor.Now() >= request.deadline) {
@@ -440,7 +382,8 @@ Co<void> Leave(Store* store, World world, std::shared_ptr<const bool> abandoned)
   const std::string epoch = world.job + "/" + world.epoch;
   auto count = store->Add(epoch + "/left", 1, kRunTimeToLive);
   CYLON_CO_ASSIGN_OR_RETURN(const int64_t left, co_await count);
-  std::vector<std::string> keys{world.job + "/" + HereKey(world.epoch, world.rank)};
+  const std::string place = PlaceKey(epoch, world.rank);
+  std::vector<std::string> keys{place, place + "/beat"};
   if (left == world.size()) {
     // Not before: a slow rank may still have to read the table when others have done their work and leave.
     for (const char* name : {"/table", "/beat", "/arrivals", kProblem, "/left"}) {

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "cylon/base/error.h"
 #include "cylon/bootstrap/rendezvous_protocol.h"
 #include "cylon/wire/conversation.h"
 #include "cylon/wire/strangers.h"
@@ -11,6 +12,9 @@ namespace cylon {
 
 /// A connection that has not proven itself: its bytes are looked at, or its handshake is under way.
 struct Reception::Stranger {
+  std::string peer;
+  bool gave_way = false;
+  bool probes = false;
   Stream* looked_at = nullptr;
   std::shared_ptr<Opening> opening = std::make_shared<Opening>();
 
@@ -21,6 +25,18 @@ struct Reception::Stranger {
     }
   }
 };
+
+namespace {
+
+const char* ReasonOf(const arrow::Status& status) {
+  return IsError(status, ErrorKind::kAuthentication) ? "secret"
+         : IsError(status, ErrorKind::kProtocol)     ? "protocol"
+         : IsError(status, ErrorKind::kDeadline)     ? "slow"
+         : status.IsInvalid()                        ? "settings"
+                                                     : "left";
+}
+
+}  // namespace
 
 Reception::Reception(AsioExecutor& executor, Security security, ReceptionRules rules)
     : executor_(executor), security_(std::move(security)), rules_(std::move(rules)) {}
@@ -44,14 +60,18 @@ void Reception::Close() {
 
 void Reception::Admit(const std::shared_ptr<Reception>& self, std::unique_ptr<Stream> stream) {
   if (self->served_ >= self->rules_.most) {
-    return;  // full: the stream closes as it goes
+    self->rules_.on_refused({"full", stream->peer_name(),
+                             arrow::Status::CapacityError("the port serves ", self->served_, " already, its limit")});
+    return;  // the stream closes as it goes
   }
   while (self->strangers_.size() >= kStrangersAtOnce) {
     const auto oldest = self->strangers_.front();
     self->strangers_.pop_front();
+    oldest->gave_way = true;
     oldest->Close();  // it has had its chance
   }
   const auto stranger = std::make_shared<Stranger>();
+  stranger->peer = stream->peer_name();
   self->strangers_.push_back(stranger);
   internal::DriveVoid(Welcome(self, std::move(stream), stranger), arrow::Future<>::Make());
 }
@@ -62,7 +82,8 @@ Co<void> Reception::Welcome(std::shared_ptr<Reception> self, std::unique_ptr<Str
   self->strangers_.remove(stranger);
   if (!opened.ok()) {
     if (!opened.status().IsCancelled()) {
-      self->rules_.on_refused();
+      const char* reason = stranger->gave_way ? "gave_way" : stranger->probes ? "probe" : ReasonOf(opened.status());
+      self->rules_.on_refused({reason, stranger->peer, opened.status()});
     }
     co_return opened.status();
   }
@@ -90,6 +111,7 @@ Co<OpenedStream> Reception::LetIn(std::shared_ptr<Reception> self, std::unique_p
       begun = *std::move(first);
     }
     if (begun == kProbeMagic) {
+      stranger->probes = true;
       auto answering = AnswerProbe(stream.get(), &self->executor_, self->rules_.judge_probe);
       const auto good = co_await answering;
       stranger->looked_at = nullptr;

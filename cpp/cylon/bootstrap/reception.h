@@ -16,6 +16,13 @@
 
 namespace cylon {
 
+/// A connection that proved nothing, or showed no good token.
+struct Refusal {
+  std::string reason;  ///< "full", "gave_way", "probe", "secret", "settings", "protocol", "slow" or "left"
+  std::string peer;
+  arrow::Status status;
+};
+
 /// What a port is for.
 struct ReceptionRules {
   Identity self = {};  ///< who answers there: its purposes, and whether every job may come
@@ -25,8 +32,7 @@ struct ReceptionRules {
   size_t most = 4096;
   /// Says whether a probe has shown a good token. Nothing: no probes are answered.
   ProbeJudge judge_probe = {};
-  /// A connection proved nothing, or showed no good token.
-  std::function<void()> on_refused = [] {};
+  std::function<void(const Refusal&)> on_refused = [](const Refusal&) {};
 };
 
 /// Listens on one port. Strangers are bounded in number and time (wire/strangers.h), those that probe and those that
@@ -38,6 +44,7 @@ class Reception : public std::enable_shared_from_this<Reception> {
   static arrow::Status Open(const std::shared_ptr<Reception>& self, const HostPort& listen);
   /// Once it is open.
   HostPort address() const { return listener_->address(); }
+  size_t strangers() const { return strangers_.size(); }
   /// Takes nobody any more, and ends those that have not proven themselves. Those that are served go on.
   void Close();
 

@@ -2,9 +2,11 @@
 #include "cylon/bootstrap/rendezvous_client.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "cylon/base/error.h"
+#include "cylon/bootstrap/crowded.h"
 #include "cylon/bootstrap/rendezvous_pulse.h"
 
 namespace cylon {
@@ -69,6 +71,7 @@ RendezvousClient::RendezvousClient(Executor& executor, std::string server, Rende
 
 Co<void> RendezvousClient::Open(std::shared_ptr<RendezvousClient> self, TimePoint deadline) {
   Duration pause = kFirstDial;
+  std::optional<TimePoint> crowded_since;
   while (true) {
     auto trying = TryConnect(self, deadline);
     auto link = co_await trying;
@@ -81,7 +84,13 @@ Co<void> RendezvousClient::Open(std::shared_ptr<RendezvousClient> self, TimePoin
       co_return status;
     }
     const auto now = self->executor_.Now();
+    if (IsCrowded(status, now, &crowded_since)) {
+      co_return NoPlace(status);
+    }
     if (now >= deadline || (deadline != kNever && now + pause >= deadline)) {
+      if (status.IsCapacityError()) {
+        co_return NoPlace(status);
+      }
       co_return DeadlineError("no rendezvous server answered at " + self->server_ + " before the deadline (" +
                               status.message() + "); start cylon-rendezvous there, and check the address");
     }

@@ -1,7 +1,9 @@
-/// What a rendezvous server has done so far.
+/// What a rendezvous server has done so far, and what it holds.
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <string>
 
 namespace cylon {
 
@@ -18,7 +20,18 @@ struct RendezvousCounters {
   uint64_t relays_joined = 0;      ///< since the start
   uint64_t relays_refused = 0;     ///< the other did not come, or there was no room
   uint64_t relayed_bytes = 0;      ///< in both directions
+  uint64_t worlds = 0;             ///< whose table was put into a store
   uint64_t strangers_refused = 0;  ///< connections that proved nothing, and probes without a token
+  std::map<std::string, uint64_t> strangers_by_reason = {};  ///< the same
+  std::map<std::string, uint64_t> tickets_by_reason = {};    ///< those of them that showed a ticket
+
+  // Filled in when they are asked for.
+  uint64_t jobs = 0;           ///< that have sessions
+  uint64_t strangers = 0;      ///< that have not proven themselves yet
+  uint64_t store_clients = 0;  ///< connections
+  uint64_t store_bytes = 0;    ///< keys and values
+  uint64_t queued_bytes = 0;   ///< what sessions have been sent and have not read
+  double uptime_s = 0;
 };
 
 }  // namespace cylon

@@ -25,7 +25,7 @@ constexpr size_t kMostDiscarded = 4 << 20;
 /// How long an end may be silent that has heard the end of the other.
 constexpr Duration kFarewell = std::chrono::seconds(10);
 /// Jobs whose bytes are counted, and for how long after their last pair.
-constexpr size_t kMostJobs = 4096;
+constexpr size_t kMostJobs = 16384;
 constexpr Duration kJobRemembered = std::chrono::hours(1);
 
 std::string EncodeJoined(const arrow::Status& status) {
@@ -51,18 +51,26 @@ arrow::Status RelayEnds() {
 }  // namespace
 
 struct RendezvousRelay::Job {
-  explicit Job(double burst) : bucket(burst) {}
+  Job(double most_rate, double burst, uint64_t most) : rate(most_rate), bucket(burst), most_bytes(most) {}
+  /// Whether what it has relayed still counts, while it has no pairs.
+  bool Counts(TimePoint now) const { return now < std::max<TimePoint>(idle_since + kJobRemembered, ticket_ends); }
+
+  const double rate;
   TokenBucket bucket;
+  const uint64_t most_bytes;
   uint64_t bytes = 0;
   size_t pairs = 0;
   TimePoint idle_since{};
+  TimePoint ticket_ends{};
 };
 
 struct RendezvousRelay::End {
-  explicit End(std::unique_ptr<Stream> from) : stream(std::move(from)), buffer(kRelayBuffer, '\0') {}
+  End(std::unique_ptr<Stream> from, Guest of)
+      : stream(std::move(from)), guest(std::move(of)), buffer(kRelayBuffer, '\0') {}
   void Read() { reading = stream->ReadSome({reinterpret_cast<uint8_t*>(buffer.data()), buffer.size()}); }
 
   std::unique_ptr<Stream> stream;
+  const Guest guest;
   std::string buffer;
   arrow::Future<int64_t> reading;
   Nap nap;              // until the other end comes, or until its job may send more
@@ -81,12 +89,12 @@ struct RendezvousRelay::Pair {
 RendezvousRelay::RendezvousRelay(Executor& executor, std::shared_ptr<RendezvousCounters> counters, RelayLimits limits)
     : executor_(executor), counters_(std::move(counters)), limits_(limits) {}
 
-Co<void> RendezvousRelay::Serve(std::shared_ptr<RendezvousRelay> self, std::unique_ptr<Stream> stream,
-                                std::string job) {
+Co<void> RendezvousRelay::Serve(std::shared_ptr<RendezvousRelay> self, std::unique_ptr<Stream> stream, Guest guest) {
   if (self->closed_) {
     co_return RelayEnds();
   }
-  auto end = std::make_shared<End>(std::move(stream));
+  const std::string job = guest.job;
+  auto end = std::make_shared<End>(std::move(stream), std::move(guest));
   self->asking_.insert(end);
   const auto timer = self->executor_.PostAt(self->executor_.Now() + kAskPatience, [weak = std::weak_ptr<End>(end)] {
     if (const auto slow = weak.lock()) {
@@ -112,7 +120,7 @@ Co<void> RendezvousRelay::Serve(std::shared_ptr<RendezvousRelay> self, std::uniq
     --self->counters_->relays_waiting;
     first->joined = true;
     first->nap.Wake();
-    auto joining = Join(self, first, end, job);
+    auto joining = Join(self, first, end);
     co_return co_await joining;
   }
   if (self->waiting_.size() >= self->limits_.waiting) {
@@ -185,24 +193,30 @@ Co<void> RendezvousRelay::WaitFor(std::shared_ptr<RendezvousRelay> self, EndPtr 
   co_return co_await refusing;
 }
 
-Co<void> RendezvousRelay::Join(std::shared_ptr<RendezvousRelay> self, EndPtr first, EndPtr second, std::string job) {
+Co<void> RendezvousRelay::RefuseBoth(std::shared_ptr<RendezvousRelay> self, PairPtr pair, arrow::Status why) {
+  for (const auto& end : pair->ends) {
+    auto refusing = Refuse(self, end, why);
+    static_cast<void>(co_await refusing);  // it has been counted; each end is told on its own
+  }
+  co_return why;
+}
+
+Co<void> RendezvousRelay::Join(std::shared_ptr<RendezvousRelay> self, EndPtr first, EndPtr second) {
   const auto pair = std::make_shared<Pair>();
   pair->ends = {first, second};
-  pair->job = self->JobOf(job);
+  pair->job = self->JobOf(first->guest);
   arrow::Status refused;
   if (self->pairs_.size() >= self->limits_.pairs || pair->job == nullptr) {
     refused = arrow::Status::CapacityError("the rendezvous server relays ", self->pairs_.size(),
                                            " pairs already, its limit; start another server");
-  } else if (pair->job->bytes >= self->limits_.job_bytes) {
-    refused = arrow::Status::CapacityError("the rendezvous server has relayed ", pair->job->bytes, " bytes for job '",
-                                           job, "', its limit");
+  } else if (pair->job->bytes >= pair->job->most_bytes) {
+    refused = arrow::Status::CapacityError(
+        "the rendezvous server has relayed ", pair->job->bytes, " bytes for job '", first->guest.job, "', ",
+        first->guest.ticket ? "as many as its ticket allows; ask the operator for a ticket for more" : "its limit");
   }
   if (!refused.ok()) {
-    for (const auto& end : pair->ends) {
-      auto refusing = Refuse(self, end, refused);
-      static_cast<void>(co_await refusing);  // it has been counted; each end is told on its own
-    }
-    co_return refused;
+    auto refusing = RefuseBoth(self, pair, std::move(refused));
+    co_return co_await refusing;
   }
   self->pairs_.insert(pair);
   self->active_jobs_ += pair->job->pairs++ == 0 ? 1 : 0;
@@ -244,7 +258,9 @@ Co<void> RendezvousRelay::Pump(std::shared_ptr<RendezvousRelay> self, PairPtr pa
   bool copies = true;
   size_t discarded = 0;
   arrow::Status status;
-  while (!pair->over && discarded < kMostDiscarded) {
+  arrow::Status limit;  // that its job has reached
+  while (discarded < kMostDiscarded && !(pair->over && !from.reading.is_finished())) {
+    from.waits = true;
     auto reading = from.reading;
     const auto got = co_await reading;
     if (!got.ok() || *got == 0) {
@@ -255,6 +271,7 @@ Co<void> RendezvousRelay::Pump(std::shared_ptr<RendezvousRelay> self, PairPtr pa
       auto passing = PassOn(self, pair, side, static_cast<size_t>(*got));
       const auto passed = co_await passing;
       copies = passed.ok() && *passed;
+      limit &= passed.status();
     } else {
       discarded += static_cast<size_t>(*got);  // the other end is gone: its own pump says so to this one
     }
@@ -274,21 +291,22 @@ Co<void> RendezvousRelay::Pump(std::shared_ptr<RendezvousRelay> self, PairPtr pa
     pair->idle->Cancel();
     self->WatchIdle(pair);
   }
-  co_return status;
+  co_return limit& status;
 }
 
-/// False where no more can be passed on.
+/// False where no more can be passed on; CapacityError where no more may be.
 Co<bool> RendezvousRelay::PassOn(std::shared_ptr<RendezvousRelay> self, PairPtr pair, size_t side, size_t bytes) {
   Job& job = *pair->job;
   End& from = *pair->ends[side];
   job.bytes += bytes;
-  if (job.bytes > self->limits_.job_bytes) {
+  if (job.bytes > job.most_bytes) {
     pair->over = true;
-    co_return false;
+    co_return arrow::Status::CapacityError("the relay has ended: ", job.most_bytes, " bytes were relayed for job '",
+                                           from.guest.job, "', its limit");
   }
   const double share = self->limits_.rate / static_cast<double>(std::max<size_t>(1, self->active_jobs_));
   const TimePoint now = self->executor_.Now();
-  const Duration wait = job.bucket.Draw(now, static_cast<double>(bytes), std::min(self->limits_.job_rate, share));
+  const Duration wait = job.bucket.Draw(now, static_cast<double>(bytes), std::min(job.rate, share));
   if (wait > Duration::zero()) {
     auto sleeping = from.nap.Until(self->executor_, now + wait);
     CYLON_CO_RETURN_NOT_OK(co_await sleeping);
@@ -325,20 +343,27 @@ void RendezvousRelay::WatchIdle(const PairPtr& pair) {
 }
 
 /// nullptr where too many jobs have pairs.
-std::shared_ptr<RendezvousRelay::Job> RendezvousRelay::JobOf(const std::string& name) {
+std::shared_ptr<RendezvousRelay::Job> RendezvousRelay::JobOf(const Guest& guest) {
   const TimePoint now = executor_.Now();
+  const std::string& name = guest.ticket ? guest.ticket->id : guest.job;
   if (jobs_.size() >= kMostJobs && !jobs_.contains(name)) {
-    const auto idle =
-        std::find_if(jobs_.begin(), jobs_.end(), [](const auto& each) { return each.second->pairs == 0; });
+    const auto idle = std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& each) {
+      // What a ticket allows is never begun anew while it is good.
+      return each.second->pairs == 0 && now >= each.second->ticket_ends;
+    });
     if (idle == jobs_.end()) {
       return nullptr;
     }
     jobs_.erase(idle);
   }
   auto& job = jobs_[name];
-  if (job == nullptr || (job->pairs == 0 && now - job->idle_since > kJobRemembered)) {
-    job = std::make_shared<Job>(limits_.job_burst);
+  if (job == nullptr || (job->pairs == 0 && !job->Counts(now))) {
+    const double rate =
+        guest.ticket ? std::min(limits_.job_rate, static_cast<double>(guest.ticket->relay_rate)) : limits_.job_rate;
+    job = std::make_shared<Job>(rate, std::min(limits_.job_burst, rate),
+                                guest.ticket ? guest.ticket->relay_bytes : limits_.job_bytes);
     job->idle_since = now;
+    job->ticket_ends = guest.ticket ? guest.ticket_ends : TimePoint{};
   }
   return job;
 }

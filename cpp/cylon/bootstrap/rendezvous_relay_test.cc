@@ -83,7 +83,8 @@ class RendezvousRelayTest : public ::testing::Test {
     end->stream = std::move(ends.near);
     end->outbox = std::make_shared<FramedOutbox>(end->stream.get());
     time_.Do([&] {
-      internal::DriveVoid(RendezvousRelay::Serve(relay_, std::move(ends.far), job), arrow::Future<>::Make());
+      internal::DriveVoid(RendezvousRelay::Serve(relay_, std::move(ends.far), guest_.ticket ? guest_ : Guest{job}),
+                          arrow::Future<>::Make());
       internal::Drive(ReadRendezvousFrame(end->stream.get()), end->answer);
       end->outbox->Push(frame);
     });
@@ -99,7 +100,13 @@ class RendezvousRelayTest : public ::testing::Test {
     time_.Do([&] { end->stream->Close(); });
   }
 
+  /// Whoever asks from now on has a ticket.
+  void ShowTicket(char id, uint64_t bytes, uint64_t rate, Duration life) {
+    guest_ = Guest{"job", TicketClaims{std::string(kTicketIdBytes, id), "job", 0, 2, bytes, rate}, time_.Now() + life};
+  }
+
   VirtualTime time_;
+  Guest guest_;
   std::shared_ptr<RendezvousCounters> counters_ = std::make_shared<RendezvousCounters>();
   std::shared_ptr<RendezvousRelay> relay_;
 };
@@ -229,7 +236,7 @@ TEST_F(RendezvousRelayTest, WhatAsksForNoPairIsRefusedWithAReason) {
   EXPECT_TRUE(IsError(garbage->refusal(), ErrorKind::kProtocol)) << garbage->refusal();
   PipeEnds silent;
   auto served = arrow::Future<>::Make();
-  time_.Do([&] { internal::DriveVoid(RendezvousRelay::Serve(relay_, std::move(silent.far), "job"), served); });
+  time_.Do([&] { internal::DriveVoid(RendezvousRelay::Serve(relay_, std::move(silent.far), Guest{"job"}), served); });
   time_.RunFor(11s);
   EXPECT_TRUE(served.is_finished());
 }
@@ -331,6 +338,39 @@ TEST_F(RendezvousRelayTest, AJobThatHasHadItsBytesEnds) {
   const auto later = Ask('a', 'b');
   EXPECT_TRUE(Ask('b', 'a')->joined());
   EXPECT_TRUE(later->joined());
+}
+
+TEST_F(RendezvousRelayTest, ATicketsBytesCountForAsLongAsItIsGood) {
+  Start();
+  ShowTicket('1', 1 << 20, 64 << 20, 24h);
+  const auto alice = Ask('a', 'b');
+  const auto bob = Ask('b', 'a');
+  Receive(bob);
+  Receive(alice);
+  Send(alice, Pattern(2 << 20, 1));
+  time_.RunFor(1s);
+  EXPECT_TRUE(bob->ended && alice->ended);
+  EXPECT_LE(bob->got.size(), 1U << 20);
+  time_.RunFor(23h);  // a job without a ticket would be forgotten
+  const auto again = Ask('a', 'b');
+  Ask('b', 'a');
+  EXPECT_TRUE(again->refusal().IsCapacityError()) << again->refusal();
+  EXPECT_THAT(again->refusal().message(), HasSubstr("as many as its ticket allows; ask the operator"));
+  ShowTicket('2', 1 << 20, 64 << 20, 24h);
+  const auto later = Ask('a', 'b');
+  EXPECT_TRUE(Ask('b', 'a')->joined());
+  EXPECT_TRUE(later->joined());
+}
+
+TEST_F(RendezvousRelayTest, ATicketHasARate) {
+  Start();
+  ShowTicket('1', 1 << 30, 1 << 20, 1h);
+  const auto alice = Ask('a', 'b');
+  const auto bob = Ask('b', 'a');
+  Receive(bob);
+  Send(alice, Pattern(5 << 20, 1));
+  time_.RunFor(2s);
+  EXPECT_NEAR(static_cast<double>(bob->got.size()), 3 << 20, 128 << 10);
 }
 
 TEST_F(RendezvousRelayTest, PairsAndWaitingEndsHaveLimits) {

@@ -33,7 +33,7 @@ class RendezvousServerTest : public ::testing::Test {
   void Stop() { server_.reset(); }
   /// On the port that it had; nobody is known there.
   void StartAnew(const std::string& secret = kSecret) {
-    server_ = RendezvousServer::Start(server_executor_, address_, 0, SecuredBy(secret)).ValueOrDie();
+    server_ = RendezvousServer::Start(server_executor_, address_, 0, {SecuredBy(secret)}).ValueOrDie();
   }
   TimePoint Soon() { return executor_.Now() + kPatience; }
 
@@ -109,7 +109,7 @@ class RendezvousServerTest : public ::testing::Test {
   AsioExecutor server_executor_{"server"};
   AsioExecutor executor_{"client"};
   std::unique_ptr<RendezvousServer> server_ =
-      RendezvousServer::Start(server_executor_, {"127.0.0.1", 0}, 0, SecuredBy(kSecret)).ValueOrDie();
+      RendezvousServer::Start(server_executor_, {"127.0.0.1", 0}, 0, {SecuredBy(kSecret)}).ValueOrDie();
   HostPort address_ = server_->address();
   const std::string token_ = std::string(kRendezvousNonceBytes, 't');
 };
@@ -392,7 +392,7 @@ TEST_F(RendezvousServerTest, OffLoopbackLettersAndRelaysAreEncrypted) {
   if (host.empty()) {
     GTEST_SKIP() << "this machine has no address but loopback ones";
   }
-  server_ = RendezvousServer::Start(server_executor_, {host, 0}, 0, SecuredBy(kSecret)).ValueOrDie();
+  server_ = RendezvousServer::Start(server_executor_, {host, 0}, 0, {SecuredBy(kSecret)}).ValueOrDie();
   const auto alice = Open(server_->address()).ValueOrDie();
   const auto bob = Open(server_->address()).ValueOrDie();
   const uint16_t port = FreePort();
@@ -443,6 +443,7 @@ TEST_F(RendezvousServerTest, AClientThatDoesNotReadIsClosed) {
   const std::string deaf(kCourierNameBytes, 'd');
   auto stream = Dial(address_).ValueOrDie();
   Identity self;
+  self.job = "job";
   self.purpose = kRendezvousPurpose;
   auto opening =
       Spawn(executor_, OpenAsDialler(std::move(stream), executor_, SecuredBy(kSecret), self, "127.0.0.1", Soon()));
@@ -482,10 +483,10 @@ TEST_F(RendezvousServerTest, AStoreServerIsAStoreAlone) {
 TEST_F(RendezvousServerTest, ABusyPortIsNamed) {
   const auto probes = server_->probe_address();
   const auto busy =
-      RendezvousServer::Start(server_executor_, {"127.0.0.1", 0}, probes.port, SecuredBy(kSecret)).status();
+      RendezvousServer::Start(server_executor_, {"127.0.0.1", 0}, probes.port, {SecuredBy(kSecret)}).status();
   EXPECT_TRUE(busy.IsIOError()) << busy;
   EXPECT_THAT(busy.message(), HasSubstr(probes.ToString()));
-  EXPECT_THAT(RendezvousServer::Start(server_executor_, address_, 0, SecuredBy(kSecret)).status().message(),
+  EXPECT_THAT(RendezvousServer::Start(server_executor_, address_, 0, {SecuredBy(kSecret)}).status().message(),
               HasSubstr(address_.ToString()));
 }
 

@@ -21,8 +21,9 @@ arrow::Status RendezvousEnds() {
 
 /// One connection.
 struct RendezvousSessions::Session {
-  Session(std::unique_ptr<Stream> from, size_t letters_at_once, std::shared_ptr<size_t> unread)
+  Session(std::unique_ptr<Stream> from, Guest of, size_t letters_at_once, std::shared_ptr<size_t> unread)
       : stream(std::move(from)),
+        guest(std::move(of)),
         outbox(std::make_shared<FramedOutbox>(stream.get(), std::move(unread))),
         letters(static_cast<double>(letters_at_once)) {}
   ~Session() { outbox->Detach(); }
@@ -37,6 +38,7 @@ struct RendezvousSessions::Session {
   }
 
   std::unique_ptr<Stream> stream;
+  const Guest guest;
   std::shared_ptr<FramedOutbox> outbox;
   std::shared_ptr<RendezvousPulse> pulse;
   TokenBucket letters;
@@ -57,11 +59,13 @@ RendezvousSessions::RendezvousSessions(Executor& executor, std::string life, std
       counters_(std::move(counters)),
       limits_(limits) {}
 
-Co<void> RendezvousSessions::Serve(std::shared_ptr<RendezvousSessions> self, std::unique_ptr<Stream> stream) {
+Co<void> RendezvousSessions::Serve(std::shared_ptr<RendezvousSessions> self, std::unique_ptr<Stream> stream,
+                                   Guest guest) {
   if (self->closed_) {
     co_return RendezvousEnds();
   }
-  auto session = std::make_shared<Session>(std::move(stream), self->limits_.letters_at_once, self->unread_);
+  auto session =
+      std::make_shared<Session>(std::move(stream), std::move(guest), self->limits_.letters_at_once, self->unread_);
   self->sessions_.push_back(session);
   const std::weak_ptr<Session> weak = session;
   session->pulse = std::make_shared<RendezvousPulse>(
@@ -91,7 +95,7 @@ Co<void> RendezvousSessions::Serve(std::shared_ptr<RendezvousSessions> self, std
   session->stream->Close();
   if (const auto at = self->named_.find(session->name); at != self->named_.end() && at->second == session) {
     self->named_.erase(at);
-    --self->counters_->sessions;
+    self->LeavePlace(session);
   }
   if (const auto at = self->tokens_.find(session->token); at != self->tokens_.end() && at->second == session) {
     self->tokens_.erase(at);
@@ -152,7 +156,7 @@ arrow::Status RendezvousSessions::Greet(const SessionPtr& session, const Rendezv
                          std::to_string(static_cast<int>(hello.op)) + ", not with its name");
   }
   const auto at = named_.find(hello.name);
-  if (at != named_.end() && at->second->incarnation != hello.nonce) {
+  if (at != named_.end() && (at->second->incarnation != hello.nonce || at->second->guest.job != session->guest.job)) {
     ++counters_->sessions_refused;
     return arrow::Status::AlreadyExists("the name ", hello.name,
                                         " belongs to another process that is here; draw another one");
@@ -161,7 +165,7 @@ arrow::Status RendezvousSessions::Greet(const SessionPtr& session, const Rendezv
     // The same process over a new connection: it knows that the old one is lost before the server does.
     const SessionPtr before = at->second;
     named_.erase(at);
-    --counters_->sessions;
+    LeavePlace(before);
     session->token = before->token;
     session->shown_at = before->shown_at;
     session->seen = before->seen;
@@ -169,20 +173,45 @@ arrow::Status RendezvousSessions::Greet(const SessionPtr& session, const Rendezv
       tokens_[session->token] = session;
     }
     End(before, arrow::Status::Cancelled("this process has another connection by now"));
-  } else if (named_.size() >= limits_.sessions) {
-    ++counters_->sessions_refused;
-    return arrow::Status::CapacityError("the rendezvous server has ", named_.size(), " sessions already, its limit");
   }
-  session->name = hello.name;
+  ARROW_RETURN_NOT_OK(TakePlace(session, hello.name));
   session->incarnation = hello.nonce;
-  named_[session->name] = session;
-  ++counters_->sessions;
-  ++counters_->sessions_begun;
   RendezvousFrame welcome{RendezvousOp::kWelcome};
   welcome.nonce = life_;
   welcome.ports = probe_ports_;
   session->Push(welcome);
   return arrow::Status::OK();
+}
+
+arrow::Status RendezvousSessions::TakePlace(const SessionPtr& session, const std::string& name) {
+  const Guest& guest = session->guest;
+  const auto of_job = of_job_.find(guest.job);
+  const size_t there = of_job == of_job_.end() ? 0 : of_job->second;
+  if (there >= guest.places()) {
+    ++counters_->sessions_refused;
+    return arrow::Status::CapacityError("job '", guest.job, "' has ", there,
+                                        " processes at the rendezvous server, as many as its ticket is for; end one of "
+                                        "them, or ask the operator for a ticket for more");
+  }
+  if (named_.size() >= limits_.sessions) {
+    ++counters_->sessions_refused;
+    return arrow::Status::CapacityError("the rendezvous server has ", named_.size(), " sessions already, its limit");
+  }
+  session->name = name;
+  named_[name] = session;
+  ++of_job_[guest.job];
+  ++counters_->sessions;
+  ++counters_->sessions_begun;
+  return arrow::Status::OK();
+}
+
+/// Of one that had a name.
+void RendezvousSessions::LeavePlace(const SessionPtr& session) {
+  const auto of_job = of_job_.find(session->guest.job);
+  if (--of_job->second == 0) {
+    of_job_.erase(of_job);
+  }
+  --counters_->sessions;
 }
 
 arrow::Status RendezvousSessions::Handle(const SessionPtr& session, const RendezvousFrame& frame) {
@@ -209,7 +238,7 @@ arrow::Status RendezvousSessions::PassOn(const SessionPtr& session, const Rendez
                                   " are passed on");
   }
   const auto at = named_.find(tell.name);
-  if (at == named_.end()) {
+  if (at == named_.end() || at->second->guest.job != session->guest.job) {
     return arrow::Status::KeyError("nobody of the name ", tell.name,
                                    " is at the rendezvous server; it has not come yet, or is gone");
   }

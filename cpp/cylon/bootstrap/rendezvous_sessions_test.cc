@@ -67,7 +67,8 @@ class RendezvousSessionsTest : public ::testing::Test {
     caller->stream = std::move(ends.near);
     caller->outbox = std::make_shared<FramedOutbox>(caller->stream.get());
     time_.Do([&] {
-      internal::DriveVoid(RendezvousSessions::Serve(sessions_, std::move(ends.far)), arrow::Future<>::Make());
+      internal::DriveVoid(RendezvousSessions::Serve(sessions_, std::move(ends.far), Guest{"job"}),
+                          arrow::Future<>::Make());
       if (listens) {
         internal::DriveVoid(Caller::Listen(caller), arrow::Future<>::Make());
       }
@@ -105,7 +106,8 @@ class RendezvousSessionsTest : public ::testing::Test {
       co_return arrow::Status::IOError("nobody listens");
     }
     PipeEnds ends;
-    internal::DriveVoid(RendezvousSessions::Serve(self->sessions_, std::move(ends.far)), arrow::Future<>::Make());
+    internal::DriveVoid(RendezvousSessions::Serve(self->sessions_, std::move(ends.far), Guest{"job"}),
+                        arrow::Future<>::Make());
     co_return std::move(ends.near);
   }
   arrow::Future<> Tell(const std::shared_ptr<RendezvousClient>& client, char to, const std::string& text) {

@@ -5,6 +5,7 @@
 #include "cylon/bootstrap/directory_store.h"
 #include "cylon/bootstrap/redis_store.h"
 #include "cylon/bootstrap/tcp_store.h"
+#include "cylon/bootstrap/ticket.h"
 
 namespace cylon {
 
@@ -55,8 +56,8 @@ arrow::Result<std::unique_ptr<Store>> OpenStore(const Options& options, Executor
                                         ", redis://host:port or file:///a/shared/directory");
   }
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
-  return OpenTcpStore(*address, SecurityOf(options, std::move(secret)), *real, deadline, kStorePatience,
-                      FromSeconds(options.keep_alive_s));
+  ARROW_ASSIGN_OR_RAISE(const Security security, SecurityAt(*address, options, std::move(secret)));
+  return OpenTcpStore(*address, security, *real, deadline);
 }
 
 }  // namespace cylon

@@ -3,11 +3,13 @@
 #include "cylon/bootstrap/store_client.h"
 
 #include <algorithm>
+#include <optional>
 #include <tuple>
 #include <utility>
 
 #include "cylon/base/error.h"
 #include "cylon/base/failpoint.h"
+#include "cylon/bootstrap/crowded.h"
 
 namespace cylon {
 
@@ -86,6 +88,7 @@ StoreClient::StoreClient(Executor& executor, std::string server, StoreConnector 
 Co<void> StoreClient::Open(std::shared_ptr<StoreClient> self, TimePoint deadline) {
   Executor& executor = self->executor_;
   Duration pause = kFirstRetry;
+  std::optional<TimePoint> crowded_since;
   while (true) {
     auto trying = TryConnect(self, deadline);
     auto link = co_await trying;
@@ -98,7 +101,13 @@ Co<void> StoreClient::Open(std::shared_ptr<StoreClient> self, TimePoint deadline
       co_return status;
     }
     const auto now = executor.Now();
+    if (IsCrowded(status, now, &crowded_since)) {
+      co_return NoPlace(status);
+    }
     if (now >= deadline || (deadline != kNever && now + pause >= deadline)) {
+      if (status.IsCapacityError()) {
+        co_return NoPlace(status);
+      }
       co_return DeadlineError("no store answered at " + self->server_ + " before the deadline (" + status.message() +
                               "); start the job by `cylon run`, or start cylon-rendezvous, and check CYLON_STORE");
     }
@@ -348,6 +357,11 @@ Co<std::shared_ptr<StoreClient::Link>> StoreClient::TryConnect(std::shared_ptr<S
     co_return StoreClosed();
   }
   CYLON_CO_RETURN_NOT_OK(life.status());
+  arrow::Status refused;
+  if (life->size() > kStoreNonceBytes &&
+      DecodeStatus(std::string_view(*life).substr(kStoreNonceBytes), &refused).ok() && !refused.ok()) {
+    co_return refused.WithMessage("the store at ", self->server_, " takes no client: ", refused.message());
+  }
   if (life->size() != kStoreNonceBytes) {
     co_return ProtocolError("the store at " + self->server_ + " began with " + std::to_string(life->size()) +
                             " bytes, not " + std::to_string(kStoreNonceBytes) + "; run the same version on both sides");

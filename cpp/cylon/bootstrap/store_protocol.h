@@ -14,7 +14,8 @@ namespace cylon {
 /// Both directions carry frames of a 4-byte length and so many bytes, little-endian. The first of each is:
 ///
 ///   client:    session (16): the same on each connection of one client
-///   server:    life (16): drawn when the server started; another one has none of the keys
+///   server:    life (16): drawn when the server started; another one has none of the keys | an encoded status that
+///              says why it takes no client, and ends the connection (the rest; empty where it takes it)
 ///
 /// and all others are:
 ///

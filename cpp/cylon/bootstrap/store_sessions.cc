@@ -72,13 +72,13 @@ struct StoreSessions::Session {
   std::shared_ptr<Memory> memory;
 };
 
-Co<void> StoreSessions::Serve(std::shared_ptr<StoreSessions> self, std::unique_ptr<Stream> stream) {
+Co<void> StoreSessions::Serve(std::shared_ptr<StoreSessions> self, std::unique_ptr<Stream> stream, size_t places) {
   if (self->closed_) {
     co_return StoreClosed();
   }
   auto session = std::make_shared<Session>(std::move(stream));
   self->sessions_.push_back(session);
-  auto talking = Converse(self, session);
+  auto talking = Converse(self, session, places);
   const arrow::Status status = co_await talking;
   session->stream->Close();
   for (const auto& [request, watch] : session->waits) {
@@ -94,6 +94,8 @@ void StoreSessions::SetIfAbsent(const std::string& key, const std::string& value
   static_cast<void>(values_.SetIfAbsent(executor_.Now(), key, value, time_to_live));
 }
 
+bool StoreSessions::Empty() { return sessions_.empty() && memories_.empty() && values_.Empty(executor_.Now()); }
+
 void StoreSessions::Close() {
   closed_ = true;
   for (const auto& session : std::exchange(sessions_, {})) {
@@ -101,10 +103,12 @@ void StoreSessions::Close() {
   }
 }
 
-Co<void> StoreSessions::Converse(std::shared_ptr<StoreSessions> self, std::shared_ptr<Session> session) {
+Co<void> StoreSessions::Converse(std::shared_ptr<StoreSessions> self, std::shared_ptr<Session> session, size_t places) {
   auto greeting = ReadStoreFrame(session->stream.get());
   CYLON_CO_ASSIGN_OR_RETURN(const std::string client, co_await greeting);
-  CYLON_CO_RETURN_NOT_OK(self->Greet(*session, client));
+  const auto greeted = self->Greet(*session, client, places);
+  session->outbox->Push(self->life_ + (greeted.ok() ? "" : EncodeStatus(greeted)));
+  CYLON_CO_RETURN_NOT_OK(greeted);
   while (true) {
     auto reading = ReadStoreFrame(session->stream.get());
     CYLON_CO_ASSIGN_OR_RETURN(const std::string frame, co_await reading);
@@ -116,13 +120,20 @@ Co<void> StoreSessions::Converse(std::shared_ptr<StoreSessions> self, std::share
 }
 
 /// `client` goes on over `session`; a connection that it had before is no longer its own.
-arrow::Status StoreSessions::Greet(Session& session, const std::string& client) {
+arrow::Status StoreSessions::Greet(Session& session, const std::string& client, size_t places) {
   if (client.size() != kStoreNonceBytes) {
     return ProtocolError(session.stream->peer_name() + " began with " + std::to_string(client.size()) +
                          " bytes; a session has " + std::to_string(kStoreNonceBytes));
   }
-  if (memories_.size() >= kMaxMemories && !memories_.contains(client)) {
+  const auto known = memories_.find(client);
+  if (memories_.size() >= kMaxMemories && known == memories_.end()) {
     return arrow::Status::CapacityError("the store knows ", memories_.size(), " clients already, its limit");
+  }
+  const bool comes_again = known != memories_.end() && known->second->session != nullptr;
+  if (connected_ >= places && !comes_again) {
+    return arrow::Status::CapacityError("its job has ", connected_,
+                                        " processes there, as many as its ticket is for; end one of them, or ask the "
+                                        "operator for a ticket for more");
   }
   auto& memory = memories_[client];
   if (memory == nullptr) {
@@ -138,7 +149,7 @@ arrow::Status StoreSessions::Greet(Session& session, const std::string& client) 
   session.client = client;
   session.memory = memory;
   memory->session = &session;
-  session.outbox->Push(life_);
+  connected_ += comes_again ? 0 : 1;
   return arrow::Status::OK();
 }
 
@@ -149,6 +160,7 @@ void StoreSessions::Part(Session& session) {
     return;
   }
   memory->session = nullptr;
+  --connected_;
   if (memory->answers.empty() || closed_) {
     memories_.erase(session.client);
     return;
@@ -190,7 +202,13 @@ arrow::Status StoreSessions::Handle(const std::shared_ptr<Session>& session, con
   }
   switch (op) {
     case StoreOp::kSet:
-      session->AnswerWrite(id, [&] { return Done(values_.Set(now, key, rest, time_to_live)); });
+      session->AnswerWrite(id, [&] {
+        const auto set = values_.Set(now, key, rest, time_to_live);
+        if (set.ok() && on_set_) {
+          on_set_(key);
+        }
+        return Done(set);
+      });
       break;
     case StoreOp::kAdd:
     case StoreOp::kRaise:

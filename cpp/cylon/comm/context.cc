@@ -9,8 +9,7 @@
 
 #include "cylon/base/readable.h"
 #include "cylon/bootstrap/gathering.h"
-#include "cylon/comm/choice_network.h"
-#include "cylon/comm/explain.h"
+#include "cylon/bootstrap/presence.h"
 #include "cylon/comm/runtime.h"
 
 namespace cylon {
@@ -143,9 +142,13 @@ class Runtime {
     return status;
   }
 
-  arrow::Result<std::string> Explain() const {
-    return ExplainAsJson(parts_.resources->options(), parts_.executor->Now() - began_, Uses(),
-                         liveness_->tally->Rows());
+  /// For as long as it runs, where processes may come that take its ranks for free. A launcher's epoch is nobody
+  /// else's: who comes too late there finds the table.
+  void ShowPresence() {
+    if (parts_.own_executor && parts_.store && parts_.world.size() > 1 && parts_.resources->options().epoch.empty()) {
+      presence_ = std::make_shared<Presence>(parts_.store.get(), *parts_.executor, parts_.world);
+      parts_.executor->Post([presence = presence_] { presence->Start(); });
+    }
   }
 
   arrow::Status Close() {
@@ -172,6 +175,7 @@ class Runtime {
     if (parts_.store && parts_.world.size() > 1) {
       // Nothing of the run's depends on the store any more, so a store that has ended meanwhile is no failure of work
       // that is done.
+      StopPresence();
       const auto abandoned = std::make_shared<bool>(false);
       const auto leaving = Spawn(*parts_.executor, Leave(parts_.store.get(), parts_.world, abandoned));
       const auto waited = parts_.executor->Wait(leaving, std::min(deadline, parts_.executor->Now() + kLeavePatience));
@@ -277,6 +281,19 @@ class Runtime {
     return std::pair(*std::move(world), std::move(seat));
   }
 
+  /// Before its rank leaves the store, or this the store.
+  void StopPresence() {
+    if (presence_) {
+      const auto stop = [presence = std::exchange(presence_, nullptr)] {
+        presence->Stop();
+        return arrow::Status::OK();
+      };
+      if (!parts_.executor->RunTask(stop).ok()) {
+        (void)stop();
+      }
+    }
+  }
+
   /// Stops, and gives what may go on in another world.
   Parts TakeApart(const arrow::Status& why) {
     Parts next;
@@ -286,7 +303,8 @@ class Runtime {
     next.executor = parts_.executor;
     next.interrupt = parts_.interrupt;
     next.network = parts_.network;
-    next.end = parts_.end;
+    next.ends = parts_.ends;
+    StopPresence();
     auto store = std::move(parts_.store);
     Stop(why);
     next.store = std::move(store);
@@ -305,6 +323,7 @@ class Runtime {
     }
     // What was begun has to be ended now, whatever the hook says: tasks refer to what goes next.
     parts_.executor->SetInterruptHook(nullptr);
+    StopPresence();
     auto stop = [this, why] {
       endpoint_->Shutdown(why);
       parts_.store.reset();
@@ -321,6 +340,7 @@ class Runtime {
   std::shared_ptr<Liveness> liveness_ = std::make_shared<Liveness>();
   std::shared_ptr<Endpoint> endpoint_;
   std::shared_ptr<Timer> end_timer_;
+  std::shared_ptr<Presence> presence_;
 };
 
 arrow::Result<std::shared_ptr<Context>> EnterGathered(Parts parts, const RejoinOptions& options);
@@ -428,6 +448,7 @@ JobEnd EndOf(const Options& options, TimePoint now) {
 
 arrow::Result<std::shared_ptr<Context>> MakeContext(Parts parts, TimePoint deadline) {
   auto runtime = std::make_shared<Runtime>(std::move(parts));
+  runtime->ShowPresence();
   ARROW_RETURN_NOT_OK(runtime->Start(deadline));
   auto communicator = runtime->WorldCommunicator();
   return std::make_shared<RankContext>(std::move(runtime), std::move(communicator), /*whole=*/true);

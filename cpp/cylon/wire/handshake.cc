@@ -252,6 +252,9 @@ Co<Identity> Judge(Conversation* talk, const Identity* self, const std::string* 
     co_return Stranger(talk->peer());
   }
   CYLON_CO_RETURN_NOT_OK(CheckIdentity(own, other, talk->peer()));
+  if (self->admits) {
+    CYLON_CO_RETURN_NOT_OK(self->admits(other.identity));
+  }
   auto prove = talk->Send(Verdict::kAccepted, Mac(*secret, "listener", *binding, other, own));
   CYLON_CO_RETURN_NOT_OK(co_await prove);
   co_return other.identity;

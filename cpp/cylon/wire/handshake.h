@@ -3,6 +3,7 @@
 
 #include <arrow/result.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,10 +24,12 @@ struct Identity {
   std::string options = {};            ///< what has to be equal at both: "piece_bytes=1048576;eager_bytes=65536"
   std::vector<std::string> also = {};  ///< of a listener: further purposes it serves; the peer's identity says which
   bool any_job = false;                ///< of a listener: it serves every job; the peer's identity says which
+  /// Of a listener: asked about a dialler that has proven itself; what is not OK is told to it. Nothing: all may come.
+  std::function<arrow::Status(const Identity& dialler)> admits = {};
 };
 
 /// Grows with each change of what is said on a connection: both ends speak the same.
-inline constexpr uint16_t kHandshakeVersion = 2;
+inline constexpr uint16_t kHandshakeVersion = 3;
 
 /// Protocol, per side: version, identity and a fresh 32-byte nonce; then HMAC-SHA256 with the secret over role, both
 /// nonces, both identities and what binds it to an encrypted stream. Nothing beyond 64 KiB is read from a peer that has

@@ -213,7 +213,7 @@ TEST_F(HandshakeTest, AnotherProtocolIsRefused) {
 TEST_F(HandshakeTest, AnotherVersionIsTold) {
   const auto status = Raw(Hello(1, std::string(32, 'n'), 9), true);
   EXPECT_TRUE(IsError(status, ErrorKind::kProtocol)) << status;
-  EXPECT_THAT(status.message(), HasSubstr("speaks version 9 of the protocol, this side version 2"));
+  EXPECT_THAT(status.message(), HasSubstr("speaks version 9 of the protocol, this side version 3"));
 }
 
 TEST_F(HandshakeTest, ATruncatedHelloIsAClosedConnection) {
@@ -281,7 +281,7 @@ TEST_F(HandshakeTest, TheReasonArrivesThoughTheRefusedPeerSentMore) {
     }
     heard += buffer.substr(0, static_cast<size_t>(*got));
   }
-  EXPECT_THAT(heard, HasSubstr("speaks version 9 of the protocol, this side version 2"));
+  EXPECT_THAT(heard, HasSubstr("speaks version 9 of the protocol, this side version 3"));
 }
 
 /// Sends back what comes, each message behind the byte that says "accepted"; the first one may be another hello.

@@ -1,14 +1,16 @@
 // The one way to open a connection.
 //
-//   dialler                                          listener
-//      | -- "CYLN", version (2 bytes), mode, zero -----> |    mode: 0 plain text, 1 TLS
-//      | <------------------------------ verdict, reason |    of a Conversation; accepted has no reason
-//      | <--------------- TLS, where mode says so ------> |
-//      | <----------------- the handshake --------------> |
+//   dialler                                                listener
+//      | -- "CYLN", version (2 bytes), mode, shows --------> |    mode: 0 plain text, 1 TLS; shows: 1 where a ticket
+//      | -- ticket, as a message of a Conversation --------> |    follows, else 0
+//      | <------------------------------------ verdict, reason |  accepted has no reason
+//      | <--------------- TLS, where mode says so ---------> |
+//      | <----------------- the handshake -----------------> |
 //
 // The answer costs a round trip and makes every mismatch a sentence: without it one end would speak TLS to another that
 // waits for a greeting, and each would call the other garbage. Who changes the mode on the way makes the handshake
-// fail, as each end proves the kind of encryption that it sees.
+// fail, as each end proves the kind of encryption that it sees. Who changes the ticket makes it fail as well: another
+// ticket has another secret.
 #include "cylon/wire/secure.h"
 
 #include <utility>
@@ -29,13 +31,17 @@ constexpr size_t kPreambleBytes = 8;
 
 enum class Mode : uint8_t { kPlain = 0, kTls = 1 };
 
-std::string Preamble(Mode mode) {
+std::string Preamble(Mode mode, const std::string& ticket) {
   ByteWriter out;
   out.Raw(kSecureMagic);
   out.Number(kHandshakeVersion);
   out.Number(static_cast<uint8_t>(mode));
-  out.Number(uint8_t{0});
-  return out.Take();
+  out.Number(static_cast<uint8_t>(ticket.empty() ? 0 : 1));
+  std::string bytes = out.Take();
+  if (!ticket.empty()) {
+    internal::PutShortText(&bytes, ticket);
+  }
+  return bytes;
 }
 
 bool HasCertificates(const Security& security) {
@@ -55,8 +61,17 @@ TlsOptions ForTls(const Security& security, std::string host) {
   return {security.secret, "", "", "", ""};
 }
 
-/// What the listener answers to a preamble.
-arrow::Status JudgePreamble(const std::string& bytes, const Security& security, const Stream& stream, Mode* mode) {
+/// What has been said before anything is proven.
+struct Greeting {
+  Mode mode = Mode::kPlain;
+  bool shows = false;  // a ticket, which comes next
+  std::string ticket = {};
+  Admission admission = {};
+};
+
+/// What the listener makes of the first bytes.
+arrow::Status JudgePreamble(const std::string& bytes, const Security& security, const Stream& stream,
+                            Greeting* greeting) {
   const std::string peer = stream.peer_name();
   ByteReader in(bytes);
   if (in.Raw(kSecureMagic.size()) != kSecureMagic) {
@@ -67,16 +82,19 @@ arrow::Status JudgePreamble(const std::string& bytes, const Security& security, 
     return ProtocolError(peer + " speaks version " + std::to_string(version) + " of the protocol, this side version " +
                          std::to_string(kHandshakeVersion) + "; install the same Cylon everywhere");
   }
-  *mode = static_cast<Mode>(in.Number<uint8_t>());
-  if (*mode != Mode::kPlain && *mode != Mode::kTls) {
-    return ProtocolError(peer + " asks for the unknown kind of encryption " + std::to_string(static_cast<int>(*mode)) +
-                         "; install the same Cylon everywhere");
+  const auto mode = static_cast<Mode>(in.Number<uint8_t>());
+  const auto shows = in.Number<uint8_t>();
+  if ((mode != Mode::kPlain && mode != Mode::kTls) || shows > 1) {
+    return ProtocolError(peer + " asks for the unknown kind of connection " + std::to_string(static_cast<int>(mode)) +
+                         ", " + std::to_string(static_cast<int>(shows)) + "; install the same Cylon everywhere");
   }
-  if (*mode == Mode::kTls && security.plain_text) {
+  greeting->mode = mode;
+  greeting->shows = shows == 1;
+  if (mode == Mode::kTls && security.plain_text) {
     return arrow::Status::Invalid(peer, " encrypts its connection, and this side is told not to (CYLON_PLAIN_TEXT=1); ",
                                   "set CYLON_PLAIN_TEXT to the same value at all ranks");
   }
-  if (*mode == Mode::kPlain && !security.plain_text && !stream.is_loopback()) {
+  if (mode == Mode::kPlain && !security.plain_text && !stream.is_loopback()) {
     return arrow::Status::Invalid(
         peer, " wants to speak plain text (CYLON_PLAIN_TEXT=1 there), and this side encrypts ",
         "what leaves its machine (CYLON_PLAIN_TEXT=0); set CYLON_PLAIN_TEXT to the same value "
@@ -85,36 +103,86 @@ arrow::Status JudgePreamble(const std::string& bytes, const Security& security, 
   return arrow::Status::OK();
 }
 
-Co<Mode> GreetAsListener(Stream* stream, Executor* executor, const Security* security, TimePoint deadline,
-                         std::string begun) {
-  Conversation talk(stream, *executor, deadline);
-  auto receive = talk.ReceiveRaw(kPreambleBytes - begun.size());
-  CYLON_CO_ASSIGN_OR_RETURN(const std::string rest, co_await receive);
-  Mode mode = Mode::kPlain;
-  const auto judged = JudgePreamble(begun + rest, *security, *stream, &mode);
-  if (!judged.ok()) {
-    auto refuse = talk.Refuse(judged);
-    auto told = co_await refuse;  // a stranger that does not listen changes nothing
-    static_cast<void>(told);
-    co_return judged;
+/// What the listener makes of the ticket that was shown, or was not. The secret goes on to be proven.
+Co<Admission> JudgeTicket(Conversation* talk, const Security* security, Greeting* greeting) {
+  if (greeting->shows) {
+    auto receive = talk->Receive();
+    CYLON_CO_ASSIGN_OR_RETURN(greeting->ticket, co_await receive);
   }
-  auto accept = talk.Send(Verdict::kAccepted, "");
-  CYLON_CO_RETURN_NOT_OK(co_await accept);
-  co_return mode;
+  if (greeting->shows != static_cast<bool>(security->read_ticket)) {
+    co_return arrow::Status::Invalid(
+        talk->peer(),
+        greeting->shows
+            ? " shows a ticket, and this server lets in who knows the job's secret; unset CYLON_TICKET and "
+              "CYLON_TICKET_FILE, or start the server with an operator's key"
+            : " shows no ticket, and this server lets in by tickets; ask its operator for one for the job, and set "
+              "CYLON_TICKET_FILE to a file with mode 0600 that holds it");
+  }
+  if (!greeting->shows) {
+    co_return Admission{security->secret};
+  }
+  if (greeting->ticket.size() > kMaxTicketBytes) {
+    co_return ProtocolError(talk->peer() + " shows a ticket of " + std::to_string(greeting->ticket.size()) +
+                            " bytes; at most " + std::to_string(kMaxTicketBytes) + " are read");
+  }
+  co_return security->read_ticket(greeting->ticket);
 }
 
-Co<void> GreetAsDialler(Stream* stream, Executor* executor, Mode mode, TimePoint deadline) {
+Co<Greeting> ReadGreeting(Conversation* talk, const Stream* stream, const Security* security, std::string begun) {
+  auto receive = talk->ReceiveRaw(kPreambleBytes - begun.size());
+  CYLON_CO_ASSIGN_OR_RETURN(const std::string rest, co_await receive);
+  Greeting greeting;
+  CYLON_CO_RETURN_NOT_OK(JudgePreamble(begun + rest, *security, *stream, &greeting));
+  auto judge = JudgeTicket(talk, security, &greeting);
+  CYLON_CO_ASSIGN_OR_RETURN(greeting.admission, co_await judge);
+  co_return greeting;
+}
+
+Co<Greeting> GreetAsListener(Stream* stream, Executor* executor, const Security* security, TimePoint deadline,
+                             std::string begun) {
   Conversation talk(stream, *executor, deadline);
-  auto send = talk.SendRaw(Preamble(mode));
+  auto read = ReadGreeting(&talk, stream, security, std::move(begun));
+  auto greeting = co_await read;
+  if (!greeting.ok() && (greeting.status().IsInvalid() || IsError(greeting.status(), ErrorKind::kProtocol))) {
+    auto refuse = talk.Refuse(greeting.status());
+    auto told = co_await refuse;  // a stranger that does not listen changes nothing
+    static_cast<void>(told);
+  }
+  CYLON_CO_RETURN_NOT_OK(greeting.status());
+  auto accept = talk.Send(Verdict::kAccepted, "");
+  CYLON_CO_RETURN_NOT_OK(co_await accept);
+  co_return greeting;
+}
+
+Co<void> GreetAsDialler(Stream* stream, Executor* executor, Mode mode, std::string ticket, TimePoint deadline) {
+  Conversation talk(stream, *executor, deadline);
+  auto send = talk.SendRaw(Preamble(mode, ticket));
   CYLON_CO_RETURN_NOT_OK(co_await send);
   auto receive = talk.ReceiveVerdict();
   co_return (co_await receive).status();
 }
 
+/// What the dialler was refused for, in the words of what it has shown: a listener that does not know the secret of a
+/// ticket has not signed it.
+arrow::Status Explain(const arrow::Status& status, const Security& security, const std::string& peer) {
+  if (security.ticket.empty() || !IsError(status, ErrorKind::kAuthentication)) {
+    return status;
+  }
+  return AuthenticationError("the server at " + peer +
+                             " does not know this process's ticket: it was issued with another operator's key, or was "
+                             "changed, or another server answers there; ask the operator for a new one");
+}
+
 }  // namespace
 
 Security SecurityOf(const Options& options, std::string secret) {
-  return {std::move(secret), options.plain_text, options.tls_ca, options.tls_certificate, options.tls_key};
+  Security security;
+  security.secret = std::move(secret);
+  security.plain_text = options.plain_text;
+  security.tls_ca = options.tls_ca;
+  security.tls_certificate = options.tls_certificate;
+  security.tls_key = options.tls_key;
+  return security;
 }
 
 void Opening::Close() {
@@ -154,11 +222,11 @@ class OpeningStream {
     ARROW_ASSIGN_OR_RAISE(stream_, std::move(layered));
     return arrow::Status::OK();
   }
-  arrow::Result<OpenedStream> Done(Identity peer) {
+  arrow::Result<OpenedStream> Done(Identity peer, std::string ticket = "") {
     if (opening_ != nullptr && opening_->closed_) {
       return arrow::Status::Cancelled("this side has given up the connection");
     }
-    return OpenedStream{std::move(stream_), std::move(peer)};
+    return OpenedStream{std::move(stream_), std::move(peer), std::move(ticket)};
   }
 
  private:
@@ -170,31 +238,38 @@ Co<OpenedStream> OpenAsDialler(std::unique_ptr<Stream> below, Executor& executor
                                std::string host, TimePoint deadline, std::shared_ptr<Opening> opening) {
   OpeningStream stream(std::move(opening), std::move(below));
   const Mode mode = stream.get()->is_loopback() || security.plain_text ? Mode::kPlain : Mode::kTls;
-  auto greet = GreetAsDialler(stream.get(), &executor, mode, deadline);
+  const std::string listener = stream.get()->peer_name();
+  auto greet = GreetAsDialler(stream.get(), &executor, mode, security.ticket, deadline);
   CYLON_CO_RETURN_NOT_OK(co_await greet);
   if (mode == Mode::kTls) {
     auto tls = TlsAsDialler(stream.Give(), executor, ForTls(security, std::move(host)), deadline);
-    CYLON_CO_RETURN_NOT_OK(stream.Take(co_await tls));
+    const auto encrypted = stream.Take(co_await tls);
+    CYLON_CO_RETURN_NOT_OK(HasCertificates(security) ? encrypted : Explain(encrypted, security, listener));
   }
   auto prove = HandshakeAsDialler(stream.get(), executor, WithEncryption(std::move(self), security, mode),
                                   security.secret, deadline);
-  CYLON_CO_ASSIGN_OR_RETURN(Identity peer, co_await prove);
-  co_return stream.Done(std::move(peer));
+  auto peer = co_await prove;
+  CYLON_CO_RETURN_NOT_OK(Explain(peer.status(), security, listener));
+  co_return stream.Done(*std::move(peer));
 }
 
 Co<OpenedStream> OpenAsListener(std::unique_ptr<Stream> below, Executor& executor, Security security, Identity self,
                                 TimePoint deadline, std::shared_ptr<Opening> opening, std::string begun) {
   OpeningStream stream(std::move(opening), std::move(below));
   auto greet = GreetAsListener(stream.get(), &executor, &security, deadline, std::move(begun));
-  CYLON_CO_ASSIGN_OR_RETURN(const Mode mode, co_await greet);
-  if (mode == Mode::kTls) {
+  CYLON_CO_ASSIGN_OR_RETURN(Greeting greeting, co_await greet);
+  security.secret = std::move(greeting.admission.secret);
+  if (greeting.admission.admits) {
+    self.admits = std::move(greeting.admission.admits);
+  }
+  if (greeting.mode == Mode::kTls) {
     auto tls = TlsAsListener(stream.Give(), executor, ForTls(security, ""), deadline);
     CYLON_CO_RETURN_NOT_OK(stream.Take(co_await tls));
   }
-  auto prove = HandshakeAsListener(stream.get(), executor, WithEncryption(std::move(self), security, mode),
+  auto prove = HandshakeAsListener(stream.get(), executor, WithEncryption(std::move(self), security, greeting.mode),
                                    security.secret, deadline);
   CYLON_CO_ASSIGN_OR_RETURN(Identity peer, co_await prove);
-  co_return stream.Done(std::move(peer));
+  co_return stream.Done(std::move(peer), std::move(greeting.ticket));
 }
 
 }  // namespace cylon

@@ -1,8 +1,6 @@
 // TCP streams, dialled and accepted.
 #include <netinet/tcp.h>
-#include <sys/socket.h>
 
-#include <algorithm>
 #include <asio/connect.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
@@ -53,6 +51,17 @@ std::unique_ptr<Stream> MakeTcpStream(tcp::socket socket, const tcp::endpoint& r
   KeepAlive(socket.native_handle(), keep_alive);
   return std::make_unique<internal::SocketStream<tcp::socket>>(std::move(socket), FromEndpoint(remote).ToString(),
                                                                is_loopback);
+}
+
+/// Who dials and dies in silence, as a machine does that loses its power, is noticed by the kernel in half a minute,
+/// where nobody above asks: an accepted connection takes a place at its server.
+void EndWhereNobodyAnswers(tcp::socket& socket) {
+  asio::error_code ignored;
+  socket.set_option(tcp::socket::keep_alive(true), ignored);
+  for (const auto& [option, value] :
+       {std::pair(TCP_KEEPIDLE, 15), std::pair(TCP_KEEPINTVL, 5), std::pair(TCP_KEEPCNT, 3)}) {
+    static_cast<void>(::setsockopt(socket.native_handle(), IPPROTO_TCP, option, &value, sizeof(value)));
+  }
 }
 
 /// One attempt to resolve or connect, ended by its deadline.
@@ -123,6 +132,7 @@ class TcpListener : public Listener {
         asio::error_code gone;
         const auto remote = socket.remote_endpoint(gone);
         if (!gone) {
+          EndWhereNobodyAnswers(socket);
           state->on_stream(MakeTcpStream(std::move(socket), remote));
         }
         if (!state->closed) {

@@ -137,9 +137,17 @@ TlsSession::~TlsSession() {
 arrow::Result<std::unique_ptr<TlsSession>> TlsSession::Make(TlsRole role, TlsOptions options, std::string peer) {
   ERR_clear_error();
   auto session = std::make_unique<TlsSession>(role, std::move(options), std::move(peer));
-  ARROW_ASSIGN_OR_RAISE(const TlsContext context, MakeTlsContext());
-  ARROW_RETURN_NOT_OK(session->keyed_ ? session->UseSecret(context.get()) : session->UseCertificates(context.get()));
-  session->ssl_ = SSL_new(context.get());
+  TlsContext own;
+  SSL_CTX* context = nullptr;
+  if (session->keyed_) {
+    ARROW_RETURN_NOT_OK(session->MakeKey());
+    ARROW_ASSIGN_OR_RAISE(context, KeyedContext(role));
+  } else {
+    ARROW_ASSIGN_OR_RAISE(own, MakeTlsContext());
+    ARROW_RETURN_NOT_OK(session->UseCertificates(own.get()));
+    context = own.get();
+  }
+  session->ssl_ = SSL_new(context);
   if (session->ssl_ == nullptr) {
     return arrow::Status::IOError("cannot begin a TLS connection with ", session->peer_, ": ",
                                   TlsReason(TakeTlsError()));
@@ -158,21 +166,28 @@ arrow::Result<std::unique_ptr<TlsSession>> TlsSession::Make(TlsRole role, TlsOpt
 
 void TlsSession::SetWire(BIO* wire) { SSL_set_bio(ssl_, wire, wire); }
 
-arrow::Status TlsSession::UseSecret(SSL_CTX* context) {
-  ARROW_RETURN_NOT_OK(MakeKey());
-  if (SSL_CTX_set_ciphersuites(context, kTlsKeyedSuite) != 1) {
-    return arrow::Status::IOError("OpenSSL offers no ", kTlsKeyedSuite, ": ", TlsReason(TakeTlsError()),
-                                  "; check this machine's OpenSSL and its configuration");
-  }
-  if (role_ == TlsRole::kListener) {
-    // It has no certificate, so there is no way to it but the key.
-    SSL_CTX_set_psk_find_session_callback(context, FindKey);
-  } else {
-    SSL_CTX_set_psk_use_session_callback(context, OfferKey);
-    // A listener that does not take the key would show a certificate instead: nobody is trusted to have signed it.
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
-  }
-  return arrow::Status::OK();
+/// One for all connections of a role, which know their keys themselves: of its own each would have 12 KiB more. It is
+/// never freed, as connections may outlast whatever would do that.
+arrow::Result<SSL_CTX*> TlsSession::KeyedContext(TlsRole role) {
+  const auto make = [](TlsRole of) -> arrow::Result<SSL_CTX*> {
+    ARROW_ASSIGN_OR_RAISE(TlsContext context, MakeTlsContext());
+    if (SSL_CTX_set_ciphersuites(context.get(), kTlsKeyedSuite) != 1) {
+      return arrow::Status::IOError("OpenSSL offers no ", kTlsKeyedSuite, ": ", TlsReason(TakeTlsError()),
+                                    "; check this machine's OpenSSL and its configuration");
+    }
+    if (of == TlsRole::kListener) {
+      // It has no certificate, so there is no way to it but the key.
+      SSL_CTX_set_psk_find_session_callback(context.get(), FindKey);
+    } else {
+      SSL_CTX_set_psk_use_session_callback(context.get(), OfferKey);
+      // A listener that does not take the key would show a certificate instead: nobody is trusted to have signed it.
+      SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+    }
+    return context.release();
+  };
+  static const arrow::Result<SSL_CTX*> kListens = make(TlsRole::kListener);
+  static const arrow::Result<SSL_CTX*> kDials = make(TlsRole::kDialler);
+  return role == TlsRole::kListener ? kListens : kDials;
 }
 
 arrow::Status TlsSession::MakeKey() {
@@ -301,6 +316,8 @@ TlsOutcome TlsSession::Handshake() {
   complete_ = true;
   return outcome;
 }
+
+void TlsSession::Rest() { SSL_free_buffers(ssl_); }
 
 TlsOutcome TlsSession::Read(void* into, size_t size, size_t* got) {
   ERR_clear_error();

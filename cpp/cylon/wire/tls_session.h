@@ -38,6 +38,8 @@ class TlsSession {
   TlsOutcome Read(void* into, size_t size, size_t* got);
   /// Encrypts `size` bytes, at most kTlsRecord, as one record. New keys come where the old ones have done their duty.
   TlsOutcome Write(const void* bytes, size_t size);
+  /// Lets go of what OpenSSL keeps for records, 33 KiB, until the next one; nothing where part of one is there.
+  void Rest();
   /// Says that nothing more will come from here.
   void SayGoodbye();
 
@@ -50,7 +52,7 @@ class TlsSession {
   bool refused_certificate() const { return refused_certificate_; }
 
  private:
-  arrow::Status UseSecret(SSL_CTX* context);
+  static arrow::Result<SSL_CTX*> KeyedContext(TlsRole role);
   arrow::Status UseCertificates(SSL_CTX* context);
   arrow::Status ExpectServerName();
   arrow::Status MakeKey();

@@ -319,6 +319,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
       self->PumpRead();
       self->PumpWrite();
     });
+    session_->Rest();  // it may be long until something comes
     return false;
   }
 

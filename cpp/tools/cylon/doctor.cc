@@ -118,7 +118,7 @@ void ShowVariables(const std::map<std::string, std::string>& environment) {
   for (const auto& [name, value] : environment) {
     if (name.starts_with("CYLON_")) {
       any = true;
-      const bool secret = name == "CYLON_SECRET" && !value.empty();
+      const bool secret = (name == "CYLON_SECRET" || name == "CYLON_TICKET") && !value.empty();
       const std::string shown = secret                                           ? "(set, not shown)"
                                 : name == "CYLON_STORE" || name == "CYLON_REDIS" ? ReadableStore(value)
                                 : name == "CYLON_OBJECT_STORE"                   ? ReadableObjectStore(value)

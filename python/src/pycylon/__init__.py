@@ -15,6 +15,7 @@ from pycylon.errors import (
     OutOfMemoryError,
     ProtocolError,
     RankFailedError,
+    RankTakenError,
 )
 from pycylon.files import read_csv, read_parquet
 from pycylon.frame import DataFrame, concat
@@ -35,6 +36,7 @@ __all__ = [
     "OutOfMemoryError",
     "ProtocolError",
     "RankFailedError",
+    "RankTakenError",
     "Series",
     "ServerlessConfig",
     "concat",

@@ -13,6 +13,7 @@ __all__ = [
     "OutOfMemoryError",
     "ProtocolError",
     "RankFailedError",
+    "RankTakenError",
 ]
 
 
@@ -58,6 +59,10 @@ class IsolatedError(CylonError):
     """No other rank is reached from here. The environment cannot be used any more."""
 
 
+class RankTakenError(CylonError, ValueError):
+    """Another process has the rank that this one was given. Trying again is in vain: end this process."""
+
+
 class CollectiveMismatchError(CylonError, ValueError):
     """Ranks made different calls, or the same call with other types or schemas."""
 
@@ -92,6 +97,7 @@ _KINDS: dict[int, type[CylonError]] = {
     6: OutOfMemoryError,
     8: LinkLostError,
     9: IsolatedError,
+    10: RankTakenError,
 }
 
 _CODES: dict[str, type[BaseException]] = {

@@ -37,6 +37,8 @@ std::string KindName(const arrow::Status& status) {
       return "LinkLost";
     case ErrorKind::kIsolated:
       return "Isolated";
+    case ErrorKind::kRankTaken:
+      return "RankTaken";
   }
   return "kind " + std::to_string(static_cast<int>(detail->kind));
 }

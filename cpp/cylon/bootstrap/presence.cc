@@ -1,0 +1,49 @@
+// The beat of a rank whose world stands.
+#include "cylon/bootstrap/presence.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cylon/bootstrap/places.h"
+
+namespace cylon {
+
+namespace {
+
+constexpr Duration kBeat = std::chrono::seconds(1);
+constexpr Duration kBeatPerRank = std::chrono::milliseconds(10);
+/// What a world leaves that was killed.
+constexpr int kBeatsRemembered = 60;
+
+}  // namespace
+
+Presence::Presence(Store* store, Executor& executor, const World& world)
+    : store_(store),
+      executor_(executor),
+      key_(internal::PlaceKey(world.job + "/" + world.epoch, world.rank) + "/beat"),
+      period_(std::max<Duration>(kBeat, world.size() * kBeatPerRank)) {}
+
+void Presence::Stop() {
+  store_ = nullptr;
+  if (const auto timer = std::exchange(timer_, nullptr)) {
+    timer->Cancel();
+  }
+}
+
+void Presence::Next() {
+  timer_ = executor_.PostAt(executor_.Now() + period_, [weak = weak_from_this()] {
+    if (const auto self = weak.lock(); self && self->store_ != nullptr) {
+      self->Beat();
+    }
+  });
+}
+
+void Presence::Beat() {
+  store_->Add(key_, 1, kBeatsRemembered * period_).AddCallback([weak = weak_from_this()](const auto& count) {
+    if (const auto self = weak.lock(); self && self->store_ != nullptr && count.ok()) {
+      self->Next();
+    }
+  });
+}
+
+}  // namespace cylon
