@@ -125,10 +125,10 @@ def test_an_exception_in_one_rank_ends_the_others(some: World) -> None:
     seen: dict[int, BaseException] = {}
 
     def body(env: cy.CylonEnv) -> None:
-        env.barrier()  # all have started
-        if env.rank == 1:
-            raise RuntimeError("boom")
         try:
+            env.barrier()  # all have started
+            if env.rank == 1:
+                raise RuntimeError("boom")
             env.barrier()
         except cy.RankFailedError as error:
             seen[env.rank] = error

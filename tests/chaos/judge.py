@@ -15,38 +15,22 @@ _DEATH_S = 2.0
 _SLACK_S = 1.5
 
 
-# What docs/failures.md promises and these do not keep yet, by transport and fault: counted, and no failure. Who mends
-# one takes its line out.
-_MISSES = {
-    ("punch", "blackhole"): "without a watch, who reaches nobody takes the others for failed",
-    ("punch", "restart"): "who has come back to the server takes those who have not yet for ended",
-    ("punch", "gateway"): "a connection to the server that the gateway drops in silence is not made anew in time",
-}
-
-
 @dataclass
 class Outcome:
     """What became of one case."""
 
     case: Case
-    verdict: str  # "right", "hang", "wrong answer", "wrong name", "late", "void", "miss": a known wrong name
+    verdict: str  # "right", "hang", "wrong answer", "wrong name", "late", "void"
     why: str = ""
     seconds: float | None = None  # from the fault to the last survivor's error
 
     @property
     def failed(self) -> bool:
-        return self.verdict not in ("right", "void", "miss")
+        return self.verdict not in ("right", "void")
 
 
 def judge(case: Case, ends: dict[int, dict[str, Any] | None], moment: float, peer_timeout: float) -> Outcome:
     """`ends`: the last line of every rank's diary; None where it did not come to its end."""
-    outcome = _judge(case, ends, moment, peer_timeout)
-    if outcome.verdict == "wrong name" and (case.transport, case.fault) in _MISSES:
-        outcome.verdict = "miss"
-    return outcome
-
-
-def _judge(case: Case, ends: dict[int, dict[str, Any] | None], moment: float, peer_timeout: float) -> Outcome:
     dead = set(case.victims) if case.fault in ("kill", "stop") else set()
     survivors = {rank: end for rank, end in ends.items() if rank not in dead or end is not None}
     missing = [rank for rank in ends if rank not in dead and ends[rank] is None]

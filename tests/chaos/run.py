@@ -211,13 +211,13 @@ def percentile(values: list[float], share: float) -> float:
 
 def table(outcomes: list[Outcome]) -> str:
     """A line for each fault and transport."""
-    heads = "".join(f" {head:>5}" for head in ("runs", "hangs", "wrong", "named", "late", "void", "miss"))
+    heads = "".join(f" {head:>5}" for head in ("runs", "hangs", "wrong", "named", "late", "void"))
     lines = [f"{'fault':9} {'transport':9}{heads} {'p50':>7} {'p99':>7} {'max':>7}"]
     for fault, transport in sorted({(outcome.case.fault, outcome.case.transport) for outcome in outcomes}):
         chosen = [one for one in outcomes if (one.case.fault, one.case.transport) == (fault, transport)]
         counts = [
             sum(one.verdict == verdict for one in chosen)
-            for verdict in ("hang", "wrong answer", "wrong name", "late", "void", "miss")
+            for verdict in ("hang", "wrong answer", "wrong name", "late", "void")
         ]
         line = f"{fault:9} {transport:9} {len(chosen):5} " + " ".join(f"{count:5}" for count in counts)
         seconds = [one.seconds for one in chosen if one.seconds is not None and one.case.phase != "joining"]

@@ -12,13 +12,11 @@ from pathlib import Path
 import pytest
 from flights import same, tables
 from nat_flights import WAYS, run_flights
-from nat_job import NatJob
+from nat_job import BUILD, DEADLINE_S, NatJob
 from nat_kinds import FULL_CONE, MOVING, RESTRICTED, SAME_PRIVATE, SHARED, SYMMETRIC, Kind
 from nat_lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = Path(os.environ.get("CYLON_BUILD", ROOT / "build" / "release"))
-DEADLINE_S = 120
 
 # Each rank gives rows to all others. Then the server is gone: what goes on goes on without it.
 JOB = """import os, sys, time
@@ -37,15 +35,6 @@ with cy.CylonEnv() as env:
 """
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a network of namespaces needs root")
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    """A secret that only its owner may read."""
-    path = tmp_path / "secret"
-    path.touch(mode=0o600)
-    path.write_text("5a" * 32)
-    return path
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,10 @@ import pytest
 from handlers import PROGRAM as HANDLER
 from handlers import check_frozen, check_leftovers
 from namespaces import command
+from nat_job import BUILD, DEADLINE_S, PORT, NatJob
 from nat_kinds import FORGETFUL, IDLE, RESTRICTED, SYMMETRIC, Kind
 from nat_lab import Lab
 from nat_sockets import Endpoint
-from test_jobs import BUILD, DEADLINE_S, PORT, Job, secret
-
-__all__ = ["secret"]  # the fixture
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a network of namespaces needs root")
 
@@ -65,9 +64,10 @@ class Running:
 
     def __init__(self, stack: contextlib.ExitStack, secret: Path, *kinds: object, **settings: str) -> None:
         self.lab = stack.enter_context(contextlib.closing(Lab(*kinds)))  # type: ignore[arg-type]
-        self.secret = secret
         settings = {"CYLON_PEER_TIMEOUT": "3", **settings}
-        self.job = stack.enter_context(contextlib.closing(Job(self.lab, secret, "-c", PROGRAM, **settings)))
+        self.job = stack.enter_context(
+            contextlib.closing(NatJob(self.lab, BUILD, secret, [sys.executable, "-c", PROGRAM], settings))
+        )
         self.ranks = self.job.ranks
         self.hear("ready")
 
@@ -132,11 +132,7 @@ class Running:
     def start_server_anew(self) -> None:
         """On the same port, with nothing of what it knew."""
         self.job.kill_server()
-        listen = ["--listen", f"{self.lab.ADDRESS}:{PORT}", "--secret-file", str(self.secret)]
-        program = str(BUILD / "bin" / "cylon-rendezvous")
-        self.job.server = subprocess.Popen([*self.lab.inside(None), program, *listen], stdout=subprocess.PIPE)
-        assert self.job.server.stdout is not None
-        assert self.job.server.stdout.readline()
+        self.job.start_server()
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -194,7 +190,7 @@ def test_a_function_that_is_destroyed_without_a_word_is_known_by_its_silence(
     running = Running(stack, secret, RESTRICTED, SYMMETRIC, RESTRICTED)
     running.exchange(1)
     running.tell(1)
-    running.lab.cut(1)
+    running.lab.isolate(1)
     running.ranks[1].kill()
     for line in running.hear("raised RankFailedError", 0, 2):
         assert line.startswith("raised RankFailedError 1 None silent for 3 s: no heartbeat at rank"), line
@@ -214,7 +210,7 @@ def test_a_way_that_is_cut_between_two_that_live_names_both(secret: Path, stack:
 def test_who_reaches_nobody_accuses_nobody(secret: Path, stack: contextlib.ExitStack) -> None:
     running = Running(stack, secret, RESTRICTED, RESTRICTED, RESTRICTED)
     running.exchange(1)
-    running.lab.cut(2)
+    running.lab.isolate(2)
     running.tell(1)
     assert running.hear("raised IsolatedError", 2)[0].startswith("raised IsolatedError 2 None nothing came from rank")
     for line in running.hear("raised RankFailedError", 0, 1):
@@ -252,7 +248,8 @@ def test_nothing_outlives_a_handler(secret: Path, stack: contextlib.ExitStack, k
     lab = stack.enter_context(contextlib.closing(Lab(*kinds)))
 
     def start() -> list[subprocess.Popen[str]]:
-        return stack.enter_context(contextlib.closing(Job(lab, secret, *HANDLER[1:], CYLON_PEER_TIMEOUT="3"))).ranks
+        started = NatJob(lab, BUILD, secret, HANDLER, {"CYLON_PEER_TIMEOUT": "3"})
+        return stack.enter_context(contextlib.closing(started)).ranks
 
     processes = check_leftovers(start)
     if LONG or RESTRICTED in kinds:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import matrix
 import pytest
+from nat_job import BUILD
 from nat_kinds import KINDS, LOSSY, MOVING, PUBLIC, RESETTING, RESTRICTED, SHARED, SYMMETRIC
 
-ROOT = Path(__file__).resolve().parents[2]
-BUILD = Path(os.environ.get("CYLON_BUILD", ROOT / "build" / "release"))
 LONG = bool(os.environ.get("CYLON_TEST_LONG"))
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a network of namespaces needs root")

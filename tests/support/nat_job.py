@@ -12,9 +12,11 @@ from typing import Any
 
 from nat_lab import Lab
 
-__all__ = ["NatJob", "ways_of"]
+__all__ = ["BUILD", "DEADLINE_S", "PORT", "NatJob", "ways_of"]
 
-_PORT = 7000
+BUILD = Path(os.environ.get("CYLON_BUILD", Path(__file__).resolve().parents[2] / "build" / "release"))
+DEADLINE_S = 120  # of whatever a test waits for
+PORT = 7000  # of the server
 _TOLD = 3  # errors: mostly they say the same
 
 
@@ -34,11 +36,10 @@ class NatJob:
         self.lab = lab
         base = {name: value for name, value in os.environ.items() if not name.startswith("CYLON_")}
         base |= {"PYTHONPATH": str(build / "python"), "CYLON_SECRET_FILE": str(secret), "CYLON_THREADS": "1"}
-        listen = ["--listen", f"[::]:{_PORT}", "--secret-file", str(secret)]  # both families
+        listen = ["--listen", f"[::]:{PORT}", "--secret-file", str(secret)]  # both families
         program = str(build / "bin" / "cylon-rendezvous")
-        self.server = subprocess.Popen([*lab.inside(None), program, *listen], env=base, stdout=subprocess.PIPE)
-        assert self.server.stdout is not None
-        self.server.stdout.readline()
+        self._serve = [*lab.inside(None), program, *listen]
+        self.start_server()
         size = len(lab.functions)
         base |= {"CYLON_TRANSPORT": "punch", "CYLON_WORLD_SIZE": str(size), "CYLON_LOCAL_SIZE": str(size)}
         alike = isinstance(commands[0], str)
@@ -60,7 +61,13 @@ class NatJob:
 
     def address(self, function: int) -> str:
         """Where a function reaches the server."""
-        return f"{self.lab.ADDRESS if self.lab.kinds_of[function].ipv4 else f'[{self.lab.ADDRESS6}]'}:{_PORT}"
+        return f"{self.lab.ADDRESS if self.lab.kinds_of[function].ipv4 else f'[{self.lab.ADDRESS6}]'}:{PORT}"
+
+    def start_server(self) -> None:
+        """Start it, or another one in its place."""
+        self.server = subprocess.Popen(self._serve, stdout=subprocess.PIPE)
+        assert self.server.stdout is not None
+        assert self.server.stdout.readline()
 
     def kill_server(self) -> None:
         """End it at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,15 +72,20 @@ def test_all_ranks_know_the_same_plan_and_what_it_costs(
     ]
     assert plans[0] == plans[1] == plans[2]
     tcp, redis = plans[0]
-    assert tcp[0] == "tcp" and redis[0] == "redis"
-    assert tcp[3] + redis[3] == 3 and tcp[4] + redis[4] == 3
-    assert 0 < tcp[1] and 0 < redis[1]
+    assert tcp[0] == "tcp"
+    assert redis[0] == "redis"
+    assert tcp[3] + redis[3] == 3
+    assert tcp[4] + redis[4] == 3
+    assert tcp[1] > 0
+    assert redis[1] > 0
     explained = printed[0]["explained"]
     operations = {row["name"]: row for row in explained["operations"]}
     assert operations["Barrier"]["calls"] >= 1
-    assert operations["exchange"]["predicted_seconds"] > 0 and operations["exchange"]["usd"] > 0
+    assert operations["exchange"]["predicted_seconds"] > 0
+    assert operations["exchange"]["usd"] > 0
     assert explained["usd"]["rank"] > 0
-    assert "redis" in printed[0]["text"] and explained["prices"]["as_of"] in printed[0]["text"]
+    assert "redis" in printed[0]["text"]
+    assert explained["prices"]["as_of"] in printed[0]["text"]
     names = {event["name"] for event in json.loads((tmp_path / "rank-0.json").read_text())["traceEvents"]}
     assert {"channel: tcp", "channel: redis", "calls: exchange"} <= names
 
@@ -96,7 +102,8 @@ def test_money_turns_the_choice(launch: Launch, server: RedisServer, secret: Pat
     tcp, redis = printed[1]["explained"]["channels"]
     assert (tcp["calls"]["pairs"], tcp["tables"]["pairs"]) == (0, 0)
     assert (redis["calls"]["pairs"], redis["tables"]["pairs"]) == (3, 3)
-    assert tcp["usd"] == 0 and tcp["calls"]["messages"] == 0
+    assert tcp["usd"] == 0
+    assert tcp["calls"]["messages"] == 0
 
 
 @pytest.mark.parametrize(
@@ -127,7 +134,8 @@ def test_what_cannot_be_is_refused_at_once(
     )
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "ValueError" in err and says in err
+    assert "ValueError" in err
+    assert says in err
 
 
 def test_ranks_with_other_transports_are_named(launch: Launch, server: RedisServer, secret: Path) -> None:
@@ -148,4 +156,4 @@ def test_ranks_with_other_transports_are_named(launch: Launch, server: RedisServ
     for rank, process in enumerate(ranks):
         _, err = process.communicate(timeout=60)
         assert process.returncode == 1
-        assert f"rank {1 - rank} on" in err and "other transports" in err, err
+        assert re.search(f"rank {1 - rank} on .* other transports", err), err

@@ -70,8 +70,8 @@ constexpr auto kSettings = std::to_array<Setting>({
      &Options::bind_host},
     {{"transport", "CYLON_TRANSPORT", "", "",
       "how ranks reach each other: auto (or empty: shm within a host, tcp between hosts), tcp, shm, punch: from behind "
-      "gateways, or redis: through a server; or several, as in punch,redis: for each pair the one that the policy "
-      "prefers"},
+      "gateways, redis: through a server, or object: through an object store; or several, as in punch,redis: for each "
+      "pair the one that the policy prefers"},
      Kind::kText,
      &Options::transport},
     {{"policy", "CYLON_POLICY", "fastest", "",

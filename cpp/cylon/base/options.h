@@ -27,15 +27,19 @@ struct Options {
   std::string secret;       ///< the job's secret, 64 hexadecimal digits
   std::string secret_file;  ///< or a file with mode 0600 that holds it
   std::string bind_host;    ///< address to listen on; loopback unless told otherwise
-  std::string transport;    ///< "" or "auto": the best way that each pair has; "tcp", "shm"; "redis": through a server
-  std::string redis;        ///< of transport "redis": the server; empty: the store's
-  std::string rendezvous;   ///< of transport "punch": host:port of the server; empty: the store's
-  std::string ticket;       ///< lets this process in at that server, where its operator issues tickets
-  std::string ticket_file;  ///< or a file with mode 0600 that holds it
-  bool plain_text = false;  ///< off loopback too, connections are not encrypted
-  std::string tls_ca;       ///< who signs the ranks' certificates; with any of these, TLS goes by certificates
-  std::string tls_certificate;  ///< own certificate chain
-  std::string tls_key;          ///< and its key
+  std::string transport;  ///< "" or "auto": the best way that each pair has; "tcp", "shm"; "punch"; "redis", "object":
+                          ///< through a server, or an object store; or several of them, with commas
+  std::string policy = "fastest";  ///< between several transports
+  std::string prices;              ///< a file; "": those that are built in
+  std::string redis;               ///< of transport "redis": the server; empty: the store's
+  std::string object_store;        ///< of transport "object": s3://bucket/prefix or file:///shared/directory
+  std::string rendezvous;          ///< of transport "punch": host:port of the server; empty: the store's
+  std::string ticket;              ///< lets this process in at that server, where its operator issues tickets
+  std::string ticket_file;         ///< or a file with mode 0600 that holds it
+  bool plain_text = false;         ///< off loopback too, connections are not encrypted
+  std::string tls_ca;              ///< who signs the ranks' certificates; with any of these, TLS goes by certificates
+  std::string tls_certificate;     ///< own certificate chain
+  std::string tls_key;             ///< and its key
 
   // How long things may take, in seconds.
   double join_deadline_s = 60;     ///< until every rank of the job has come

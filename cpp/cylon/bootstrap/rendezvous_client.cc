@@ -181,7 +181,8 @@ arrow::Future<std::string> RendezvousClient::Ask(RendezvousFrame frame, TimePoin
 }
 
 void RendezvousClient::ExpectAnswer(const LinkPtr& link) {
-  if (std::exchange(link->expects, true)) {
+  // Pushing may have dropped it.
+  if (link == nullptr || std::exchange(link->expects, true)) {
     return;
   }
   executor_.PostAt(executor_.Now() + owed_,

@@ -19,6 +19,8 @@ struct Guest {
 
   /// Processes of its job that may be there at once.
   size_t places() const { return ticket ? ticket->ranks : SIZE_MAX; }
+  /// Names under which they may be there: each has one for its data and one for its watch.
+  size_t names() const { return ticket ? 2 * static_cast<size_t>(ticket->ranks) : SIZE_MAX; }
 };
 
 }  // namespace cylon

@@ -259,8 +259,7 @@ Co<void> RendezvousRelay::Pump(std::shared_ptr<RendezvousRelay> self, PairPtr pa
   size_t discarded = 0;
   arrow::Status status;
   arrow::Status limit;  // that its job has reached
-  while (discarded < kMostDiscarded && !(pair->over && !from.reading.is_finished())) {
-    from.waits = true;
+  while (!pair->over && discarded < kMostDiscarded) {
     auto reading = from.reading;
     const auto got = co_await reading;
     if (!got.ok() || *got == 0) {

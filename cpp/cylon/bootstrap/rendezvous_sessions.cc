@@ -187,11 +187,11 @@ arrow::Status RendezvousSessions::TakePlace(const SessionPtr& session, const std
   const Guest& guest = session->guest;
   const auto of_job = of_job_.find(guest.job);
   const size_t there = of_job == of_job_.end() ? 0 : of_job->second;
-  if (there >= guest.places()) {
+  if (there >= guest.names()) {
     ++counters_->sessions_refused;
     return arrow::Status::CapacityError("job '", guest.job, "' has ", there,
-                                        " processes at the rendezvous server, as many as its ticket is for; end one of "
-                                        "them, or ask the operator for a ticket for more");
+                                        " sessions at the rendezvous server, two for each process that its ticket is "
+                                        "for; end one of them, or ask the operator for a ticket for more");
   }
   if (named_.size() >= limits_.sessions) {
     ++counters_->sessions_refused;

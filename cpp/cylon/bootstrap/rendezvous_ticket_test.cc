@@ -192,9 +192,12 @@ TEST_F(RendezvousTicketTest, NoMoreProcessesAreInThanTheTicketIsFor) {
   EXPECT_THAT(status.message(), AllOf(HasSubstr("no place was free"), HasSubstr("as many as its ticket is for")));
   auto alice = OpenCourier(security).ValueOrDie();
   const auto bob = OpenCourier(security).ValueOrDie();
+  // Each of the two processes has another for its watch.
+  const auto watch_of_alice = OpenCourier(security).ValueOrDie();
+  const auto watch_of_bob = OpenCourier(security).ValueOrDie();
   status = OpenCourier(security, "job", 300ms).status();
   EXPECT_TRUE(IsError(status, ErrorKind::kDeadline)) << status;
-  EXPECT_THAT(status.message(), HasSubstr("job 'job' has 2 processes at the rendezvous server"));
+  EXPECT_THAT(status.message(), HasSubstr("job 'job' has 4 sessions at the rendezvous server"));
   EXPECT_TRUE(OpenCourier(With(Claims("other")), "other").ok());
   // Who waits gets the place that becomes free.
   first.reset();

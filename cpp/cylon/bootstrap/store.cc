@@ -57,7 +57,7 @@ arrow::Result<std::unique_ptr<Store>> OpenStore(const Options& options, Executor
   }
   ARROW_ASSIGN_OR_RAISE(auto secret, ReadSecret(options));
   ARROW_ASSIGN_OR_RAISE(const Security security, SecurityAt(*address, options, std::move(secret)));
-  return OpenTcpStore(*address, security, *real, deadline);
+  return OpenTcpStore(*address, security, *real, deadline, kStorePatience, FromSeconds(options.keep_alive_s));
 }
 
 }  // namespace cylon

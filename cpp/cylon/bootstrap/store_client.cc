@@ -186,7 +186,8 @@ bool StoreClient::IsOwed() const {
 }
 
 void StoreClient::ExpectAnswer(const LinkPtr& link) {
-  if (!IsOwed() || std::exchange(link->expects, true)) {
+  // Pushing may have dropped it.
+  if (link == nullptr || !IsOwed() || std::exchange(link->expects, true)) {
     return;
   }
   executor_.PostAt(executor_.Now() + kAnswerPatience,

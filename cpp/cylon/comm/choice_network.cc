@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cylon/net/choice/choice_transport.h"
+#include "cylon/net/object/object_place.h"
 #include "cylon/net/redis/redis_transport.h"
 
 namespace cylon::internal {
@@ -14,7 +15,7 @@ namespace cylon::internal {
 namespace {
 
 constexpr std::array<std::string_view, 4> kDirect = {"auto", "tcp", "shm", "punch"};
-constexpr std::array<std::string_view, 1> kThrough = {"redis"};
+constexpr std::array<std::string_view, 2> kThrough = {"redis", "object"};
 constexpr double kGiB = 1 << 30;
 
 template <size_t n>
@@ -38,6 +39,9 @@ Network OneNetwork(AsioExecutor& executor, Options options, const std::string& t
   options.transport = transport;
   if (transport == "redis") {
     return RedisNetwork(executor, options, secret);
+  }
+  if (transport == "object") {
+    return ObjectNetwork(executor, options, secret);
   }
   return transport == "punch" ? PunchNetwork(executor, std::move(options), secret)
                               : MeshNetwork(executor, std::move(options), secret);
@@ -129,8 +133,8 @@ arrow::Result<std::vector<std::string>> TransportsOf(const Options& options) {
     direct += connects ? 1 : 0;
     if (!connects && !IsOneOf(kThrough, names[i])) {
       return arrow::Status::Invalid("transport is '", options.transport,
-                                    "'; ranks that are processes are connected by 'auto', 'tcp', 'shm', 'punch' or "
-                                    "'redis', or by the best of some of them, as in 'punch,redis'; unset "
+                                    "'; ranks that are processes are connected by 'auto', 'tcp', 'shm', 'punch', "
+                                    "'redis' or 'object', or by the best of some of them, as in 'punch,redis'; unset "
                                     "CYLON_TRANSPORT for auto");
     }
     if (std::count(names.begin(), names.end(), names[i]) > 1 || direct > 1) {
@@ -147,6 +151,8 @@ arrow::Status CheckTransports(const Options& options) {
   for (const auto& name : names) {
     if (name == "redis") {
       ARROW_RETURN_NOT_OK(RedisServerOf(options).status());
+    } else if (name == "object") {
+      ARROW_RETURN_NOT_OK(OpenObjectPlace(options.object_store).status());
     } else if (name == "punch") {
       ARROW_RETURN_NOT_OK(RendezvousOf(options).status());
     }

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "cylon/comm/context.h"
+#include "cylon/comm/testing/joined_ranks.h"
 #include "cylon/comm/testing/ranks.h"
 
 namespace cylon {
@@ -44,16 +45,45 @@ arrow::Status ExpectBytes(const BufferPtr& got, const BufferPtr& expected, const
   return arrow::Status::OK();
 }
 
-class CollectivesTest : public ::testing::TestWithParam<testing::WorldParameter> {
+/// How many ranks, and what lies between them.
+struct CollectivesWorld {
+  std::string name;
+  int ranks;
+  std::function<std::vector<arrow::Status>(const testing::RankBody&)> run;
+};
+
+void PrintTo(const CollectivesWorld& world, std::ostream* out) { *out << world.ranks << " ranks, " << world.name; }
+
+/// Every kind of world; and what functions behind gateways have: holes, the relay and Redis.
+std::vector<CollectivesWorld> EachCollectivesWorld() {
+  std::vector<CollectivesWorld> all;
+  for (const auto& parameter : EachWorld({1, 2, 3, 5, 7, 8})) {
+    all.push_back({testing::ToString(parameter.kind), parameter.ranks, [parameter](const testing::RankBody& body) {
+                     return RunRanks(testing::MakeThreadWorld(parameter), body);
+                   }});
+  }
+  for (const int ranks : {2, 5}) {
+    all.push_back(
+        {"punch", ranks, [ranks](const testing::RankBody& body) { return testing::RunPunched(ranks, false, body); }});
+    all.push_back(
+        {"relay", ranks, [ranks](const testing::RankBody& body) { return testing::RunPunched(ranks, true, body); }});
+    if (testing::RedisServer::IsInstalled()) {
+      all.push_back(
+          {"redis", ranks, [ranks](const testing::RankBody& body) { return testing::RunOverRedis(ranks, body); }});
+    }
+  }
+  return all;
+}
+
+class CollectivesTest : public ::testing::TestWithParam<CollectivesWorld> {
  protected:
   void Run(const std::function<arrow::Status(Communicator&)>& body) {
-    ExpectAllOk(
-        RunRanks(testing::MakeThreadWorld(GetParam()), [&](Context& context) { return body(context.communicator()); }));
+    ExpectAllOk(GetParam().run([&](Context& context) { return body(context.communicator()); }));
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Worlds, CollectivesTest, ::testing::ValuesIn(EachWorld({1, 2, 3, 5, 7, 8})),
-                         testing::WorldName);
+INSTANTIATE_TEST_SUITE_P(Worlds, CollectivesTest, ::testing::ValuesIn(EachCollectivesWorld()),
+                         [](const auto& info) { return info.param.name + std::to_string(info.param.ranks); });
 
 TEST_P(CollectivesTest, BuffersOfEveryLengthArriveWhereTheyBelong) {
   Run([](Communicator& comm) -> arrow::Status {
@@ -226,6 +256,70 @@ TEST_P(CollectivesTest, ManyCallsMayBeUnderWayAtOnce) {
       }
     }
     return arrow::Status::OK();
+  });
+}
+
+TEST_P(CollectivesTest, EveryCallMayBeMadeWithoutWaiting) {
+  Run([](Communicator& comm) -> arrow::Status {
+    const Rank rank = comm.rank();
+    const Rank root = comm.size() - 1;
+    const Rank next = (rank + 1) % comm.size();
+    const Rank before = (rank + comm.size() - 1) % comm.size();
+    const auto one = BufferOf<int64_t>({rank + 1});
+    Buffers outgoing;
+    Buffers scattered;
+    for (Rank to = 0; to < comm.size(); ++to) {
+      outgoing.push_back(Pattern(rank, to, 1000 + to));
+      if (rank == root) {
+        scattered.push_back(Pattern(root, to, 2000 + to));
+      }
+    }
+    // All of them are under way before the first is waited for, and waited for in another order.
+    auto barrier = comm.BarrierAsync();
+    auto all_reduce = comm.AllReduceAsync(one, arrow::Type::INT64, ReduceOp::kSum);
+    auto reduce = comm.ReduceAsync(one, arrow::Type::INT64, ReduceOp::kSum, root);
+    auto broadcast = comm.BroadcastAsync(rank == root ? Pattern(root, 0, 3000) : nullptr, root);
+    auto all_gather = comm.AllGatherAsync(Pattern(rank, 2, 100 + rank));
+    auto gather = comm.GatherAsync(Pattern(rank, 3, 100 + rank), root);
+    auto scatter = comm.ScatterAsync(scattered, root);
+    auto all_to_all = comm.AllToAllAsync(outgoing);
+    auto agree = comm.AgreeAsync({"Test(a)", arrow::Status::OK(), {rank}});
+    auto receive = comm.ReceiveAsync(before, 4);
+    auto send = comm.SendAsync(next, Pattern(rank, next, 500), 4);
+
+    ARROW_RETURN_NOT_OK(comm.Await(send));
+    ARROW_ASSIGN_OR_RAISE(auto value, comm.Await(receive));
+    ARROW_RETURN_NOT_OK(ExpectBytes(value, Pattern(before, rank, 500), "receive"));
+    ARROW_ASSIGN_OR_RAISE(auto agreement, comm.Await(agree));
+    const int64_t sum = int64_t{comm.size()} * (comm.size() + 1) / 2;
+    if (agreement.Sum(0) != sum - comm.size()) {
+      return arrow::Status::UnknownError("agreement: sum ", agreement.Sum(0));
+    }
+    ARROW_ASSIGN_OR_RAISE(auto incoming, comm.Await(all_to_all));
+    ARROW_ASSIGN_OR_RAISE(auto all, comm.Await(all_gather));
+    ARROW_ASSIGN_OR_RAISE(auto gathered, comm.Await(gather));
+    if (gathered.size() != (rank == root ? all.size() : 0)) {
+      return arrow::Status::UnknownError("gather gave ", gathered.size(), " buffers");
+    }
+    for (Rank from = 0; from < comm.size(); ++from) {
+      const auto at = static_cast<size_t>(from);
+      ARROW_RETURN_NOT_OK(ExpectBytes(incoming[at], Pattern(from, rank, 1000 + rank), "alltoall"));
+      ARROW_RETURN_NOT_OK(ExpectBytes(all[at], Pattern(from, 2, 100 + from), "allgather"));
+      if (rank == root) {
+        ARROW_RETURN_NOT_OK(ExpectBytes(gathered[at], Pattern(from, 3, 100 + from), "gather"));
+      }
+    }
+    ARROW_ASSIGN_OR_RAISE(value, comm.Await(scatter));
+    ARROW_RETURN_NOT_OK(ExpectBytes(value, Pattern(root, rank, 2000 + rank), "scatter"));
+    ARROW_ASSIGN_OR_RAISE(value, comm.Await(broadcast));
+    ARROW_RETURN_NOT_OK(ExpectBytes(value, Pattern(root, 0, 3000), "broadcast"));
+    ARROW_ASSIGN_OR_RAISE(value, comm.Await(reduce));
+    if (rank == root) {
+      ARROW_RETURN_NOT_OK(ExpectBytes(value, BufferOf<int64_t>({sum}), "reduce"));
+    }
+    ARROW_ASSIGN_OR_RAISE(value, comm.Await(all_reduce));
+    ARROW_RETURN_NOT_OK(ExpectBytes(value, BufferOf<int64_t>({sum}), "allreduce"));
+    return comm.Await(barrier);
   });
 }
 

@@ -269,9 +269,9 @@ TEST_F(ConnectByRedisTest, AServerHasToBeNamed) {
 class ConnectByPunchTest : public ConnectTest {
  protected:
   ConnectByPunchTest() {
-    Security security;
-    security.secret = secret_;
-    rendezvous_ = *RendezvousServer::Start(executor_, HostPort{"127.0.0.1", 0}, 0, security);
+    RendezvousConfig config;
+    config.security.secret = secret_;
+    rendezvous_ = *RendezvousServer::Start(executor_, HostPort{"127.0.0.1", 0}, 0, config);
   }
   std::vector<Options> Ranks(int size) const {
     auto all = ConnectTest::Ranks(size);

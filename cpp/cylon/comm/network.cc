@@ -197,9 +197,16 @@ Network PunchNetwork(AsioExecutor& executor, Options options, std::string secret
   const auto settings = SettingsOf(options, std::move(secret));
   return [&executor, options = std::move(options), settings](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
     ARROW_ASSIGN_OR_RAISE(const auto server, RendezvousOf(options));
-    const TimePoint deadline = executor.Now() + FromSeconds(options.join_deadline_s);
-    ARROW_ASSIGN_OR_RAISE(auto security, SecurityAt(server, options, settings.security.secret));
-    auto opening = Spawn(executor, OpenTcpCourier(&executor, server, std::move(security), options.job, deadline));
+    ARROW_ASSIGN_OR_RAISE(const auto security, SecurityAt(server, options, settings.security.secret));
+    // One for the data and one for the watch, each under a name of its own.
+    auto watch_executor = std::make_unique<AsioExecutor>(kWatchThread);
+    const auto begin = [&](AsioExecutor& runs) {
+      const TimePoint deadline = executor.Now() + FromSeconds(options.join_deadline_s);
+      return Spawn(runs, OpenTcpCourier(&runs, server, security, options.job, deadline, PatienceOf(settings),
+                                        settings.keep_alive));
+    };
+    auto opening = begin(executor);
+    auto watch_opening = begin(*watch_executor);
     ARROW_RETURN_NOT_OK(executor.Wait(arrow::Future<>(opening)));
     ARROW_RETURN_NOT_OK(executor.Wait(arrow::Future<>(watch_opening)));
     ARROW_ASSIGN_OR_RAISE(std::shared_ptr<Courier> courier, opening.MoveResult());

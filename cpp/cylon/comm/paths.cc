@@ -26,11 +26,6 @@ arrow::Result<std::unique_ptr<Path>> MakeShmPath(AsioExecutor& executor, const O
 
 arrow::Result<std::vector<std::unique_ptr<Path>>> MakePaths(AsioExecutor& executor, const Options& options) {
   const std::string transport = options.transport.empty() ? "auto" : options.transport;
-  if (transport != "auto" && transport != "shm" && transport != "tcp") {
-    return arrow::Status::Invalid("transport is '", transport,
-                                  "'; ranks that are processes are connected by 'auto', 'tcp', 'shm', "
-                                  "'punch', 'redis' or 'object'; unset CYLON_TRANSPORT for auto");
-  }
   std::vector<std::unique_ptr<Path>> paths;
   if (transport != "tcp") {
     auto shm = MakeShmPath(executor, options);

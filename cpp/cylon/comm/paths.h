@@ -15,7 +15,7 @@
 namespace cylon::internal {
 
 /// By `options.transport`: "tcp" and "shm" alone; "auto" or "" both, memory first, where this host has what that takes.
-/// In a task. Invalid for any other.
+/// In a task.
 arrow::Result<std::vector<std::unique_ptr<Path>>> MakePaths(AsioExecutor& executor, const Options& options);
 
 /// For ranks that cannot be dialled: memory within a host, where it can be had, then what net/punch has. In a task.

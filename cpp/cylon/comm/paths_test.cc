@@ -34,13 +34,6 @@ TEST(PathsTest, PutMemoryBeforeTcp) {
   EXPECT_EQ(*Ways("shm"), "shm");
 }
 
-TEST(PathsTest, SayWhichThereAre) {
-  const auto status = Ways("pigeon").status();
-  EXPECT_TRUE(status.IsInvalid());
-  EXPECT_THAT(status.message(), HasSubstr("transport is 'pigeon'"));
-  EXPECT_THAT(status.message(), HasSubstr("'auto', 'tcp', 'shm', 'punch', 'redis' or 'object'"));
-}
-
 TEST(PathsTest, MemoryIsOfOneHost) {
   World world;
   world.rank = 1;

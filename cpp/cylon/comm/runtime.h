@@ -3,13 +3,17 @@
 
 #include <arrow/result.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "cylon/base/asio_executor.h"
 #include "cylon/base/resources.h"
 #include "cylon/bootstrap/membership.h"
+#include "cylon/bootstrap/presence.h"
 #include "cylon/bootstrap/store.h"
 #include "cylon/comm/context.h"
 #include "cylon/comm/group_communicator.h"
@@ -39,6 +43,87 @@ struct Parts {
   World world;
   bool launcher = false;  ///< something may set the launcher's word
   JobEnd end;
+};
+
+/// Of this machine, for messages and cards.
+std::string HostName();
+
+/// How this rank ends.
+arrow::Status EndOfRank(const Options& options, const JobEnd& end);
+
+/// All have come: until when they have to be connected, or it is known who is not there. Those who wait for a rank say
+/// so themselves before.
+TimePoint ConnectedBy(const Parts& parts);
+
+/// An interrupted join looks up from its polls at least every 50 ms.
+constexpr auto kAbandonedJoin = std::chrono::seconds(1);
+
+/// Waits for `future`, a protocol that ends by itself soon after `abandoned` is set, and which refers to things that
+/// have to outlive it.
+template <typename T>
+arrow::Result<T> AwaitOrAbandon(Executor& executor, const arrow::Future<T>& future, std::atomic<bool>* abandoned) {
+  auto outcome = executor.Await(future);
+  if (future.is_finished()) {
+    return outcome;
+  }
+  // Interrupted: within a poll or an answer of the store.
+  abandoned->store(true);
+  return outcome.status() & executor.Wait(arrow::Future<>(future), executor.Now() + kAbandonedJoin);
+}
+
+/// Shared by a context and those that were split from it; the last one takes it apart.
+class Runtime {
+ public:
+  explicit Runtime(Parts parts);
+
+  ~Runtime();
+
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  arrow::Status Start(TimePoint deadline);
+
+  arrow::Result<std::string> Explain() const;
+
+  /// For as long as it runs, where processes may come that take its ranks for free. A launcher's epoch is nobody
+  /// else's: who comes too late there finds the table.
+  void ShowPresence();
+
+  arrow::Status Close();
+
+  /// What the next world of this process stands on, when it has gathered; this runtime is closed then, also where that
+  /// fails.
+  arrow::Result<Parts> Gather(const RejoinOptions& options);
+
+  const Parts& parts() const { return parts_; }
+  bool revoked() const { return endpoint_->world_group() != nullptr && !endpoint_->world_group()->Check().ok(); }
+  bool forked() const { return liveness_->forked(); }
+  std::shared_ptr<Communicator> WorldCommunicator();
+
+ private:
+  std::vector<ChannelUse> Uses() const { return parts_.seat ? parts_.seat->Uses() : std::vector<ChannelUse>(); }
+
+  /// The rates of the channels that most pairs take.
+  void ForetellByPlan();
+
+  TimePoint EndsAfter(TimePoint now) const;
+
+  arrow::Result<std::pair<World, std::unique_ptr<Seat>>> GatherInStore(const RejoinOptions& options);
+
+  /// Before its rank leaves the store, or this the store.
+  void StopPresence();
+
+  /// Stops, and gives what may go on in another world.
+  Parts TakeApart(const arrow::Status& why);
+
+  void Stop(const arrow::Status& why);
+
+  Parts parts_;
+  TimePoint began_ = parts_.executor->Now();
+  std::shared_ptr<Liveness> liveness_ = std::make_shared<Liveness>();
+  std::shared_ptr<Endpoint> endpoint_;
+  std::shared_ptr<Timer> end_timer_;
+  std::shared_ptr<Presence> presence_;
 };
 
 /// A rank of a world that stands: connects, and returns when the first links stand.

@@ -124,7 +124,7 @@ arrow::Result<std::shared_ptr<Courier>> Examination::Open(const HostPort& server
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<Courier> courier,
                         Finish(executor_,
                                OpenTcpCourier(&executor_, server, security_, "doctor", executor_.Now() + step_,
-                                              /*patience=*/step_),
+                                              RendezvousPatience{.away = step_}),
                                3 * step_));
   return courier;
 }

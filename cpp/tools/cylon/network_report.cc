@@ -62,7 +62,8 @@ nlohmann::json ToJson(const RoundTrips& times) {
 }
 
 void Line(std::ostream& out, const std::string& name, const std::string& value) {
-  out << name << std::string(name.size() < 16 ? 16 - name.size() : 1, ' ') << value << "\n";
+  constexpr size_t kWidth = 18;  // of the longest kind, indented
+  out << name << std::string(name.size() < kWidth ? kWidth - name.size() : 1, ' ') << value << "\n";
 }
 
 void DescribeFamily(std::ostream& out, const FamilyReport& family) {

@@ -25,8 +25,6 @@ using internal::AddressKind;
 
 /// A stranger's SYN is sent again after a second: that much is waited for it, and a little more.
 constexpr Duration kKnockPatience = std::chrono::milliseconds(1500);
-/// What a job gives a first connection.
-constexpr Duration kConnectPatience = std::chrono::seconds(10);
 constexpr Duration kStepPatience = std::chrono::seconds(20);
 constexpr Duration kMeasurePatience = std::chrono::seconds(15);
 constexpr Duration kKeyLasts = std::chrono::minutes(10);
@@ -91,7 +89,10 @@ bool IsIpv6(const HostPort& address) { return address.host.find(':') != std::str
 class Visit {
  public:
   Visit(AsioExecutor& executor, const PeerVisit& visit, const Couriers& couriers)
-      : executor_(executor), visit_(visit), couriers_(couriers) {}
+      : executor_(executor),
+        visit_(visit),
+        couriers_(couriers),
+        connect_(std::min<Duration>(kStepPatience / 2, FromSeconds(visit.options.connect_deadline_s))) {}
   ~Visit() {
     static_cast<void>(executor_.RunTask([this] {
       stream_.reset();
@@ -133,6 +134,7 @@ class Visit {
   AsioExecutor& executor_;
   const PeerVisit& visit_;
   const Couriers& couriers_;
+  const Duration connect_;  // what a job gives a first connection
   std::unique_ptr<Store> store_;
   World world_;
   Card other_;
@@ -175,9 +177,8 @@ arrow::Result<std::string> Visit::Exchange(const std::string& question, const st
 arrow::Status Visit::Introduce(const KnockPort& port, NetworkReport* report) {
   Card own{couriers_.front().second->name(), port.words(), report->own, {}};
   for (const auto& [server, courier] : couriers_) {
-    ARROW_ASSIGN_OR_RAISE(
-        const auto seen,
-        Finish(executor_, courier->Probe(port.number(), executor_.Now() + kConnectPatience), kStepPatience));
+    ARROW_ASSIGN_OR_RAISE(const auto seen,
+                          Finish(executor_, courier->Probe(port.number(), executor_.Now() + connect_), kStepPatience));
     for (auto& family : report->families) {
       if (family.server == server) {
         family.evidence.seen = seen;
@@ -252,7 +253,7 @@ arrow::Status Visit::Knock(NetworkReport* report) {
 
 arrow::Status Visit::Dial(PeerReport* report) {
   const TimePoint begun = executor_.Now();
-  const TimePoint deadline = begun + kConnectPatience;
+  const TimePoint deadline = begun + connect_;
   arrow::Status trouble;
   for (const auto& path : paths_) {
     auto dialled = Finish(executor_, path->Dial(path->name() + "://" + other_.courier, deadline, {}), kStepPatience);
@@ -263,7 +264,7 @@ arrow::Status Visit::Dial(PeerReport* report) {
       self.wanted = 1 - world_.rank;
       ARROW_ASSIGN_OR_RAISE(auto opened, Finish(executor_,
                                                 OpenAsDialler(*std::move(dialled), executor_, visit_.security,
-                                                              std::move(self), "", executor_.Now() + kConnectPatience),
+                                                              std::move(self), "", executor_.Now() + connect_),
                                                 kStepPatience));
       stream_ = std::move(opened.stream);
       report->setup_ms = std::chrono::duration<double, std::milli>(executor_.Now() - begun).count();
@@ -295,7 +296,7 @@ arrow::Status Visit::Accept(PeerReport* report) {
   report->address = accepted_->peer_name();
   ARROW_ASSIGN_OR_RAISE(auto opened, Finish(executor_,
                                             OpenAsListener(std::move(accepted_), executor_, visit_.security, Self(),
-                                                           executor_.Now() + kConnectPatience),
+                                                           executor_.Now() + connect_),
                                             kStepPatience));
   stream_ = std::move(opened.stream);
   report->setup_ms = std::chrono::duration<double, std::milli>(executor_.Now() - begun).count();

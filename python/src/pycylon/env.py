@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -10,6 +11,8 @@ from typing import Self
 
 from pycylon import _core
 from pycylon.explanation import Explanation
+from pycylon.secret import VARIABLE, SecretSource, fetch_secret, secret_source
+from pycylon.serverless import ServerlessConfig
 
 __all__ = ["CylonEnv"]
 
@@ -69,11 +72,17 @@ class CylonEnv:
 
     def __init__(
         self,
+        config: ServerlessConfig | None = None,
         distributed: bool = True,
         *,
         remaining_ms: float | Callable[[], float] | None = None,
         **options: object,
     ) -> None:
+        if config is not None and not isinstance(config, ServerlessConfig):
+            raise TypeError(
+                f"config is of type {type(config).__name__}; expected a ServerlessConfig, or distributed=False for a "
+                "world of one rank"
+            )
         if remaining_ms is not None:
             if "time_left_s" in options:
                 raise TypeError("remaining_ms and time_left_s say the same; give one of them")
@@ -81,9 +90,18 @@ class CylonEnv:
             if left <= 0:
                 raise ValueError(f"remaining_ms is {left}; a process without time left cannot join")
             options["time_left_s"] = left / 1000
-        texts = {name: _option_text(value) for name, value in options.items()}
-        make = _core.Context.connect if distributed else _core.Context.local
-        self._context: _core.Context | None = make(texts)
+        if not distributed:
+            self._context: _core.Context | None = _core.Context.local(_option_texts(options))
+        else:
+            given = {} if config is None else config.options()
+            twice = given.keys() & options.keys()
+            if config is not None and config.secret is not None:
+                twice |= {"secret", "secret_file"} & options.keys()
+            if twice:
+                raise TypeError(f"{sorted(twice)[0]} is given by config and as an option; give it once")
+            options = {**given, **options}
+            source = _source_of_secret(config, options)
+            self._context = _core.Context.connect(_option_texts(options) | _secret_from(source))
         self._successor: CylonEnv | None = None
 
     @classmethod

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from pycylon.secret import SecretSource, secret_source
 
 __all__ = ["FMIConfig", "ServerlessConfig"]
 
-Channel = Literal["punch", "redis"]
+CHANNELS = ("punch", "redis", "object")
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,17 @@ class ServerlessConfig:
         The number of ranks (``CYLON_WORLD_SIZE``).
     rank : int, optional
         This process's rank (``CYLON_RANK``). Without one, ranks are drawn.
-    channel : {'punch', 'redis'}, optional
+    channel : str, optional
         ``punch``, the default: each pair by the first way that it has, which is memory within a host, a hole in their
-        gateways, or the server's relay. ``redis``: through a Redis server (``CYLON_TRANSPORT``).
+        gateways, or the server's relay. ``redis``: through a Redis server. ``object``: through an object store. With
+        commas (``punch,redis``) for each pair the one that `policy` prefers (``CYLON_TRANSPORT``).
+    policy : {'fastest', 'cheapest'} or float, optional
+        Between several channels: by time, by money, or how much money counts beside time, from 0 to 1
+        (``CYLON_POLICY``); see ``docs/channels.md`` and `CylonEnv.explain`.
     redis : str, optional
-        ``redis://...`` of that server (``CYLON_REDIS``). Ranks meet there too where no other place is named.
+        ``redis://...`` of the Redis server (``CYLON_REDIS``). Ranks meet there too where no other place is named.
+    object_store : str, optional
+        ``s3://bucket...`` or ``file:///shared/directory`` (``CYLON_OBJECT_STORE``).
     secret : str or SecretSource, optional
         What names the job's secret, never the secret itself: see `pycylon.secret.secret_source`
         (``CYLON_SECRET_FROM``; ``CYLON_SECRET`` and ``CYLON_SECRET_FILE`` hold or name it without a service).
@@ -59,8 +64,10 @@ class ServerlessConfig:
     world_size: int | None = None
     rank: int | None = None
     _: KW_ONLY
-    channel: Channel | None = None
+    channel: str | None = None
+    policy: str | float | None = None
     redis: str | None = None
+    object_store: str | None = None
     secret: str | SecretSource | None = None
     join_deadline_s: float | None = None
 
@@ -73,8 +80,12 @@ class ServerlessConfig:
         _check_text("job", self.job, "a name that all ranks of the job have in common")
         _check_count("world_size", self.world_size, 1, "the number of ranks")
         _check_count("rank", self.rank, 0, "this process's rank, or None for one that is drawn")
-        if self.channel is not None and self.channel not in get_args(Channel):
-            raise ValueError(f"channel is {self.channel!r}; expected 'punch' or 'redis'")
+        if self.channel is not None and not _are_channels(self.channel):
+            raise ValueError(
+                f"channel is {self.channel!r}; expected 'punch', 'redis' or 'object', or some of them with commas"
+            )
+        _check_policy(self.policy)
+        _check_text("object_store", self.object_store, "such as 's3://bucket' or 'file:///shared/directory'")
         if self.redis is not None and not _is_redis(self.redis):
             # It may hold a password.
             raise ValueError("redis is no address of a Redis server; expected redis://host:port or rediss://host:port")
@@ -100,19 +111,30 @@ class ServerlessConfig:
             When something is missing, or does not go with what the environment says.
         """
         channel = self.channel or os.environ.get("CYLON_TRANSPORT") or "punch"
-        if channel not in get_args(Channel):
+        if not _are_channels(channel):
             raise ValueError(
                 f"CYLON_TRANSPORT is {channel!r}, which takes ranks that can be dialled; unset it, or pass "
-                "channel='punch' or channel='redis'"
+                "channel='punch', 'redis' or 'object'"
             )
-        if channel == "punch" and not (self.rendezvous or _any_set("CYLON_RENDEZVOUS", "CYLON_STORE")):
+        channels = channel.split(",")
+        if "punch" in channels and not (self.rendezvous or _any_set("CYLON_RENDEZVOUS", "CYLON_STORE")):
             raise ValueError(
                 "no rendezvous server is named; start cylon-rendezvous where every rank can dial it, and pass "
                 "rendezvous='host:port' or set CYLON_RENDEZVOUS"
             )
-        if channel == "redis" and not (self.redis or _any_set("CYLON_REDIS", "CYLON_STORE")):
+        if "object" in channels and not (self.object_store or _any_set("CYLON_OBJECT_STORE")):
             raise ValueError(
-                "channel is 'redis', but no server is named; pass redis='redis://host:port', or set CYLON_REDIS"
+                f"channel is {channel!r}, but no object store is named; pass object_store='s3://bucket', or set "
+                "CYLON_OBJECT_STORE"
+            )
+        if channels == ["object"] and not _any_set("CYLON_STORE"):
+            raise ValueError(
+                "channel is 'object', but ranks have to meet as well, and an object store is no place for that; set "
+                "CYLON_STORE"
+            )
+        if "redis" in channels and not (self.redis or _any_set("CYLON_REDIS", "CYLON_STORE")):
+            raise ValueError(
+                f"channel is {channel!r}, but no server is named; pass redis='redis://host:port', or set CYLON_REDIS"
             )
         if self.world_size is None and not _any_set("CYLON_WORLD_SIZE"):
             raise ValueError("the number of ranks is not known; pass world_size, or set CYLON_WORLD_SIZE")
@@ -125,13 +147,15 @@ class ServerlessConfig:
             "job": self.job,
             "world_size": self.world_size,
             "rank": self.rank,
+            "policy": self.policy,
             "redis": self.redis,
+            "object_store": self.object_store,
             "join_deadline_s": self.join_deadline_s,
         }
         return {"transport": channel, **{name: value for name, value in given.items() if value is not None}}
 
     def __repr__(self) -> str:
-        shown = ("rendezvous", "job", "world_size", "rank", "channel", "secret", "join_deadline_s")
+        shown = ("rendezvous", "job", "world_size", "rank", "channel", "policy", "secret", "join_deadline_s")
         given = [f"{name}={getattr(self, name)!r}" for name in shown if getattr(self, name) is not None]
         return f"{type(self).__name__}({', '.join(given)})"
 
@@ -233,6 +257,20 @@ def _is_host_port(text: str) -> bool:
         return bool(parts.hostname and parts.port) and parts.netloc == text and "@" not in text
     except ValueError:
         return False
+
+
+def _are_channels(text: object) -> bool:
+    names = text.split(",") if isinstance(text, str) else []
+    return bool(names) and all(name in CHANNELS for name in names) and len(set(names)) == len(names)
+
+
+def _check_policy(policy: object) -> None:
+    if policy is None or policy in ("fastest", "cheapest"):
+        return
+    if isinstance(policy, bool) or not isinstance(policy, str | int | float):
+        raise TypeError(f"policy is of type {type(policy).__name__}; expected 'fastest', 'cheapest' or a number")
+    if isinstance(policy, str) or not 0 <= policy <= 1:
+        raise ValueError(f"policy is {policy!r}; expected 'fastest', 'cheapest', or a number from 0 to 1")
 
 
 def _is_redis(address: object) -> bool:

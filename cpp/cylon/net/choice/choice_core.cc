@@ -20,7 +20,7 @@ Traits CommonTraits(const std::vector<Channel>& channels) {
 }
 
 /// Finishes when all of `futures` have, with the first error.
-arrow::Future<> AllOf(std::vector<arrow::Future<>> futures) {
+arrow::Future<> AllOf(const std::vector<arrow::Future<>>& futures) {
   return futures.empty() ? arrow::Future<>::MakeFinished() : arrow::AllFinished(futures);
 }
 
@@ -104,7 +104,7 @@ arrow::Future<> ChoiceCore::Flush() {
       flushed.push_back(member.channel.transport->Flush());
     }
   }
-  return AllOf(std::move(flushed));
+  return AllOf(flushed);
 }
 
 arrow::Future<> ChoiceCore::Close() {
@@ -116,7 +116,7 @@ arrow::Future<> ChoiceCore::Close() {
       closed.push_back(member.channel.transport->Close());
     }
   }
-  return AllOf(std::move(closed));
+  return AllOf(closed);
 }
 
 void ChoiceCore::Abort() {
@@ -243,7 +243,14 @@ void ChoiceCore::LookAt(Rank peer) {
                                              seen.cause.message());
     }
   }
-  if (!there || (taken_is_lost && phase_ == Phase::kRunning)) {
+  if (phase_ == Phase::kPlanning) {
+    // Who has left in order has a plan, or needs none; what it knew may be missing here.
+    const auto report = reports_.find(peer);
+    const bool needed = rank_ == 0 ? report != reports_.end() && !report->second.is_finished() : peer == 0;
+    if (!there && (taken_is_lost || needed)) {
+      Tell(peer, cause);
+    }
+  } else if (!there || taken_is_lost) {
     Tell(peer, cause);
   }
 }

@@ -157,7 +157,7 @@ std::string EncodePlan(const Plan& plan) {
     Write(&out, rates.bytes_per_s);
   }
   for (const int8_t channel : plan.channels) {
-    out.Number(channel);
+    out.Number(static_cast<uint8_t>(channel));
   }
   return out.Take();
 }

@@ -23,6 +23,9 @@ namespace {
 constexpr std::string_view kPunchScheme = "punch://";
 /// What a dial without a deadline counts as.
 constexpr Duration kLongestDial = std::chrono::minutes(1);
+/// A process whose connection to the server was ended by others connects again at once; a dead one does not.
+constexpr Duration kReturnPatience = std::chrono::milliseconds(500);
+constexpr Duration kBetweenReturns = std::chrono::milliseconds(50);
 
 arrow::Status PunchClosed() { return arrow::Status::Cancelled("this rank is closing"); }
 
@@ -198,9 +201,8 @@ Co<void> Puncher::Announce(std::shared_ptr<Puncher> self, std::shared_ptr<PunchP
   CYLON_CO_RETURN_NOT_OK(hosts.status());
   const auto own = OwnCandidates(*hosts, port->number(), self->options_.loopback);
   const Letter letter = write(courier.seen(), own);
-  auto told = self->letters_->Tell(to, letter);
-  const auto status = co_await told;
-  co_return status.ok() ? status : CannotTell(to, status);
+  auto told = TellWhoMayReturn(self->letters_, &self->executor_, to, letter, until);
+  co_return co_await told;
 }
 
 /// One round of the caller: the attempt is done when this is.
@@ -452,13 +454,26 @@ class PunchPath : public Path {
 
 }  // namespace
 
-arrow::Status CannotTell(const std::string& to, const arrow::Status& status) {
-  if (status.IsKeyError()) {
-    return NobodyListens("nobody of the name " + to + " is at the server any more: " + status.message());
+Co<void> TellWhoMayReturn(std::shared_ptr<SealedLetters> letters, Executor* executor, std::string to, Letter letter,
+                          TimePoint until) {
+  const TimePoint gone = std::min<TimePoint>(until, executor->Now() + kReturnPatience);
+  while (true) {
+    auto told = letters->Tell(to, letter);
+    const arrow::Status status = co_await told;
+    if (status.ok() || status.IsCancelled()) {
+      co_return status;
+    }
+    if (!status.IsKeyError()) {
+      co_return arrow::Status::IOError("cannot tell ", ShortName(to), " how to reach this process: ", status.message());
+    }
+    const TimePoint again = executor->Now() + kBetweenReturns;
+    if (again >= gone) {
+      co_return NobodyListens("nobody of the name " + to + " is at the server any more: " + status.message());
+    }
+    auto rested = arrow::Future<>::Make();
+    executor->PostAt(again, [rested]() mutable { rested.MarkFinished(); });
+    (void)co_await rested;
   }
-  return status.IsCancelled()
-             ? status
-             : arrow::Status::IOError("cannot tell ", ShortName(to), " how to reach this process: ", status.message());
 }
 
 std::unique_ptr<Path> MakePunchPath(AsioExecutor& executor, std::shared_ptr<SealedLetters> letters,

@@ -38,8 +38,10 @@ std::unique_ptr<Path> MakePunchPath(AsioExecutor& executor, std::shared_ptr<Seal
 /// What stands for a process in messages.
 inline std::string ShortName(const std::string& name) { return "process " + name.substr(0, 8); }
 
-/// Where Courier::Tell failed: NobodyListens where nobody of that name is there; else an IOError, after which another
-/// way may be tried, or Cancelled.
-arrow::Status CannotTell(const std::string& to, const arrow::Status& status);
+/// SealedLetters::Tell, and again for half a second (within `until`) while nobody of that name is at the server: whose
+/// connection to it has just ended may be back at once, as where its gateway was restarted. Then NobodyListens; else an
+/// IOError, after which another way may be tried, or Cancelled.
+Co<void> TellWhoMayReturn(std::shared_ptr<SealedLetters> letters, Executor* executor, std::string to, Letter letter,
+                          TimePoint until);
 
 }  // namespace cylon::internal

@@ -74,7 +74,8 @@ class Relayer : public std::enable_shared_from_this<Relayer> {
     // A letter that cannot be passed on within the deadline is no letter.
     auto late = arrow::Future<>::Make();
     auto timer = self->executor_.PostAt(until, [late]() mutable { late.MarkFinished(); });
-    auto told = self->letters_->Tell(peer, Letter{LetterKind::kRelay, token, until - now});
+    auto told = Spawn(self->executor_, TellWhoMayReturn(self->letters_, &self->executor_, peer,
+                                                        Letter{LetterKind::kRelay, token, until - now}, until));
     const auto status = co_await Either(told, Either(stop, late));
     timer->Cancel();
     if (!told.is_finished() || stop.is_finished()) {
@@ -82,7 +83,7 @@ class Relayer : public std::enable_shared_from_this<Relayer> {
                                    : DeadlineError("cannot tell " + ShortName(peer) +
                                                    " to meet at the relay: the server did not answer in time");
     }
-    CYLON_CO_RETURN_NOT_OK(status.ok() ? status : CannotTell(peer, status));
+    CYLON_CO_RETURN_NOT_OK(status);
     auto relay = Spawn(self->executor_, self->letters_->courier().Relay(peer, token, until));
     const auto met = co_await Either(arrow::Future<>(relay), stop);
     if (!relay.is_finished()) {
