@@ -3,8 +3,11 @@
 
 #include <arrow/filesystem/s3fs.h>
 #include <arrow/util/config.h>
+#include <dlfcn.h>
 
+#include <filesystem>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace cylon {
@@ -23,12 +26,25 @@ class NoRetries final : public arrow::fs::S3RetryStrategy {
   }
 };
 
+/// Arrow's module for S3: beside its library, as in its wheel, else where the system looks. (By its bare name alone it
+/// is not found where something stands between dlopen and the library that calls it, as a sanitizer does.)
+std::string S3Module() {
+  std::string name = "libarrow_s3.so." + std::string(ARROW_SO_VERSION);
+  Dl_info library{};
+  if (::dladdr(reinterpret_cast<const void*>(&arrow::fs::LoadFileSystemFactories), &library) != 0 &&
+      library.dli_fname != nullptr) {
+    const auto beside = std::filesystem::path(library.dli_fname).parent_path() / name;
+    std::error_code none;
+    if (std::filesystem::exists(beside, none)) {
+      return beside.string();
+    }
+  }
+  return name;
+}
+
 /// Loads what has S3 in it, once.
 arrow::Status LoadS3() {
-  static const arrow::Status kLoaded = [] {
-    const std::string file = "libarrow_s3.so." + std::string(ARROW_SO_VERSION);
-    return arrow::fs::LoadFileSystemFactories(file.c_str());
-  }();
+  static const arrow::Status kLoaded = [] { return arrow::fs::LoadFileSystemFactories(S3Module().c_str()); }();
   return kLoaded;
 }
 
