@@ -92,6 +92,9 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   /// is revoked by `finding`.
   void EndAlone(const std::string& cause, const Finding& finding);
 
+  /// How this rank ends, once EndAll or EndAlone has said so.
+  const std::optional<Finding>& end() const { return end_; }
+
   /// Leaves in order: finishes when every peer has been told goodbye.
   arrow::Future<> Leave();
   /// Ends everything here. Peers see a loss, unless Leave() has finished.

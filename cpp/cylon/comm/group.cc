@@ -204,6 +204,9 @@ void Group::Conclude(Verdict verdict) {
     timer->Cancel();
   }
   timers_.clear();
+  if (const auto& end = endpoint_->end(); end && verdict.closed.ok() && verdict.finding.rank == ToWorld(rank_)) {
+    verdict.finding = *end;  // what the others have settled on is how this rank left: it knows why
+  }
   // Every call that fails now names this rank's first unfinished operation.
   uint64_t sequence = 0;
   const std::string operation = FirstUnfinished(&sequence);
