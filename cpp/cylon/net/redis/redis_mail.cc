@@ -177,6 +177,7 @@ void RedisMail::Relink() {
 }
 
 void RedisMail::Rewind() {
+  put_end_ = false;  // a server that has lost what lay in it has lost the end too; one that has both is no harm
   for (auto& each : peers_) {
     if (each.outbox) {
       each.outbox->Rewind();
