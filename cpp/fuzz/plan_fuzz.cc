@@ -7,12 +7,12 @@
 namespace cylon::fuzz {
 namespace {
 
-void CheckPlan(const Plan& plan, int channels) {
+void CheckPlan(const Plan& plan, int ways) {
   for (Rank one = 0; one < plan.world_size; ++one) {
     for (Rank other = one + 1; other < plan.world_size; ++other) {
       for (const auto traffic : {Traffic::kCalls, Traffic::kTables}) {
-        const int channel = plan.Of(other, one, traffic);
-        Require(channel >= 0 && channel < channels, "a pair has a channel that there is not");
+        const int way = plan.Of(other, one, traffic);
+        Require(way >= 0 && way < ways, "a pair has a way that there is not");
       }
     }
   }
@@ -23,19 +23,22 @@ void RunPlan(std::string_view bytes) {
   const int channels = 1 + in.Byte() % 3;
   const int size = 2 + in.Byte() % 4;
   const double money = in.Byte() / 255.0;
-  const auto plan = DecodePlan(in.Text(), channels, size);
+  const int ways = channels + 1;  // the first of them may pass a relay
+  const auto plan = DecodePlan(in.Text(), ways, size);
   Require(plan.ok() || IsError(plan.status(), ErrorKind::kProtocol), "a refusal that is no ProtocolError");
   if (plan.ok()) {
-    CheckPlan(*plan, channels);
-    const auto again = DecodePlan(EncodePlan(*plan), channels, size);
-    Require(again.ok() && again->channels == plan->channels, "a plan that was read cannot be written and read");
+    CheckPlan(*plan, ways);
+    const auto again = DecodePlan(EncodePlan(*plan), ways, size);
+    Require(again.ok() && again->ways == plan->ways, "a plan that was read cannot be written and read");
   }
   PlanInputs inputs{Policy{money}, 1e-5, {}};
   const auto prices = ParsePrices(in.Text());
-  for (const char* name : {"tcp", "redis", "object"}) {
-    inputs.prices.push_back(prices.ok() ? prices->Of(name) : ChannelPrice{});
+  const std::vector<const char*> names = {"punch", "redis", "object"};
+  for (int channel = 0; channel < channels; ++channel) {
+    inputs.ways.push_back(
+        {channel, false, prices.ok() ? prices->Of(names[static_cast<size_t>(channel)]) : ChannelPrice{}});
   }
-  inputs.prices.resize(static_cast<size_t>(channels));
+  inputs.ways.push_back({0, true, prices.ok() ? prices->Of("relay") : ChannelPrice{}});
   std::vector<Measurement> measurements;
   for (int rank = 0; rank < size; ++rank) {
     auto measured = DecodeMeasurement(in.Text(), channels, size);
@@ -46,19 +49,24 @@ void RunPlan(std::string_view bytes) {
     measurements.push_back(*std::move(measured));
   }
   if (const auto made = MakePlan(inputs, measurements); made.ok()) {
-    CheckPlan(*made, channels);
-    Require(DecodePlan(EncodePlan(*made), channels, size).ok(), "a plan that was made is refused");
+    CheckPlan(*made, ways);
+    Require(DecodePlan(EncodePlan(*made), ways, size).ok(), "a plan that was made is refused");
   }
 }
 
 std::vector<std::string> PlanSeeds() {
   Measurement measurement;
   measurement.latency_s = {{0.001, 0.002}, {0.03, -1}};
+  measurement.relayed = {{false, false}, {false, false}};
   measurement.bytes_per_s = {1e8, 1e6};
   auto whole = measurement;
   whole.latency_s[1] = {0.04, 0.05};
+  whole.relayed[0] = {true, true};
   const auto prices = ReadPrices("");
-  const PlanInputs inputs{Policy{0.5}, 1e-5, {prices->Of("tcp"), prices->Of("redis")}};
+  const PlanInputs inputs{
+      Policy{0.5},
+      1e-5,
+      {{0, false, prices->Of("punch")}, {1, false, prices->Of("redis")}, {0, true, prices->Of("relay")}}};
   const auto plan = MakePlan(inputs, {whole, measurement});
   const std::string json = R"({"as_of":"x","region":"x","rank":{"usd_per_gib_second":1},"channels":{"redis":)"
                            R"({"usd_per_million_messages":1,"usd_per_gb":2,"usd_per_hour":3}}})";

@@ -53,6 +53,7 @@ def test_survivors_rejoin(transport: str) -> None:
         dies = env.rank == 1
         while True:
             try:
+                env.barrier()  # who fails before all have started is no loss to survive: the others do not start
                 if dies:
                     raise MemoryError
                 rows = cy.DataFrame({"a": [env.rank]}, env=env).drop_duplicates().count_rows()

@@ -199,6 +199,11 @@ class AsioExecutor::Impl {
           // What is queued may be what others wait for: the caller may compute for long now.
           for (int round = 0; round < kRounds && RunPosted([] { return false; }); ++round) {
           }
+          // A wait for what the first task does ends before anything else has its turn, and so does each of many.
+          if (++waits_since_look_ >= kBusyTurnsPerLook) {
+            PollAll();
+            Look();
+          }
         }
         driver_.store(std::thread::id());
       }
@@ -375,6 +380,7 @@ class AsioExecutor::Impl {
   /// Runs handlers of sockets and timers that are ready. A few: where one makes the next one ready, tasks have their
   /// turn too. True where there were any.
   bool Look() {
+    waits_since_look_ = 0;
     int handlers = 0;
     while (handlers < kHandlersPerLook && bed_->io.poll_one() > 0) {
       ++handlers;
@@ -441,6 +447,7 @@ class AsioExecutor::Impl {
   std::mutex drive_mutex_;     // held by whoever drives; what follows is the driver's
   std::vector<Task> running_;  // taken from posted_
   size_t next_ = 0;            // of them to run
+  int waits_since_look_ = 0;
   std::vector<Poller*> pollers_;
   bool polling_ = false;
   bool removed_ = false;  // a poller, while they were gone through

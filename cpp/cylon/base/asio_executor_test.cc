@@ -180,6 +180,26 @@ TEST(AsioExecutorTest, TasksOfManyThreadsRunOnceAndInTheirOrder) {
   }
 }
 
+TEST(AsioExecutorTest, ManyShortWaitsLeaveSocketsTimersAndPollersTheirTurn) {
+  AsioExecutor executor("waits");
+  Mailbox box(executor);
+  bool heard = false;
+  bool posted = false;
+  bool rang = false;
+  box.on_value = [&] { heard = true; };
+  ASSERT_TRUE(Do(executor, [&] { executor.AddPoller(&box); }).ok());
+  box.Put(1);
+  asio::post(executor.io(), [&] { posted = true; });
+  const auto timer = executor.PostAt(executor.Now(), [&] { rang = true; });
+  const auto deadline = executor.Now() + kPatience;
+  bool all = false;
+  while (!all && executor.Now() < deadline) {
+    ASSERT_TRUE(Do(executor, [&] { all = heard && posted && rang; }).ok());
+  }
+  EXPECT_TRUE(all) << heard << posted << rang;
+  ASSERT_TRUE(Do(executor, [&] { executor.RemovePoller(&box); }).ok());
+}
+
 TEST(AsioExecutorTest, AWaitEndsAtItsDeadlineWhilePollersAreBusy) {
   class Busy : public Poller {
    public:

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <tuple>
 #include <utility>
 
 #include "cylon/base/error.h"
@@ -111,10 +110,8 @@ Co<void> StoreClient::Open(std::shared_ptr<StoreClient> self, TimePoint deadline
       co_return DeadlineError("no store answered at " + self->server_ + " before the deadline (" + status.message() +
                               "); start the job by `cylon run`, or start cylon-rendezvous, and check CYLON_STORE");
     }
-    self->nap_ = arrow::Future<>::Make();
-    auto sleeping = self->nap_;
-    self->nap_timer_ = executor.PostAt(now + pause, [sleeping]() mutable { sleeping.MarkFinished(); });
-    std::ignore = co_await sleeping;
+    auto sleeping = self->nap_.Until(executor, now + pause);
+    CYLON_CO_RETURN_NOT_OK(co_await sleeping);
     pause = std::min<Duration>(2 * pause, kLongestRetry);
   }
 }
@@ -217,10 +214,7 @@ void StoreClient::Close() {
     }
   }
   FailAll(StoreClosed());
-  if (!nap_.is_finished()) {
-    nap_timer_->Cancel();
-    nap_.MarkFinished();
-  }
+  nap_.Wake();
 }
 
 arrow::Status StoreClient::Gone(const std::string& what) const {
@@ -320,10 +314,8 @@ Co<void> StoreClient::Reconnect(std::shared_ptr<StoreClient> self) {
       self->FailAll(IsFinal(link.status()) ? link.status() : self->Gone("what was asked"));
       co_return link.status();
     }
-    self->nap_ = arrow::Future<>::Make();
-    auto sleeping = self->nap_;
-    self->nap_timer_ = executor.PostAt(now + pause, [sleeping]() mutable { sleeping.MarkFinished(); });
-    std::ignore = co_await sleeping;
+    auto sleeping = self->nap_.Until(executor, now + pause);
+    CYLON_CO_RETURN_NOT_OK(co_await sleeping);
     pause = std::min<Duration>(2 * pause, kLongestRetry);
   }
   self->connecting_ = false;

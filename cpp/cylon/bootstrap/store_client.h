@@ -9,6 +9,7 @@
 
 #include "cylon/base/co.h"
 #include "cylon/bootstrap/kept_values.h"
+#include "cylon/bootstrap/nap.h"
 #include "cylon/bootstrap/store_protocol.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/wire/stream.h"
@@ -92,8 +93,7 @@ class StoreClient : public std::enable_shared_from_this<StoreClient> {
   bool connecting_ = false;
   bool closed_ = false;
   std::string trouble_ = "it has not answered yet";
-  arrow::Future<> nap_ = arrow::Future<>::MakeFinished();
-  std::shared_ptr<Timer> nap_timer_;
+  Nap nap_;
 };
 
 }  // namespace cylon

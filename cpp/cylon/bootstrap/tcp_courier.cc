@@ -6,6 +6,7 @@
 
 #include "cylon/base/error.h"
 #include "cylon/base/random.h"
+#include "cylon/bootstrap/dial_server.h"
 #include "cylon/bootstrap/nap.h"
 #include "cylon/bootstrap/probe.h"
 #include "cylon/bootstrap/waits.h"
@@ -30,25 +31,6 @@ struct CourierState {
   std::shared_ptr<RendezvousClient> client = nullptr;
   SeenAddresses seen = {};
 };
-
-/// One attempt: a connection and its handshake.
-Co<std::unique_ptr<Stream>> DialRendezvous(AsioExecutor* executor, HostPort address, Security security, Identity self,
-                                           arrow::Future<> stop, Duration keep_alive, TimePoint deadline) {
-  auto dialling = ConnectTcp(executor->io(), *executor, address, deadline, stop, keep_alive);
-  CYLON_CO_ASSIGN_OR_RETURN(std::unique_ptr<Stream> stream, co_await dialling);
-  // What is being opened ends with the courier.
-  const auto opening = std::make_shared<Opening>();
-  stop.AddCallback([weak = std::weak_ptr<Opening>(opening)](const arrow::Status&) {
-    if (const auto under_way = weak.lock()) {
-      under_way->Close();
-    }
-  });
-  auto proving = OpenAsDialler(std::move(stream), *executor, std::move(security), std::move(self), address.host,
-                               deadline, opening);
-  auto opened = co_await proving;
-  CYLON_CO_RETURN_NOT_OK(opened.status());
-  co_return std::move(opened->stream);
-}
 
 /// What became of something that closing the courier ends.
 arrow::Status OrLeft(const CourierState& state, const arrow::Status& status) {
@@ -114,8 +96,8 @@ Co<void> MeetOverRelay(Stream* stream, Executor* executor, RendezvousFrame ask, 
 
 Co<std::unique_ptr<Stream>> TryRelay(std::shared_ptr<CourierState> state, std::string to, std::string token,
                                      TimePoint deadline) {
-  auto dialling = DialRendezvous(state->executor, state->address, state->security, Visitor(state->job, kRelayPurpose),
-                                 state->stop, state->keep_alive, deadline);
+  auto dialling = DialServer(state->executor, state->address, state->security, Visitor(state->job, kRelayPurpose),
+                             state->stop, state->keep_alive, deadline);
   auto opened = co_await dialling;
   CYLON_CO_RETURN_NOT_OK(OrLeft(*state, opened.status()));
   const auto stream = std::make_shared<std::unique_ptr<Stream>>(*std::move(opened));
@@ -206,7 +188,7 @@ Co<std::unique_ptr<Courier>> OpenTcpCourier(AsioExecutor* executor, HostPort add
       CourierState{executor, std::move(address), std::move(security), std::move(job), patience, keep_alive});
   const auto connect = [executor, address = state->address, security = state->security, job = state->job,
                         stop = state->stop, keep_alive](TimePoint until) {
-    return DialRendezvous(executor, address, security, Visitor(job, kRendezvousPurpose), stop, keep_alive, until);
+    return DialServer(executor, address, security, Visitor(job, kRendezvousPurpose), stop, keep_alive, until);
   };
   state->client = std::make_shared<RendezvousClient>(*executor, state->address.ToString(), connect, HexEncode(name),
                                                      std::move(incarnation), patience);

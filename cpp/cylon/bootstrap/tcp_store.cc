@@ -2,8 +2,8 @@
 #include "cylon/bootstrap/tcp_store.h"
 
 #include "cylon/base/random.h"
+#include "cylon/bootstrap/dial_server.h"
 #include "cylon/bootstrap/waits.h"
-#include "cylon/wire/secure.h"
 
 namespace cylon {
 
@@ -58,27 +58,6 @@ class TcpStore : public Store {
   arrow::Future<> stop_;
 };
 
-/// One attempt: a connection and its handshake.
-Co<std::unique_ptr<Stream>> Dial(AsioExecutor* executor, HostPort address, Security security, arrow::Future<> stop,
-                                 Duration keep_alive, TimePoint deadline) {
-  auto dialling = ConnectTcp(executor->io(), *executor, address, deadline, stop, keep_alive);
-  CYLON_CO_ASSIGN_OR_RETURN(std::unique_ptr<Stream> stream, co_await dialling);
-  // What is being opened ends with the store.
-  const auto opening = std::make_shared<Opening>();
-  stop.AddCallback([weak = std::weak_ptr<Opening>(opening)](const arrow::Status&) {
-    if (const auto under_way = weak.lock()) {
-      under_way->Close();
-    }
-  });
-  Identity self;
-  self.purpose = kStorePurpose;
-  auto proving =
-      OpenAsDialler(std::move(stream), *executor, std::move(security), self, address.host, deadline, opening);
-  auto opened = co_await proving;
-  CYLON_CO_RETURN_NOT_OK(opened.status());
-  co_return std::move(opened->stream);
-}
-
 }  // namespace
 
 arrow::Result<std::unique_ptr<Store>> OpenTcpStore(const HostPort& address, const Security& security,
@@ -87,7 +66,9 @@ arrow::Result<std::unique_ptr<Store>> OpenTcpStore(const HostPort& address, cons
   ARROW_ASSIGN_OR_RAISE(std::string session, RandomBytes(kStoreNonceBytes));
   auto stop = arrow::Future<>::Make();
   const auto connect = [&executor, address, security, stop, keep_alive](TimePoint until) {
-    return Dial(&executor, address, security, stop, keep_alive, until);
+    Identity self;
+    self.purpose = kStorePurpose;
+    return DialServer(&executor, address, security, std::move(self), stop, keep_alive, until);
   };
   auto client = std::make_shared<StoreClient>(executor, address.ToString(), connect, std::move(session), patience);
   auto store = std::make_unique<TcpStore>(executor, client, stop);  // closes the client, whatever comes

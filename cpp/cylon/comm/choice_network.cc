@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -54,6 +55,7 @@ class ChoiceSeat final : public Seat {
     std::string name;
     std::unique_ptr<Seat> seat;
     ChannelPrice price;
+    std::optional<ChannelPrice> relay_price;  ///< where it has one
   };
   ChoiceSeat(Executor& executor, std::vector<Place> places, const ChoiceSettings& settings)
       : executor_(executor), places_(std::move(places)), settings_(settings) {}
@@ -75,7 +77,7 @@ class ChoiceSeat final : public Seat {
     for (size_t i = 0; i < places_.size(); ++i) {
       ARROW_ASSIGN_OR_RAISE(const World part, PartOf(world, i));
       ARROW_ASSIGN_OR_RAISE(auto transport, places_[i].seat->Join(part));
-      channels.push_back({places_[i].name, std::move(transport), places_[i].price});
+      channels.push_back({places_[i].name, std::move(transport), places_[i].price, places_[i].relay_price});
     }
     auto choice = ChoiceTransport::Make(executor_, world.rank, world.size(), std::move(channels), settings_);
     uses_ = choice->Teller();
@@ -175,7 +177,8 @@ Network NetworkOf(AsioExecutor& executor, const Options& options, const std::str
     std::vector<ChoiceSeat::Place> places;
     for (const auto& name : names) {
       ARROW_ASSIGN_OR_RAISE(auto seat, OneNetwork(executor, options, name, secret)(ranks));
-      places.push_back({name, std::move(seat), prices.Of(name)});
+      const auto relay = name == "punch" ? std::optional(prices.Of("relay")) : std::nullopt;
+      places.push_back({name, std::move(seat), prices.Of(name), relay});
     }
     return std::make_unique<ChoiceSeat>(executor, std::move(places), settings);
   };

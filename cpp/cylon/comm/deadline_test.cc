@@ -42,7 +42,7 @@ class DeadlineTest : public ::testing::TestWithParam<testing::WorldParameter> {
 INSTANTIATE_TEST_SUITE_P(Worlds, DeadlineTest, ::testing::ValuesIn(EachWorld({2, 3})), testing::WorldName);
 
 TEST_P(DeadlineTest, AWaitInWhichNothingMovesEndsWithTheSameErrorEverywhere) {
-  const auto statuses = Run([](Options* options) { options->progress_deadline_s = 0.2; },
+  const auto statuses = Run([](Options* options) { options->progress_deadline_s = 0.5; },
                             [](Context& context) {
                               if (context.rank() == 1) {
                                 ARROW_RETURN_NOT_OK(BusyUntilRevoked(context));
@@ -53,9 +53,9 @@ TEST_P(DeadlineTest, AWaitInWhichNothingMovesEndsWithTheSameErrorEverywhere) {
     EXPECT_TRUE(IsError(status, ErrorKind::kDeadline)) << status;
     EXPECT_EQ(status.message(), statuses[0].message());
   }
-  EXPECT_THAT(statuses[0].message(), AllOf(HasSubstr("has waited 0.2"), HasSubstr("in Barrier() at deadline_test.cc:"),
+  EXPECT_THAT(statuses[0].message(), AllOf(HasSubstr("has waited "), HasSubstr("in Barrier() at deadline_test.cc:"),
                                            HasSubstr("(operation 1) for rank 1, and nothing has moved there"),
-                                           HasSubstr("expected progress within 0.2 s (progress_deadline_s)"),
+                                           HasSubstr("expected progress within 0.5 s (progress_deadline_s)"),
                                            HasSubstr("look at what that rank"), HasSubstr("CYLON_PROGRESS_DEADLINE")));
 }
 
@@ -76,10 +76,10 @@ TEST_P(DeadlineTest, AWaitForAMessageNamesItsSender) {
 
 TEST_P(DeadlineTest, WhoComputesMayTakeAsLongAsItWants) {
   // Longer than the limit, but not in one wait of the communicator.
-  const auto statuses = Run([](Options* options) { options->progress_deadline_s = 0.05; },
+  const auto statuses = Run([](Options* options) { options->progress_deadline_s = 0.5; },
                             [](Context& context) -> arrow::Status {
                               ARROW_RETURN_NOT_OK(context.communicator().Barrier());
-                              ARROW_RETURN_NOT_OK(Tick(context.executor(), 150ms));
+                              ARROW_RETURN_NOT_OK(Tick(context.executor(), 800ms));
                               return context.communicator().Check();
                             });
   testing::ExpectAllOk(statuses);
@@ -87,7 +87,7 @@ TEST_P(DeadlineTest, WhoComputesMayTakeAsLongAsItWants) {
 
 TEST_P(DeadlineTest, TheWholeStandsWhateverHappens) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto statuses = Run([](Options* options) { options->deadline_s = 0.2; },
+  const auto statuses = Run([](Options* options) { options->deadline_s = 0.5; },
                             [](Context& context) -> arrow::Status {
                               auto& comm = context.communicator();
                               ARROW_ASSIGN_OR_RAISE(auto part, comm.Split(0, 0));
@@ -95,7 +95,7 @@ TEST_P(DeadlineTest, TheWholeStandsWhateverHappens) {
                               if (comm.rank() == 1) {
                                 ARROW_RETURN_NOT_OK(BusyUntilRevoked(context));
                                 // That may be another's word; all communicators end when this rank's own time is over.
-                                ARROW_RETURN_NOT_OK(Tick(context.executor(), 200ms));
+                                ARROW_RETURN_NOT_OK(Tick(context.executor(), 500ms));
                                 if (!IsError(part->Barrier(), ErrorKind::kDeadline)) {
                                   return arrow::Status::UnknownError("a part went on");
                                 }
@@ -112,7 +112,7 @@ TEST_P(DeadlineTest, TheWholeStandsWhateverHappens) {
                             });
   for (const auto& status : statuses) {
     EXPECT_TRUE(IsError(status, ErrorKind::kDeadline)) << status;
-    EXPECT_THAT(status.message(), AllOf(HasSubstr("the job did not end within the 0.2 s that it was given as a whole"),
+    EXPECT_THAT(status.message(), AllOf(HasSubstr("the job did not end within the 0.5 s that it was given as a whole"),
                                         HasSubstr("(deadline_s)"), HasSubstr("raise CYLON_DEADLINE")));
   }
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s);

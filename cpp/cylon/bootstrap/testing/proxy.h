@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -57,6 +58,15 @@ class Proxy {
     });
     return swallowed;
   }
+  /// The next bytes of the server in which `text` is go nowhere; finishes then.
+  arrow::Future<> Lose(std::string text) {
+    auto lost = arrow::Future<>::Make();
+    Do([&] {
+      lose_ = std::move(text);
+      lost_ = lost;
+    });
+    return lost;
+  }
 
  private:
   struct Pair {
@@ -106,6 +116,12 @@ class Proxy {
         }
         continue;
       }
+      if (answers && !self->lose_.empty() &&
+          std::string_view(buffer).substr(0, static_cast<size_t>(*got)).find(self->lose_) != std::string_view::npos) {
+        self->lose_.clear();
+        self->lost_.MarkFinished();
+        continue;
+      }
       std::vector<std::span<const uint8_t>> parts;
       parts.emplace_back(reinterpret_cast<const uint8_t*>(buffer.data()), static_cast<size_t>(*got));
       auto writing = to->Write(std::move(parts));
@@ -128,6 +144,8 @@ class Proxy {
   int accepted_ = 0;
   bool swallow_ = false;
   arrow::Future<> swallowed_ = arrow::Future<>::MakeFinished();
+  std::string lose_;
+  arrow::Future<> lost_;
 };
 
 }  // namespace cylon::testing

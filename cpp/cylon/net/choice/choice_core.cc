@@ -2,10 +2,14 @@
 #include "cylon/net/choice/choice_core.h"
 
 #include <algorithm>
+#include <set>
 
 namespace cylon::internal {
 
 namespace {
+
+/// What transports call a way that passes a relay.
+constexpr const char* kRelayWay = "relay";
 
 /// What all channels can do.
 Traits CommonTraits(const std::vector<Channel>& channels) {
@@ -46,7 +50,13 @@ ChoiceCore::ChoiceCore(Executor& executor, Rank rank, int world_size, std::vecto
       traits_(CommonTraits(channels)),
       lost_(static_cast<size_t>(world_size)) {
   for (auto& channel : channels) {
+    const int number = static_cast<int>(members_.size());
+    ways_.push_back({number, /*relayed=*/false, channel.price});
     uses_.push_back({channel.name, channel.price, {-1, 0}});
+    if (channel.relay_price) {
+      ways_.push_back({number, /*relayed=*/true, *channel.relay_price});
+      uses_.push_back({kRelayWay, *channel.relay_price, {-1, 0}});
+    }
     auto& member = members_.emplace_back();
     member.channel = std::move(channel);
     member.sink = std::make_unique<ChannelSink>(this, this->channels() - 1);
@@ -78,14 +88,38 @@ arrow::Future<> ChoiceCore::Send(Rank to, Message message) {
 
 arrow::Future<> ChoiceCore::SendNow(Rank to, Message message) {
   const auto traffic = TrafficOf(message.channel);
-  const int channel = plan_.Of(rank_, to, traffic);
+  const int channel = ChannelTo(to, traffic);
+  const int way = WayTo(to, channel);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    auto& use = uses_[static_cast<size_t>(channel)];
+    auto& use = uses_[static_cast<size_t>(way)];
     ++use.messages[static_cast<size_t>(traffic)];
     use.bytes[static_cast<size_t>(traffic)] += message.payload_bytes();
   }
   return MemberAt(channel).channel.transport->Send(to, std::move(message));
+}
+
+int ChoiceCore::WayTo(Rank peer, int channel) const {
+  int found = -1;
+  for (size_t way = 0; way < ways_.size(); ++way) {
+    if (ways_[way].channel != channel) {
+      continue;
+    }
+    if (ways_[way].relayed && members_[static_cast<size_t>(channel)].channel.transport->way(peer) != kRelayWay) {
+      continue;
+    }
+    found = static_cast<int>(way);  // the relay's comes after the straight one
+  }
+  return found;
+}
+
+std::string ChoiceCore::way(Rank peer) const {
+  if (phase_ != Phase::kRunning || peer == rank_) {
+    return "";
+  }
+  const auto& channel = members_[static_cast<size_t>(ChannelTo(peer, Traffic::kCalls))].channel;
+  const auto way = channel.transport->way(peer);
+  return way.empty() ? channel.name : way;
 }
 
 void ChoiceCore::Progress() {
@@ -140,10 +174,10 @@ void ChoiceCore::Begin(Plan plan) {
   phase_ = Phase::kRunning;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (int channel = 0; channel < channels(); ++channel) {
-      auto& use = uses_[static_cast<size_t>(channel)];
-      use.rates = plan_.rates[static_cast<size_t>(channel)];
-      use.pairs = {plan_.Pairs(channel, Traffic::kCalls), plan_.Pairs(channel, Traffic::kTables)};
+    for (size_t way = 0; way < ways_.size(); ++way) {
+      const auto number = static_cast<int>(way);
+      uses_[way].rates = plan_.rates[way];
+      uses_[way].pairs = {plan_.Pairs(number, Traffic::kCalls), plan_.Pairs(number, Traffic::kTables)};
     }
   }
   for (auto& held : std::exchange(held_, {})) {
@@ -161,8 +195,14 @@ void ChoiceCore::Begin(Plan plan) {
 }
 
 void ChoiceCore::CloseUnused() {
+  std::set<int> used;
+  for (size_t way = 0; way < ways_.size(); ++way) {
+    if (plan_.Uses(static_cast<int>(way))) {
+      used.insert(ways_[way].channel);
+    }
+  }
   for (int channel = 0; channel < channels(); ++channel) {
-    if (!plan_.Uses(channel)) {
+    if (!used.contains(channel)) {
       MemberAt(channel).closed = true;
       (void)MemberAt(channel).channel.transport->Close();
     }
@@ -229,8 +269,8 @@ void ChoiceCore::LookAt(Rank peer) {
   bool there = false;
   bool taken_is_lost = false;
   for (int channel = 0; channel < channels(); ++channel) {
-    const bool taken = phase_ == Phase::kPlanning || plan_.Of(rank_, peer, Traffic::kCalls) == channel ||
-                       plan_.Of(rank_, peer, Traffic::kTables) == channel;
+    const bool taken = phase_ == Phase::kPlanning || ChannelTo(peer, Traffic::kCalls) == channel ||
+                       ChannelTo(peer, Traffic::kTables) == channel;
     if (!taken) {
       continue;
     }

@@ -29,6 +29,7 @@ class ChoiceCore : public std::enable_shared_from_this<ChoiceCore> {
   /// The transports go, and everything that waits ends.
   void TearDown();
   std::vector<ChannelUse> Uses() const;
+  std::string way(Rank peer) const;
 
  private:
   /// A channel's word, passed on with its number.
@@ -65,6 +66,12 @@ class ChoiceCore : public std::enable_shared_from_this<ChoiceCore> {
   struct ProbeHeader;
   using ProbeKey = std::tuple<int, Rank, uint64_t>;
 
+  /// What `channel` takes for what is sent to `peer` now; relays come and go.
+  int WayTo(Rank peer, int channel) const;
+  /// By the plan.
+  int ChannelTo(Rank peer, Traffic traffic) const {
+    return ways_[static_cast<size_t>(plan_.Of(rank_, peer, traffic))].channel;
+  }
   int channels() const { return static_cast<int>(members_.size()); }
   Member& MemberAt(int channel) { return members_[static_cast<size_t>(channel)]; }
   Peer& PeerAt(int channel, Rank peer) { return MemberAt(channel).peers[static_cast<size_t>(peer)]; }
@@ -102,6 +109,7 @@ class ChoiceCore : public std::enable_shared_from_this<ChoiceCore> {
   const ChoiceSettings settings_;
   Traits traits_;
   std::vector<Member> members_;
+  std::vector<Way> ways_;
   Phase phase_ = Phase::kNew;
   Sink* sink_ = nullptr;
   arrow::Future<> started_ = arrow::Future<>::Make();
@@ -117,8 +125,8 @@ class ChoiceCore : public std::enable_shared_from_this<ChoiceCore> {
   std::vector<bool> lost_;  ///< of whom the sink was told
   Plan plan_;
 
-  mutable std::mutex mutex_;  ///< of uses_
-  std::vector<ChannelUse> uses_;
+  mutable std::mutex mutex_;      ///< of uses_
+  std::vector<ChannelUse> uses_;  ///< by way
 };
 
 }  // namespace cylon::internal

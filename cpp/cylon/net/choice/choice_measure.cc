@@ -100,6 +100,8 @@ Co<void> ChoiceCore::MeasurePeer(int channel, Rank peer) {
     co_return arrow::Status::OK();
   }
   own_.latency_s[static_cast<size_t>(channel)][static_cast<size_t>(peer)] = latency;
+  own_.relayed[static_cast<size_t>(channel)][static_cast<size_t>(peer)] =
+      latency >= 0 && ways_[static_cast<size_t>(WayTo(peer, channel))].relayed;
   if (!next || latency < 0) {
     co_return arrow::Status::OK();
   }
@@ -138,6 +140,7 @@ Co<void> ChoiceCore::MeasureChannel(int channel) {
 Co<void> ChoiceCore::Prepare() {
   const auto self = shared_from_this();
   own_.latency_s.assign(members_.size(), std::vector<double>(static_cast<size_t>(size_), -1));
+  own_.relayed.assign(members_.size(), std::vector<bool>(static_cast<size_t>(size_)));
   own_.bytes_per_s.assign(members_.size(), 0);
   const auto now = executor_.Now();
   FinishAt(executor_, now + settings_.patience, measured_by_);
@@ -209,11 +212,7 @@ Co<Plan> ChoiceCore::Decide() {
     CYLON_CO_ASSIGN_OR_RETURN(auto measurement, report.result());
     all.push_back(std::move(measurement));
   }
-  PlanInputs inputs{settings_.policy, settings_.rank_per_second, {}};
-  for (const auto& member : members_) {
-    inputs.prices.push_back(member.channel.price);
-  }
-  auto plan = MakePlan(inputs, all);
+  auto plan = MakePlan({settings_.policy, settings_.rank_per_second, ways_}, all);
   decided_ = true;
   std::vector<arrow::Future<>> told;
   for (Rank peer = 1; peer < size_; ++peer) {
@@ -271,7 +270,8 @@ void ChoiceCore::OnProbe(int channel, Rank from, const Message& message) {
           const auto read = DecodeStatus(word.substr(1), &why);
           told_.MarkFinished(read.ok() ? RemoteError(0, why) : read);
         } else {
-          told_.MarkFinished(DecodePlan(word.substr(std::min<size_t>(1, word.size())), channels(), size_));
+          told_.MarkFinished(
+              DecodePlan(word.substr(std::min<size_t>(1, word.size())), static_cast<int>(ways_.size()), size_));
         }
       }
       break;

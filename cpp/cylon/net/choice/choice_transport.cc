@@ -20,6 +20,7 @@ class Choice final : public ChoiceTransport {
   arrow::Future<> Start(Sink* sink) override { return core_->Start(sink); }
   arrow::Future<> Send(Rank to, Message message) override { return core_->Send(to, std::move(message)); }
   void Progress() override { core_->Progress(); }
+  std::string way(Rank peer) const override { return core_->way(peer); }
   arrow::Future<> Flush() override { return core_->Flush(); }
   arrow::Future<> Close() override { return core_->Close(); }
   void Abort() override { core_->Abort(); }

@@ -5,6 +5,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct Channel {
   std::string name;
   std::unique_ptr<Transport> transport;
   ChannelPrice price;
+  /// Of messages that pass a relay (see Transport::way), where it has one.
+  std::optional<ChannelPrice> relay_price = std::nullopt;
 };
 
 struct ChoiceSettings {
@@ -29,9 +32,9 @@ struct ChoiceSettings {
   Duration patience = std::chrono::seconds(10);
 };
 
-/// What went over a channel, out of this rank.
+/// What went one way, out of this rank.
 struct ChannelUse {
-  std::string name;
+  std::string name;  ///< the channel's, or "relay"
   ChannelPrice price;
   ChannelRates rates;                      ///< as measured; latency below 0 where no pair has it
   std::array<int64_t, kTraffics> pairs{};  ///< of ranks that take it

@@ -142,6 +142,22 @@ TEST(ChoiceTransportTest, APairWithoutAWayTakesAnother) {
   EXPECT_EQ(uses[1].pairs, (std::array<int64_t, kTraffics>{1, 1}));
 }
 
+TEST(ChoiceTransportTest, WhatPassesARelayIsCountedAndPaidForByItself) {
+  for (const bool dear : {false, true}) {
+    TwoChannels world(3, {.policy = Policy{1}, .rank_per_second = 1e-9});
+    world.habits[0].relayed = {{0, 2}};
+    world.habits[0].relay_price = ChannelPrice{dear ? 1.0 : 0.0, 0, 0};
+    world.habits[1].delay = milliseconds(20);
+    const auto uses = Talk(world);
+    ASSERT_EQ(uses.size(), 3U);
+    EXPECT_EQ(uses[1].name, "relay");
+    EXPECT_EQ(uses[0].pairs, (std::array<int64_t, kTraffics>{2, 2}));
+    EXPECT_EQ(uses[dear ? 2 : 1].pairs, (std::array<int64_t, kTraffics>{1, 1}));
+    EXPECT_EQ(uses[dear ? 2 : 1].messages, (std::array<int64_t, kTraffics>{1, 1}));
+    EXPECT_EQ(uses[dear ? 1 : 2].messages, (std::array<int64_t, kTraffics>{0, 0}));
+  }
+}
+
 TEST(ChoiceTransportTest, APairWithNoWayIsNamedAtAllRanks) {
   TwoChannels world(3, {.policy = {}, .patience = milliseconds(300)});
   world.habits[0].cut = {{1, 2}};

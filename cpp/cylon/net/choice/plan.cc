@@ -1,4 +1,4 @@
-// From what all ranks have measured to one channel for each pair.
+// From what all ranks have measured to one way for each pair.
 #include "cylon/net/choice/plan.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace {
 /// No clock and no network here is worse or better than this.
 constexpr double kMostSeconds = 1e6;
 constexpr double kMostBytesPerSecond = 1e15;
-/// Of a channel that no rank has to the next one.
+/// Of a way that no rank has to the next one.
 constexpr double kUnmeasuredBytesPerSecond = 1e6;
 
 void Write(ByteWriter* out, double value) { out->Number(std::bit_cast<uint64_t>(value)); }
@@ -39,32 +39,54 @@ size_t PairIndex(int world_size, Rank one, Rank other, Traffic traffic) {
          static_cast<size_t>(std::max(one, other));
 }
 
-/// Seconds one way between two ranks, as the one who saw more of it saw it; below 0 where either saw nothing.
-double LatencyOf(const std::vector<Measurement>& measurements, size_t channel, Rank one, Rank other) {
-  const double there = measurements[static_cast<size_t>(one)].latency_s[channel][static_cast<size_t>(other)];
-  const double back = measurements[static_cast<size_t>(other)].latency_s[channel][static_cast<size_t>(one)];
-  return there < 0 || back < 0 ? -1 : std::max(there, back);
+/// Seconds one way between two ranks, as the one who saw more of it saw it; below 0 where either saw nothing, or the
+/// pair's messages go another way in this channel.
+double LatencyOf(const std::vector<Measurement>& measurements, const Way& way, Rank one, Rank other) {
+  const auto channel = static_cast<size_t>(way.channel);
+  const auto from = static_cast<size_t>(one);
+  const auto to = static_cast<size_t>(other);
+  const auto& here = measurements[from];
+  const auto& there = measurements[to];
+  if ((here.relayed[channel][to] || there.relayed[channel][from]) != way.relayed) {
+    return -1;
+  }
+  const double forth = here.latency_s[channel][to];
+  const double back = there.latency_s[channel][from];
+  return forth < 0 || back < 0 ? -1 : std::max(forth, back);
+}
+
+/// Medians over all pairs that have it.
+ChannelRates RatesOf(const std::vector<Measurement>& measurements, const Way& way) {
+  const auto ranks = static_cast<int>(measurements.size());
+  std::vector<double> latencies;
+  std::vector<double> bandwidths;
+  for (Rank one = 0; one < ranks; ++one) {
+    for (Rank other = one + 1; other < ranks; ++other) {
+      if (const double latency = LatencyOf(measurements, way, one, other); latency >= 0) {
+        latencies.push_back(latency);
+      }
+    }
+    const double bandwidth = measurements[static_cast<size_t>(one)].bytes_per_s[static_cast<size_t>(way.channel)];
+    if (bandwidth > 0 && LatencyOf(measurements, way, one, (one + 1) % ranks) >= 0) {
+      bandwidths.push_back(bandwidth);
+    }
+  }
+  return {Median(latencies, -1), Median(bandwidths, kUnmeasuredBytesPerSecond)};
 }
 
 }  // namespace
 
-int Plan::Of(Rank one, Rank other, Traffic traffic) const {
-  return channels[PairIndex(world_size, one, other, traffic)];
+int Plan::Of(Rank one, Rank other, Traffic traffic) const { return ways[PairIndex(world_size, one, other, traffic)]; }
+
+void Plan::Set(Rank one, Rank other, Traffic traffic, int way) {
+  ways[PairIndex(world_size, one, other, traffic)] = static_cast<int8_t>(way);
 }
 
-void Plan::Set(Rank one, Rank other, Traffic traffic, int channel) {
-  channels[PairIndex(world_size, one, other, traffic)] = static_cast<int8_t>(channel);
-}
-
-bool Plan::Uses(int channel) const {
-  return Pairs(channel, Traffic::kCalls) > 0 || Pairs(channel, Traffic::kTables) > 0;
-}
-
-int64_t Plan::Pairs(int channel, Traffic traffic) const {
+int64_t Plan::Pairs(int way, Traffic traffic) const {
   int64_t pairs = 0;
   for (Rank one = 0; one < world_size; ++one) {
     for (Rank other = one + 1; other < world_size; ++other) {
-      pairs += Of(one, other, traffic) == channel ? 1 : 0;
+      pairs += Of(one, other, traffic) == way ? 1 : 0;
     }
   }
   return pairs;
@@ -73,33 +95,21 @@ int64_t Plan::Pairs(int channel, Traffic traffic) const {
 arrow::Result<Plan> MakePlan(const PlanInputs& inputs, const std::vector<Measurement>& measurements) {
   Plan plan;
   plan.world_size = static_cast<int>(measurements.size());
-  plan.channels.assign(measurements.size() * measurements.size() * kTraffics, -1);
-  for (size_t channel = 0; channel < inputs.prices.size(); ++channel) {
-    std::vector<double> latencies;
-    std::vector<double> bandwidths;
-    for (Rank one = 0; one < plan.world_size; ++one) {
-      for (Rank other = one + 1; other < plan.world_size; ++other) {
-        if (const double latency = LatencyOf(measurements, channel, one, other); latency >= 0) {
-          latencies.push_back(latency);
-        }
-      }
-      if (const double bandwidth = measurements[static_cast<size_t>(one)].bytes_per_s[channel]; bandwidth > 0) {
-        bandwidths.push_back(bandwidth);
-      }
-    }
-    plan.rates.push_back({Median(latencies, -1), Median(bandwidths, kUnmeasuredBytesPerSecond)});
+  plan.ways.assign(measurements.size() * measurements.size() * kTraffics, -1);
+  for (const auto& way : inputs.ways) {
+    plan.rates.push_back(RatesOf(measurements, way));
   }
   for (Rank one = 0; one < plan.world_size; ++one) {
     for (Rank other = one + 1; other < plan.world_size; ++other) {
       for (int traffic = 0; traffic < kTraffics; ++traffic) {
         std::vector<Cost> costs;
-        std::vector<int> channels;
-        for (size_t channel = 0; channel < inputs.prices.size(); ++channel) {
-          if (const double latency = LatencyOf(measurements, channel, one, other); latency >= 0) {
-            costs.push_back(CostOfMessage({latency, plan.rates[channel].bytes_per_s}, inputs.prices[channel],
+        std::vector<int> ways;
+        for (size_t way = 0; way < inputs.ways.size(); ++way) {
+          if (const double latency = LatencyOf(measurements, inputs.ways[way], one, other); latency >= 0) {
+            costs.push_back(CostOfMessage({latency, plan.rates[way].bytes_per_s}, inputs.ways[way].price,
                                           inputs.rank_per_second, plan.world_size,
                                           kTypicalBytes[static_cast<size_t>(traffic)]));
-            channels.push_back(static_cast<int>(channel));
+            ways.push_back(static_cast<int>(way));
           }
         }
         const int best = BestOf(inputs.policy, costs);
@@ -108,7 +118,7 @@ arrow::Result<Plan> MakePlan(const PlanInputs& inputs, const std::vector<Measure
                                         " have no channel to each other: nothing that one of them sent over any of "
                                         "them came back; name another in CYLON_TRANSPORT, such as redis");
         }
-        plan.Set(one, other, static_cast<Traffic>(traffic), channels[static_cast<size_t>(best)]);
+        plan.Set(one, other, static_cast<Traffic>(traffic), ways[static_cast<size_t>(best)]);
       }
     }
   }
@@ -120,6 +130,11 @@ std::string EncodeMeasurement(const Measurement& measurement) {
   for (const auto& row : measurement.latency_s) {
     for (const double latency : row) {
       Write(&out, latency);
+    }
+  }
+  for (const auto& row : measurement.relayed) {
+    for (const bool relayed : row) {
+      out.Number<uint8_t>(relayed ? 1 : 0);
     }
   }
   for (const double bandwidth : measurement.bytes_per_s) {
@@ -140,6 +155,14 @@ arrow::Result<Measurement> DecodeMeasurement(std::string_view bytes, int channel
     }
   }
   for (int channel = 0; channel < channels; ++channel) {
+    auto& row = out.relayed.emplace_back();
+    for (int rank = 0; rank < world_size && in.ok(); ++rank) {
+      const auto relayed = in.Number<uint8_t>();
+      fits = fits && relayed <= 1;
+      row.push_back(relayed == 1);
+    }
+  }
+  for (int channel = 0; channel < channels; ++channel) {
     out.bytes_per_s.push_back(Read(&in));
     fits = fits && IsBandwidth(out.bytes_per_s.back());
   }
@@ -156,33 +179,33 @@ std::string EncodePlan(const Plan& plan) {
     Write(&out, rates.latency_s);
     Write(&out, rates.bytes_per_s);
   }
-  for (const int8_t channel : plan.channels) {
-    out.Number(static_cast<uint8_t>(channel));
+  for (const int8_t way : plan.ways) {
+    out.Number(static_cast<uint8_t>(way));
   }
   return out.Take();
 }
 
-arrow::Result<Plan> DecodePlan(std::string_view bytes, int channels, int world_size) {
+arrow::Result<Plan> DecodePlan(std::string_view bytes, int ways, int world_size) {
   Plan plan;
   plan.world_size = world_size;
   ByteReader in(bytes);
   bool fits = true;
-  for (int channel = 0; channel < channels; ++channel) {
+  for (int way = 0; way < ways; ++way) {
     const double latency = Read(&in);
     plan.rates.push_back({latency, Read(&in)});
     fits = fits && IsLatency(latency) && IsBandwidth(plan.rates.back().bytes_per_s);
   }
   const auto entries = in.Raw(static_cast<size_t>(world_size) * static_cast<size_t>(world_size) * kTraffics);
-  plan.channels.assign(entries.begin(), entries.end());
+  plan.ways.assign(entries.begin(), entries.end());
   for (Rank one = 0; one < world_size && in.ok(); ++one) {
     for (Rank other = one + 1; other < world_size; ++other) {
       for (const auto traffic : {Traffic::kCalls, Traffic::kTables}) {
-        fits = fits && plan.Of(one, other, traffic) >= 0 && plan.Of(one, other, traffic) < channels;
+        fits = fits && plan.Of(one, other, traffic) >= 0 && plan.Of(one, other, traffic) < ways;
       }
     }
   }
   if (!in.done() || !fits) {
-    return ProtocolError("what rank 0 told is no plan for " + std::to_string(channels) + " channels and " +
+    return ProtocolError("what rank 0 told is no plan for " + std::to_string(ways) + " ways and " +
                          std::to_string(world_size) + " ranks");
   }
   return plan;

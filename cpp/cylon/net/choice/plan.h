@@ -1,4 +1,4 @@
-/// Which channel each pair of ranks takes for what: measured by all, decided by one, known to all.
+/// Which way each pair of ranks takes for what: measured by all, decided by one, known to all.
 #pragma once
 
 #include <arrow/result.h>
@@ -28,10 +28,20 @@ inline Traffic TrafficOf(const ChannelId& channel) {
   return channel.kind == ChannelKind::kExchange ? Traffic::kTables : Traffic::kCalls;
 }
 
+/// What a pair may take: a channel, and whether its messages pass a relay there. A pair has one of a channel's ways:
+/// that by which the channel has connected it.
+struct Way {
+  int channel = 0;
+  bool relayed = false;
+  ChannelPrice price{};
+};
+
 /// What one rank has seen.
 struct Measurement {
   /// By channel, then by rank: seconds one way; below 0 where nothing came back.
   std::vector<std::vector<double>> latency_s;
+  /// By channel, then by rank: whether messages pass a relay.
+  std::vector<std::vector<bool>> relayed;
   /// By channel: to the next rank; 0 where nothing came back.
   std::vector<double> bytes_per_s;
 };
@@ -39,29 +49,30 @@ struct Measurement {
 /// The same at every rank.
 struct Plan {
   int world_size = 0;
-  std::vector<ChannelRates> rates;  ///< by channel: medians over all pairs; latency below 0 where no pair has it
-  std::vector<int8_t> channels;     ///< by traffic, lower and higher rank
+  std::vector<ChannelRates> rates;  ///< by way: medians over all pairs; latency below 0 where no pair has it
+  std::vector<int8_t> ways;         ///< by traffic, lower and higher rank
 
   int Of(Rank one, Rank other, Traffic traffic) const;
-  void Set(Rank one, Rank other, Traffic traffic, int channel);
+  void Set(Rank one, Rank other, Traffic traffic, int way);
   /// Whether any pair takes it.
-  bool Uses(int channel) const;
-  int64_t Pairs(int channel, Traffic traffic) const;
+  bool Uses(int way) const { return Pairs(way, Traffic::kCalls) > 0 || Pairs(way, Traffic::kTables) > 0; }
+  int64_t Pairs(int way, Traffic traffic) const;
 };
 
 struct PlanInputs {
   Policy policy;
-  double rank_per_second = 0;        ///< US dollars
-  std::vector<ChannelPrice> prices;  ///< by channel
+  double rank_per_second = 0;  ///< US dollars
+  std::vector<Way> ways;       ///< of all channels, the one to prefer among equals first
 };
 
-/// `measurements` by rank. IOError that names the pair where two ranks have no channel in common.
+/// `measurements` by rank. A pair of which either rank says that messages pass a relay is relayed. IOError that names
+/// the pair where two ranks have no channel in common.
 CYLON_EXPORT arrow::Result<Plan> MakePlan(const PlanInputs& inputs, const std::vector<Measurement>& measurements);
 
-/// As bytes, and back: ProtocolError for what is none, for so many channels and ranks.
+/// As bytes, and back: ProtocolError for what is none, for so many channels or ways, and ranks.
 CYLON_EXPORT std::string EncodeMeasurement(const Measurement& measurement);
 CYLON_EXPORT arrow::Result<Measurement> DecodeMeasurement(std::string_view bytes, int channels, int world_size);
 CYLON_EXPORT std::string EncodePlan(const Plan& plan);
-CYLON_EXPORT arrow::Result<Plan> DecodePlan(std::string_view bytes, int channels, int world_size);
+CYLON_EXPORT arrow::Result<Plan> DecodePlan(std::string_view bytes, int ways, int world_size);
 
 }  // namespace cylon

@@ -55,6 +55,7 @@ TEST(PricesTest, ThoseBuiltInAreDatedAndComplete) {
   // Whatever connects ranks with each other is direct.
   EXPECT_DOUBLE_EQ(prices->Of("punch").per_byte, 0.02 / 1e9);
   EXPECT_DOUBLE_EQ(prices->Of("tcp").per_byte, prices->Of("punch").per_byte);
+  EXPECT_GT(prices->Of("relay").per_byte, prices->Of("punch").per_byte);
 }
 
 TEST(PricesTest, AFileIsReadOrRefusedByItsPath) {
@@ -97,13 +98,14 @@ std::vector<Measurement> Uniform(int ranks, const std::vector<ChannelRates>& rat
   Measurement one;
   for (const auto& rate : rates) {
     one.latency_s.emplace_back(static_cast<size_t>(ranks), rate.latency_s);
+    one.relayed.emplace_back(static_cast<size_t>(ranks), false);
     one.bytes_per_s.push_back(rate.bytes_per_s);
   }
   return std::vector<Measurement>(static_cast<size_t>(ranks), one);
 }
 
 TEST(PlanTest, CallsGoWhereLatencyIsLowAndTablesWhereBandwidthIsHigh) {
-  const PlanInputs inputs{Policy{0}, 1e-5, {{}, {}}};
+  const PlanInputs inputs{Policy{0}, 1e-5, {{0}, {1}}};
   const auto plan = MakePlan(inputs, Uniform(4, {{0.0001, 1e6}, {0.01, 1e9}}));
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->Pairs(0, Traffic::kCalls), 6);
@@ -114,38 +116,56 @@ TEST(PlanTest, CallsGoWhereLatencyIsLowAndTablesWhereBandwidthIsHigh) {
 }
 
 TEST(PlanTest, TheCheapestLeavesADearServerAlone) {
-  const std::vector<ChannelPrice> prices = {{0, 0, 0.01}, {0, 0, 0}};
+  const std::vector<Way> ways = {{0, false, {0, 0, 0.01}}, {1, false, {0, 0, 0}}};
   const auto measured = Uniform(2, {{0.001, 1e8}, {0.002, 5e7}});
-  EXPECT_EQ(MakePlan({Policy{0}, 1e-5, prices}, measured)->Of(0, 1, Traffic::kTables), 0);
-  EXPECT_EQ(MakePlan({Policy{1}, 1e-5, prices}, measured)->Of(0, 1, Traffic::kTables), 1);
+  EXPECT_EQ(MakePlan({Policy{0}, 1e-5, ways}, measured)->Of(0, 1, Traffic::kTables), 0);
+  EXPECT_EQ(MakePlan({Policy{1}, 1e-5, ways}, measured)->Of(0, 1, Traffic::kTables), 1);
 }
 
 TEST(PlanTest, APairWithoutTheBestChannelTakesAnother) {
   auto measured = Uniform(3, {{0.0001, 1e9}, {0.01, 1e7}});
   measured[2].latency_s[0][0] = -1;  // rank 2 got no answer of rank 0
-  const auto plan = MakePlan({Policy{0}, 0, {{}, {}}}, measured);
+  const auto plan = MakePlan({Policy{0}, 0, {{0}, {1}}}, measured);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->Of(0, 2, Traffic::kCalls), 1);
   EXPECT_EQ(plan->Of(0, 1, Traffic::kCalls), 0);
   EXPECT_TRUE(plan->Uses(0) && plan->Uses(1));
   measured[0].latency_s[1][2] = -1;
-  const auto none = MakePlan({Policy{0}, 0, {{}, {}}}, measured).status();
+  const auto none = MakePlan({Policy{0}, 0, {{0}, {1}}}, measured).status();
   EXPECT_TRUE(none.IsIOError()) << none;
   EXPECT_THAT(none.message(), HasSubstr("ranks 0 and 2 have no channel"));
 }
 
+TEST(PlanTest, ARelayIsAWayOfItsOwn) {
+  // As fast as a hole, but its messages are paid for; the other channel is slower, and free.
+  const std::vector<Way> ways = {{0}, {0, true, {0, 1e-6, 0}}, {1}};
+  auto measured = Uniform(4, {{0.001, 1e8}, {0.01, 5e7}});
+  measured[1].relayed[0][2] = true;  // rank 2 has not found out yet
+  const auto fastest = *MakePlan({Policy{0}, 1e-5, ways}, measured);
+  EXPECT_EQ(fastest.Of(0, 1, Traffic::kTables), 0);
+  EXPECT_EQ(fastest.Of(1, 2, Traffic::kTables), 1);
+  EXPECT_EQ(fastest.Pairs(1, Traffic::kCalls), 1);
+  EXPECT_DOUBLE_EQ(fastest.rates[1].latency_s, 0.001);
+  const auto cheapest = *MakePlan({Policy{1}, 1e-5, ways}, measured);
+  EXPECT_EQ(cheapest.Of(0, 1, Traffic::kTables), 0);
+  EXPECT_EQ(cheapest.Of(1, 2, Traffic::kTables), 2);
+  EXPECT_FALSE(cheapest.Uses(1));
+}
+
 TEST(PlanTest, BytesComeBackAsTheyWereOrAreRefused) {
-  const auto measured = Uniform(3, {{0.0001, 1e9}, {-1, 0}});
+  auto measured = Uniform(3, {{0.0001, 1e9}, {-1, 0}});
+  measured[1].relayed[0][2] = true;
   const auto measurement = EncodeMeasurement(measured[1]);
   const auto read = DecodeMeasurement(measurement, 2, 3);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->latency_s, measured[1].latency_s);
+  EXPECT_EQ(read->relayed, measured[1].relayed);
   EXPECT_EQ(read->bytes_per_s, measured[1].bytes_per_s);
-  const auto plan = *MakePlan({Policy{0}, 0, {{}, {}}}, measured);
+  const auto plan = *MakePlan({Policy{0}, 0, {{0}, {0, true}}}, measured);
   const auto bytes = EncodePlan(plan);
   const auto same = DecodePlan(bytes, 2, 3);
   ASSERT_TRUE(same.ok()) << same.status();
-  EXPECT_EQ(same->channels, plan.channels);
+  EXPECT_EQ(same->ways, plan.ways);
 
   EXPECT_TRUE(IsError(DecodePlan(bytes, 1, 3).status(), ErrorKind::kProtocol));
   EXPECT_TRUE(IsError(DecodePlan(bytes, 2, 4).status(), ErrorKind::kProtocol));

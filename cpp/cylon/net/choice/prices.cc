@@ -47,9 +47,9 @@ arrow::Result<const Json*> ObjectAt(const Json& object, const char* key) {
 
 }  // namespace
 
-ChannelPrice Prices::Of(std::string_view transport) const {
-  const bool served = transport == "redis" || transport == "object";
-  const auto found = channels.find(served ? transport : std::string_view("direct"));
+ChannelPrice Prices::Of(std::string_view way) const {
+  const bool served = way == "relay" || way == "redis" || way == "object";
+  const auto found = channels.find(served ? way : std::string_view("direct"));
   return found == channels.end() ? ChannelPrice{} : found->second;
 }
 

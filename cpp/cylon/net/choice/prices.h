@@ -23,11 +23,11 @@ struct Prices {
   std::string as_of;   ///< "2026-11"
   std::string region;  ///< where and whose they are
   double rank_per_gib_second = 0;
-  std::map<std::string, ChannelPrice, std::less<>> channels;  ///< by name: "direct", "redis", "object"
+  std::map<std::string, ChannelPrice, std::less<>> channels;  ///< by name: "direct", "relay", "redis", "object"
 
-  /// Of a transport as CYLON_TRANSPORT names it: those that connect ranks with each other are "direct". What the file
-  /// does not have costs nothing.
-  ChannelPrice Of(std::string_view transport) const;
+  /// Of a way between ranks ("relay"), or of a transport as CYLON_TRANSPORT names it: those that connect ranks with
+  /// each other are "direct". What the file does not have costs nothing.
+  ChannelPrice Of(std::string_view way) const;
 };
 
 /// Invalid that says what is wrong and where, for what is no such file: all prices are numbers from 0 on.

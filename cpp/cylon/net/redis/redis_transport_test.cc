@@ -179,6 +179,28 @@ TEST_F(RedisTransportTest, AServerThatForgetsIsToldAgain) {
   EXPECT_TRUE(one.Receive(3).ok());
 }
 
+TEST_F(RedisTransportTest, ARankThatLeavesIsNotHeldUpByAServerThatForgetsItsEnd) {
+  RedisConformanceWorld world(2, 1s);
+  Proxy proxy(world.server.address());
+  world.via = proxy.address();
+  MailNode zero(world, 0);
+  world.via.reset();
+  MailNode one(world, 1);
+  ASSERT_TRUE(zero.Start().ok());
+  ASSERT_TRUE(one.Start().ok());
+  zero.SendAlone(1, 10);
+  ASSERT_TRUE(one.Receive(1).ok());
+  // Put there, and on its way back as the server loses what it has.
+  const auto lost = proxy.Lose("$3\r\nend\r\n");
+  arrow::Future<> closed;
+  ASSERT_TRUE(zero.Do([&] { closed = zero.transport->Close(); }).ok());
+  ASSERT_TRUE(AwaitSoon(one.executor, lost).ok());
+  world.server.Run({"FLUSHALL"});
+  const auto status = AwaitSoon(zero.executor, closed);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(one.Close().ok());
+}
+
 TEST_F(RedisTransportTest, ALostEntryIsAnErrorAtBothEnds) {
   RedisConformanceWorld world(2);
   MailNode zero(world, 0);

@@ -5,7 +5,9 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -18,8 +20,10 @@ namespace cylon::testing {
 struct Habits {
   Duration delay{};
   Duration delay_per_byte{};
-  std::set<std::pair<Rank, Rank>> cut{};  ///< pairs to which it does not lead
-  std::atomic<int> closed{0};             ///< ranks that have closed it
+  std::set<std::pair<Rank, Rank>> cut{};      ///< pairs to which it does not lead
+  std::set<std::pair<Rank, Rank>> relayed{};  ///< pairs whose messages pass a relay
+  std::optional<ChannelPrice> relay_price{};
+  std::atomic<int> closed{0};  ///< ranks that have closed it
 };
 
 /// A transport that is slower than it has to be, or leads to fewer.
@@ -54,6 +58,9 @@ class HabitualTransport : public Transport {
     });
     return done;
   }
+  std::string way(Rank peer) const override {
+    return habits_->relayed.contains({std::min(rank_, peer), std::max(rank_, peer)}) ? "relay" : "";
+  }
   arrow::Future<> Flush() override { return transport_->Flush(); }
   arrow::Future<> Close() override {
     ++habits_->closed;
@@ -85,7 +92,7 @@ class TwoChannels : public ThreadedConformanceWorld {
       channels[i] = {i == 0 ? "tcp" : "redis",
                      std::make_unique<HabitualTransport>(rank, executor(rank),
                                                          hubs_[i].MakeTransport(rank, executor(rank)), &habits[i]),
-                     prices_[i]};
+                     prices_[i], habits[i].relay_price};
     }
     return ChoiceTransport::Make(executor(rank), rank, size(), std::move(channels), settings_);
   }
