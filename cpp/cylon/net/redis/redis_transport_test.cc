@@ -190,12 +190,13 @@ TEST_F(RedisTransportTest, ARankThatLeavesIsNotHeldUpByAServerThatForgetsItsEnd)
   ASSERT_TRUE(one.Start().ok());
   zero.SendAlone(1, 10);
   ASSERT_TRUE(one.Receive(1).ok());
-  // Put there, and on its way back as the server loses what it has.
+  // Put there, and on its way back as the server loses what it has, and the connections.
   const auto lost = proxy.Lose("$3\r\nend\r\n");
   arrow::Future<> closed;
   ASSERT_TRUE(zero.Do([&] { closed = zero.transport->Close(); }).ok());
   ASSERT_TRUE(AwaitSoon(one.executor, lost).ok());
   world.server.Run({"FLUSHALL"});
+  proxy.Cut();
   const auto status = AwaitSoon(zero.executor, closed);
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_TRUE(one.Close().ok());
