@@ -60,8 +60,8 @@ WAYS: dict[str, Way] = {
 """The kind of gateway that leaves a job this way, and what it takes: a server, and settings that name it.
 
 ``object`` and ``s3`` are both object storage: a directory that all functions share, and an S3 that moto plays. Moto
-takes 5 to 8 ms of CPU for a request, one at a time, and four requests for a message: enough for two functions, and not
-for eight, whose requests run into the client's own limit of three seconds.
+takes 5 to 8 ms of CPU for a request, one at a time, and four requests for a message: enough for two functions. Of
+eight, requests ran into the client's own limit of three seconds, on two cores that had other things to do as well.
 """
 OF_MANY = tuple(way for way in WAYS if way != "s3")
 """The ways that are fast enough for eight functions on two cores."""
