@@ -32,7 +32,7 @@ bench-peers: build ## time pycylon against pandas, polars, duckdb, datafusion an
 bench-comm: build ## time communication against plain sockets and memory copies (ARGS="--quick" for a minute)
 	.venv/bin/python benchmarks/bench_comm.py $(ARGS)
 
-bench-nat: build ## time jobs behind gateways, as root (ARGS="--job flights" for the main job by each way)
+bench-nat: build ## time jobs behind gateways, as root (ARGS="--job flights --job join" for whole jobs by each way)
 	.venv/bin/python benchmarks/bench_nat.py $(ARGS)
 
 chaos: build ## kill, stop and cut jobs and count what goes wrong (ARGS="--runs 1000 --seed 1 --transport tcp,shm")

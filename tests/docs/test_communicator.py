@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serverless-communicator.md").read_text()
 PROGRAM = Path(os.environ.get("CYLON_BUILD", ROOT / "build" / "release")) / "cpp" / "cylon" / "cylon_comm_test"
-WAYS = ["punch2", "punch5", "relay2", "relay5", "redis2", "redis5"]
+WAYS = ["punch2", "punch5", "relay2", "relay5", "redis2", "redis5", "object2", "object5"]
 
 
 def named(section: str) -> set[str]:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy
+import pandas
 import pytest
-from flights import same, tables
-from nat_flights import WAYS, run_flights
 from nat_job import BUILD, DEADLINE_S, NatJob
 from nat_kinds import FULL_CONE, MOVING, RESTRICTED, SAME_PRIVATE, SHARED, SYMMETRIC, Kind
 from nat_lab import Lab
+from nat_runs import Program, flights_program, join_program, run_alone, run_behind_gateways
+from nat_ways import OF_MANY, WAYS
 
 ROOT = Path(__file__).resolve().parents[2]
+LONG = "CYLON_TEST_LONG" in os.environ
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import join  # noqa: E402 - found in the folder above
 
 # Each rank gives rows to all others. Then the server is gone: what goes on goes on without it.
 JOB = """import os, sys, time
@@ -92,6 +99,14 @@ def test_a_killed_rank_is_named_by_all_others(secret: Path) -> None:
             assert "RankFailedError: rank 1 " in err, err
 
 
+def joined_by_pandas(rows: int, parts: int) -> dict[str, int]:
+    """The answer of the join benchmark."""
+    made = [join.part_tables(part, parts, rows) for part in range(parts)]
+    left, right = (pandas.DataFrame(numpy.concatenate(side)) for side in zip(*made, strict=True))
+    found = left.merge(right, on=0)
+    return {"rows": len(found), "checksum": join.checksum(*(found[name].to_numpy() for name in found.columns))}
+
+
 def test_without_a_server_the_address_is_named(secret: Path) -> None:
     with job(
         secret,
@@ -114,18 +129,25 @@ def test_what_is_no_address_is_refused(secret: Path) -> None:
         assert "CYLON_RENDEZVOUS is 'nowhere'" in err, err
 
 
-@pytest.mark.skipif(
-    "CYLON_TEST_LONG" not in os.environ, reason="eight processes of Python by each way: CYLON_TEST_LONG=1"
-)
 @pytest.mark.parametrize("way", WAYS)
-def test_the_main_job_gives_the_rows_of_one_process(tmp_path: Path, way: str) -> None:
-    alone = tmp_path / "alone"
-    program = [sys.executable, str(ROOT / "examples" / "flights" / "flights.py"), "--result", str(alone)]
-    done = subprocess.run(
-        program, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(BUILD / "python")}, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found = run_flights(BUILD, ROOT, tmp_path, way)
-    assert found.by == (way if way == "redis" else f"{way}: 28 pairs")
-    for name, expected in tables(alone).items():
-        assert same(tables(tmp_path / "result")[name], expected), name
+def test_a_join_gives_the_rows_of_pandas(tmp_path: Path, way: str) -> None:
+    if way == "s3" and not LONG:
+        pytest.skip("15 s of requests; a directory does in every run, CYLON_TEST_LONG=1 runs this one too")
+    program = join_program(ROOT, rows=3000, parts=3, iterations=2)
+    found = run_behind_gateways(program, BUILD, tmp_path, way, functions=2)
+    assert found.by == (f"{way}: 1 pairs" if way in ("punch", "relay") else way)
+    assert found.ranks_usd > 0
+    told = json.loads((tmp_path / "result" / "answer.json").read_text())
+    assert told == joined_by_pandas(rows=3000, parts=3)
+
+
+@pytest.mark.skipif(not LONG, reason="eight processes of Python by each way: CYLON_TEST_LONG=1")
+@pytest.mark.parametrize("way", OF_MANY)
+@pytest.mark.parametrize(
+    "program", [flights_program(ROOT), join_program(ROOT, rows=50000)], ids=["main job", "join benchmark"]
+)
+def test_a_job_gives_the_answer_of_one_process(tmp_path: Path, program: Program, way: str) -> None:
+    run_alone(program, BUILD, tmp_path / "alone")
+    found = run_behind_gateways(program, BUILD, tmp_path, way)
+    assert found.by == (f"{way}: 28 pairs" if way in ("punch", "relay") else way)
+    assert program.same(tmp_path / "result", tmp_path / "alone" / "result")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["same", "tables"]
+__all__ = ["same", "same_results", "tables"]
 
 
 def tables(result: Path) -> dict[str, pa.Table]:
@@ -27,3 +27,9 @@ def same(left: pa.Table, right: pa.Table) -> bool:
             elif x != y:
                 return False
     return True
+
+
+def same_results(one: Path, other: Path) -> bool:
+    """Whether two folders have the same three results."""
+    expected = tables(other)
+    return all(same(table, expected[name]) for name, table in tables(one).items())

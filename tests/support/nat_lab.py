@@ -17,8 +17,10 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from namespaces import Namespaces, command
 from nat_kinds import Kind
@@ -29,6 +31,7 @@ _WIRE = Path(__file__).with_name("wire.py")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _DEADLINE_S = 60
+_Made = TypeVar("_Made")
 # A link whose ends have the same number in their namespaces is taken by Linux for one without another end, which then
 # lets a second pass before it carries anything. So gateways have one that no port of the public network gets.
 _WAN_INDEX = 1000
@@ -107,22 +110,26 @@ class Lab(Namespaces):
         """What to write before a command that is to run in the gateway nearest to a function."""
         return self._enter(self._on_the_way(function)[0].namespace)
 
-    def open_socket(
-        self, function: int | None, family: socket.AddressFamily = socket.AF_INET, kind: int = socket.SOCK_STREAM
-    ) -> socket.socket:
-        """A socket that belongs to a function, or to the public network, and that this process holds."""
+    def call(self, function: int | None, make: Callable[[], _Made]) -> _Made:
+        """What `make` gives at a function, or in the public network: its sockets and its threads stay there."""
         path = f"/run/netns/{self.namespace(function)}"
 
-        def make() -> socket.socket:
+        def there() -> _Made:
             with open(path) as namespace:
                 if _LIBC.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
                     error = ctypes.get_errno()
                     raise OSError(error, f"setns to {path}: {os.strerror(error)}; entering a namespace needs root")
-            return socket.socket(family, kind)
+            return make()
 
-        # A socket stays in the namespace in which it was born; the thread that went there is thrown away.
+        # A socket or a thread stays in the namespace in which it was born; the thread that went there is thrown away.
         with ThreadPoolExecutor(max_workers=1) as thread:
-            return thread.submit(make).result()
+            return thread.submit(there).result()
+
+    def open_socket(
+        self, function: int | None, family: socket.AddressFamily = socket.AF_INET, kind: int = socket.SOCK_STREAM
+    ) -> socket.socket:
+        """A socket that belongs to a function, or to the public network, and that this process holds."""
+        return self.call(function, lambda: socket.socket(family, kind))
 
     def address(self, function: int, family: socket.AddressFamily = socket.AF_INET) -> str:
         """The address that a function itself knows of."""

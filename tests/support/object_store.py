@@ -11,16 +11,16 @@ import pytest
 
 
 class ObjectStore:
-    """Serves one bucket on a free port of the loopback, in threads of this process."""
+    """Serves one bucket on a free port of the loopback or another address, in threads of this process."""
 
     bucket = "messages"
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         server: Any = pytest.importorskip(
             "moto.server", reason="no moto was found, which is the S3 of these tests; pip install 'moto[s3,server]'"
         )
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
-        self.server = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self.server = server.ThreadedMotoServer(ip_address=host, port=0, verbose=False)
         self.server.start()
         host, port = self.server.get_host_and_port()
         self.address = f"{host}:{port}"

@@ -106,6 +106,16 @@ def test_money_turns_the_choice(launch: Launch, server: RedisServer, secret: Pat
     assert tcp["calls"]["messages"] == 0
 
 
+def test_one_transport_is_not_measured_and_has_its_price(launch: Launch, server: RedisServer, secret: Path) -> None:
+    explained = run_job(launch, server, secret, CYLON_TRANSPORT="redis")[0]["explained"]
+    (redis,) = explained["channels"]
+    assert (redis["name"], redis["latency_s"], redis["tables"]["pairs"]) == ("redis", None, 2)
+    assert redis["calls"]["messages"] > 0
+    assert redis["tables"]["bytes"] > 0
+    assert explained["usd"]["channels"] == redis["usd"] > 0
+    assert {row["predicted_seconds"] for row in explained["operations"]} == {None}
+
+
 @pytest.mark.parametrize(
     ("variables", "says"),
     [

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cylon/net/choice/choice_transport.h"
+#include "cylon/net/choice/counted_transport.h"
 #include "cylon/net/object/object_place.h"
 #include "cylon/net/redis/redis_transport.h"
 
@@ -47,6 +48,29 @@ Network OneNetwork(AsioExecutor& executor, Options options, const std::string& t
   return transport == "punch" ? PunchNetwork(executor, std::move(options), secret)
                               : MeshNetwork(executor, std::move(options), secret);
 }
+
+/// One transport alone, whose messages are counted.
+class OneSeat final : public Seat {
+ public:
+  OneSeat(std::string name, std::unique_ptr<Seat> seat, Prices prices)
+      : name_(std::move(name)), seat_(std::move(seat)), prices_(std::move(prices)) {}
+
+  std::string address() const override { return seat_->address(); }
+  std::string watch_address() const override { return seat_->watch_address(); }
+  arrow::Result<std::unique_ptr<Transport>> Join(const World& world) override {
+    ARROW_ASSIGN_OR_RAISE(auto transport, seat_->Join(world));
+    sent_ = std::make_shared<SentCount>(name_, world.size(), prices_);
+    return CountSent(std::move(transport), sent_);
+  }
+  std::unique_ptr<Watch> MakeWatch(const World& world) override { return seat_->MakeWatch(world); }
+  std::vector<ChannelUse> Uses() const override { return sent_ ? sent_->Uses() : std::vector<ChannelUse>(); }
+
+ private:
+  std::string name_;
+  std::unique_ptr<Seat> seat_;
+  Prices prices_;
+  std::shared_ptr<SentCount> sent_;
+};
 
 /// A card's address for a choice: a line for each transport, "redis=<its address>".
 class ChoiceSeat final : public Seat {
@@ -166,10 +190,11 @@ arrow::Status CheckTransports(const Options& options) {
 Network NetworkOf(AsioExecutor& executor, const Options& options, const std::string& secret) {
   return [&executor, options, secret](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
     ARROW_ASSIGN_OR_RAISE(const auto names, TransportsOf(options));
-    if (names.size() == 1) {
-      return OneNetwork(executor, options, names[0], secret)(ranks);
-    }
     ARROW_ASSIGN_OR_RAISE(const auto prices, ReadPrices(options.prices));
+    if (names.size() == 1) {
+      ARROW_ASSIGN_OR_RAISE(auto seat, OneNetwork(executor, options, names[0], secret)(ranks));
+      return std::make_unique<OneSeat>(names[0], std::move(seat), prices);
+    }
     ChoiceSettings settings;
     ARROW_ASSIGN_OR_RAISE(settings.policy, Policy::Parse(options.policy));
     settings.rank_per_second = RankPerSecond(options, prices);

@@ -54,7 +54,7 @@ struct CollectivesWorld {
 
 void PrintTo(const CollectivesWorld& world, std::ostream* out) { *out << world.ranks << " ranks, " << world.name; }
 
-/// Every kind of world; and what functions behind gateways have: holes, the relay and Redis.
+/// Every kind of world; and what functions behind gateways have: holes, the relay, Redis and objects.
 std::vector<CollectivesWorld> EachCollectivesWorld() {
   std::vector<CollectivesWorld> all;
   for (const auto& parameter : EachWorld({1, 2, 3, 5, 7, 8})) {
@@ -71,6 +71,8 @@ std::vector<CollectivesWorld> EachCollectivesWorld() {
       all.push_back(
           {"redis", ranks, [ranks](const testing::RankBody& body) { return testing::RunOverRedis(ranks, body); }});
     }
+    all.push_back(
+        {"object", ranks, [ranks](const testing::RankBody& body) { return testing::RunOverObjects(ranks, body); }});
   }
   return all;
 }

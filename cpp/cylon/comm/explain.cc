@@ -48,7 +48,7 @@ arrow::Result<std::string> ExplainAsJson(const Options& options, Duration age, c
   double channels_usd = 0;
   out["channels"] = Json::array();
   for (const auto& use : uses) {
-    const bool reaches = use.rates.latency_s >= 0;
+    const bool reaches = IsMeasured(use);
     const double usd = UsdOf(use, seconds, options.world_size);
     channels_usd += usd;
     out["channels"].push_back({{"name", use.name},
@@ -64,7 +64,7 @@ arrow::Result<std::string> ExplainAsJson(const Options& options, Duration age, c
     const double sent_usd = channel == nullptr ? 0
                                                : static_cast<double>(row.bytes) * channel->price.per_byte +
                                                      static_cast<double>(row.calls) * channel->price.per_message;
-    const bool foretold = channel != nullptr;
+    const bool foretold = channel != nullptr && IsMeasured(*channel);
     out["operations"].push_back(
         {{"name", row.name},
          {"calls", row.calls},
@@ -80,7 +80,7 @@ arrow::Result<std::string> ExplainAsJson(const Options& options, Duration age, c
 
 void TraceCosts(Tracer* tracer, const std::vector<ChannelUse>& uses, const std::vector<CallTally::Row>& calls,
                 int world_size, TimePoint began, TimePoint ended) {
-  if (!tracer->enabled() || uses.empty()) {
+  if (!tracer->enabled() || std::none_of(uses.begin(), uses.end(), IsMeasured)) {
     return;
   }
   const auto micro = [](double seconds) { return static_cast<int64_t>(seconds * 1e6); };

@@ -19,7 +19,10 @@ double UsdOf(const ChannelUse& use, double seconds, int world_size);
 /// The channel that most pairs take; nullptr where there is none.
 const ChannelUse* MostTaken(const std::vector<ChannelUse>& uses, Traffic traffic);
 
-/// JSON: see Context::Explain. `uses` is empty where there was nothing to choose.
+/// Whether it is known what a channel does. Not where there was nothing to choose.
+inline bool IsMeasured(const ChannelUse& use) { return use.rates.latency_s >= 0; }
+
+/// JSON: see Context::Explain. `uses` is empty where nothing is counted.
 arrow::Result<std::string> ExplainAsJson(const Options& options, Duration age, const std::vector<ChannelUse>& uses,
                                          const std::vector<CallTally::Row>& calls);
 

@@ -66,7 +66,8 @@ TEST(ExplainTest, AddsUpWhatChannelsAndRanksCost) {
   EXPECT_DOUBLE_EQ(json["operations"][0]["usd"], 0.5 * rank_second + 2e-6);
   EXPECT_DOUBLE_EQ(json["operations"][0]["predicted_usd"], 0.25 * rank_second + 2e-6);
   EXPECT_DOUBLE_EQ(json["operations"][1]["usd"], rank_second + 1e-6);
-  // Where there was no choice, nothing was measured and nothing is foretold.
+  // What was not measured is not foretold.
+  EXPECT_TRUE(json["operations"][1]["predicted_seconds"].is_null());
   const auto alone = Json::parse(*ExplainAsJson(options, std::chrono::seconds(1), {}, {{"Barrier", 1, 0, 0.1, 0}}));
   EXPECT_TRUE(alone["operations"][0]["predicted_seconds"].is_null());
 }

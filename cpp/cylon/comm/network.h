@@ -34,7 +34,7 @@ class Seat {
   virtual arrow::Result<std::unique_ptr<Transport>> Join(const World& world) = 0;
   /// The watch in `world`, once, or none. Before the transport starts.
   virtual std::unique_ptr<Watch> MakeWatch(const World& world);
-  /// What went over each of several transports; of one alone, nothing. From any thread.
+  /// What went over each transport, where that is counted; one alone is not measured. From any thread.
   virtual std::vector<ChannelUse> Uses() const { return {}; }
 };
 

@@ -213,7 +213,7 @@ std::shared_ptr<Communicator> Runtime::WorldCommunicator() {
 
 void Runtime::ForetellByPlan() {
   const auto uses = Uses();
-  if (const auto* calls = MostTaken(uses, Traffic::kCalls)) {
+  if (const auto* calls = MostTaken(uses, Traffic::kCalls); calls != nullptr && IsMeasured(*calls)) {
     liveness_->tally->SetRates(calls->rates, MostTaken(uses, Traffic::kTables)->rates);
   }
 }

@@ -1,6 +1,8 @@
-/// For tests: ranks as threads whose messages go through holes in gateways, through a relay, or through a Redis server.
+/// For tests: ranks as threads whose messages go through holes in gateways, through a relay, through a Redis server, or
+/// through a directory.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -8,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "cylon/base/random.h"
 #include "cylon/bootstrap/testing/redis_server.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/comm/runtime.h"
@@ -114,6 +117,24 @@ inline std::vector<arrow::Status> RunOverRedis(int ranks, const RankBody& body) 
     return internal::RedisNetwork(executor, each, "a secret");
   };
   return RunJoined(ranks, network, options, body);
+}
+
+/// Through an object store of its own, which is a directory.
+inline std::vector<arrow::Status> RunOverObjects(int ranks, const RankBody& body) {
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("cylon-objects-" + HexEncode(RandomBytes(8).ValueOrDie()));
+  std::filesystem::create_directories(folder);
+  Options options;
+  options.transport = "object";
+  options.object_store = "file://" + folder.string();
+  options.peer_timeout_s = std::chrono::duration<double>(kJoinedPatience).count();  // heartbeats are late there too
+  const auto network = [](AsioExecutor& executor, const Options& each) {
+    return internal::ObjectNetwork(executor, each, "a secret");
+  };
+  auto results = RunJoined(ranks, network, options, body);
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return results;
 }
 
 }  // namespace cylon::testing
