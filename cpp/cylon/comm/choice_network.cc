@@ -18,6 +18,9 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kDirect = {"auto", "tcp", "shm", "punch"};
 constexpr std::array<std::string_view, 2> kThrough = {"redis", "object"};
+/// What is counted where it is alone too: somebody may be paid for it. Within a rack nobody is, and a collective of
+/// some microseconds would pay for the counting.
+constexpr std::array<std::string_view, 3> kCounted = {"punch", "redis", "object"};
 constexpr double kGiB = 1 << 30;
 
 template <size_t n>
@@ -190,6 +193,9 @@ arrow::Status CheckTransports(const Options& options) {
 Network NetworkOf(AsioExecutor& executor, const Options& options, const std::string& secret) {
   return [&executor, options, secret](int ranks) -> arrow::Result<std::unique_ptr<Seat>> {
     ARROW_ASSIGN_OR_RAISE(const auto names, TransportsOf(options));
+    if (names.size() == 1 && !IsOneOf(kCounted, names[0])) {
+      return OneNetwork(executor, options, names[0], secret)(ranks);
+    }
     ARROW_ASSIGN_OR_RAISE(const auto prices, ReadPrices(options.prices));
     if (names.size() == 1) {
       ARROW_ASSIGN_OR_RAISE(auto seat, OneNetwork(executor, options, names[0], secret)(ranks));

@@ -59,8 +59,8 @@ class CYLON_EXPORT Context {
   /// rank so far, as JSON: `policy`, `prices` (`as_of`, `rank_usd_per_second`), `channels` (`latency_s` one way,
   /// `bytes_per_s`, pairs, messages and bytes of `calls` and of `tables`, `usd`), `operations` (`calls`, `bytes`,
   /// `seconds`, `predicted_seconds`, `usd`, `predicted_usd`), `usd` (`rank`, `channels`). With one transport there was
-  /// nothing to choose: then nothing is measured and nothing foretold, and pairs are this rank's. Threads of one
-  /// process have no channel. Not collective; also after a failure.
+  /// nothing to choose: then nothing is measured and nothing foretold; what goes over `punch`, `redis` or `object` is
+  /// counted and priced all the same, and pairs are this rank's. Not collective; also after a failure.
   virtual arrow::Result<std::string> Explain() = 0;
 
   /// Leaves in order: says goodbye, writes the trace, clears the store. Waits at most close_deadline_s for its messages

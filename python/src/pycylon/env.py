@@ -192,9 +192,8 @@ class CylonEnv:
 
         With several transports (``CYLON_TRANSPORT=punch,redis``) each pair of ranks takes the one that ``CYLON_POLICY``
         prefers, by latencies and bandwidths that were measured when the world formed and by dated prices. With one
-        there is nothing to choose, measured or foretold; what went over it is told and priced all the same. ``print``
-        shows tables; the figures are in the dictionary.
-        Not collective.
+        there is nothing to choose, measured or foretold; what went over ``punch``, ``redis`` or ``object`` is told and
+        priced all the same. ``print`` shows tables; the figures are in the dictionary. Not collective.
         """
         return Explanation(json.loads(self.context.explain()))
 

@@ -8,9 +8,6 @@ namespace cylon::internal {
 
 namespace {
 
-/// What transports call a way that passes a relay.
-constexpr const char* kRelayWay = "relay";
-
 /// What all channels can do.
 Traits CommonTraits(const std::vector<Channel>& channels) {
   Traits common;

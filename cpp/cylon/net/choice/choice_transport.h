@@ -16,12 +16,15 @@
 
 namespace cylon {
 
+/// What transports call a way that passes a relay (see Transport::way).
+inline constexpr const char* kRelayWay = "relay";
+
 /// One of the transports between which there is a choice.
 struct Channel {
   std::string name;
   std::unique_ptr<Transport> transport;
   ChannelPrice price;
-  /// Of messages that pass a relay (see Transport::way), where it has one.
+  /// Of messages that pass a relay, where it has one.
   std::optional<ChannelPrice> relay_price = std::nullopt;
 };
 
@@ -34,7 +37,7 @@ struct ChoiceSettings {
 
 /// What went one way, out of this rank.
 struct ChannelUse {
-  std::string name;  ///< the channel's, or "relay"
+  std::string name;  ///< the channel's, or kRelayWay
   ChannelPrice price;
   ChannelRates rates;                      ///< as measured; latency below 0 where no pair has it
   std::array<int64_t, kTraffics> pairs{};  ///< of ranks that take it

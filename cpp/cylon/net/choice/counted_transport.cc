@@ -7,9 +7,6 @@ namespace cylon {
 
 namespace {
 
-/// What transports call a way that passes a relay.
-constexpr const char* kRelayWay = "relay";
-
 class CountedTransport final : public Transport {
  public:
   CountedTransport(std::unique_ptr<Transport> transport, std::shared_ptr<SentCount> count)
