@@ -67,14 +67,15 @@ class Matrix:
         """Take in what the ranks of a world have said."""
         ways = [ways_of(str(answer["report"])) for answer in answers]
         for one, other in combinations(range(len(answers)), 2):
-            kinds = sorted((_NAMES[id(lab.kinds_of[one])], _NAMES[id(lab.kinds_of[other])]))
+            names = [_NAMES[id(lab.kinds_of[rank])] for rank in (one, other)]
+            kinds = sorted(names)
             way = ways[one].get(other, "none")
             self.tries.setdefault((kinds[0], kinds[1]), Counter())[way] += 1
             ways_there = expected(lab, one, other)
             if way in ways_there and ways[other].get(one) == way:
                 continue
             told = (
-                f"world {world}: {kinds[0]} (rank {one}) and {kinds[1]} (rank {other}) are connected by {way} and "
+                f"world {world}: {names[0]} (rank {one}) and {names[1]} (rank {other}) are connected by {way} and "
                 f"by {ways[other].get(one, 'none')}; expected {' or '.join(ways_there)}"
             )
             guessed = "SYMMETRIC" in kinds and way == ways[other].get(one) == "punch"
