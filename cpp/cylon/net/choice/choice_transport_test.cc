@@ -2,9 +2,8 @@
 #include "cylon/net/choice/choice_transport.h"
 
 #include <array>
-#include <atomic>
+#include <barrier>
 #include <functional>
-#include <future>
 #include <map>
 
 #include "cylon/net/choice/testing/two_channels.h"
@@ -176,23 +175,25 @@ TEST(ChoiceTransportTest, APairWithNoWayIsNamedAtAllRanks) {
 
 TEST(ChoiceTransportTest, APeerIsLostOnceAndWhereItsChannelIs) {
   TwoChannels world(3);
-  std::promise<void> started;
-  auto all_started = started.get_future().share();
-  std::atomic<int> count{0};
+  std::barrier started(3);
+  std::barrier told(2);  // who goes is lost to the other as well
   const auto status = world.Run([&](Rank rank) -> arrow::Status {
     ChoosingRank node(world, rank);
-    ARROW_RETURN_NOT_OK(node.Start());
-    if (++count == 3) {
-      started.set_value();
+    const auto start = node.Start();
+    started.arrive_and_wait();
+    if (!start.ok()) {
+      told.arrive_and_drop();
+      return start;
     }
-    all_started.wait();
     if (rank == 2) {
       node.Do([&] { node.transport->Abort(); });
       return arrow::Status::OK();
     }
-    ARROW_RETURN_NOT_OK(node.Await([&] { return node.ear.one_lost; }));
+    const auto lost = node.Await([&] { return node.ear.one_lost; });
+    told.arrive_and_wait();
+    ARROW_RETURN_NOT_OK(lost);
     node.Do([&] {
-      EXPECT_TRUE(node.ear.lost.contains(2));
+      ASSERT_TRUE(node.ear.lost.contains(2));
       EXPECT_FALSE(node.ear.lost[2].ok());
     });
     return arrow::Status::OK();
