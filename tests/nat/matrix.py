@@ -38,8 +38,9 @@ _DEADLINE_S = 120
 # at most, or twice.
 _GUESSED_MOST = 2
 # Where three in ten of the packets that open a connection are lost, each way, both rounds of a pair come to nothing now
-# and then: once in 150 pairs. One pair more than this share is too many.
-_UNLUCKY_SHARE = 0.02
+# and then: once in 60 to 150 pairs, many at once where a rank's own probes were lost. One pair more than this share is
+# too many.
+_UNLUCKY_SHARE = 0.05
 # A rank does not tell one that was dialled and listened from one that dialled as well: both go straight to the other.
 _WAYS = {"direct": {"punch"}, "punched": {"punch"}, "relay": {"relay"}}
 
