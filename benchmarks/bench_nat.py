@@ -33,9 +33,9 @@ from peers.report import machine  # noqa: E402
 
 _DEADLINE_S = 300
 _PLAIN_PORT = 9000
-# A machine that cannot keep up shows in the figures, and does not end the run.
 # The published strong join, of 4.5 million rows: those of each rank may be 9.1 million where there is a core for each.
 _JOIN_ROWS = 4_500_000 // FUNCTIONS
+# A machine that cannot keep up shows in the figures, and does not end the run.
 _SETTINGS = {"CYLON_CONNECT_DEADLINE": "60", "CYLON_PEER_TIMEOUT": "60"}
 
 

@@ -99,14 +99,6 @@ def test_a_killed_rank_is_named_by_all_others(secret: Path) -> None:
             assert "RankFailedError: rank 1 " in err, err
 
 
-def joined_by_pandas(rows: int, parts: int) -> dict[str, int]:
-    """The answer of the join benchmark."""
-    made = [join.part_tables(part, parts, rows) for part in range(parts)]
-    left, right = (pandas.DataFrame(numpy.concatenate(side)) for side in zip(*made, strict=True))
-    found = left.merge(right, on=0)
-    return {"rows": len(found), "checksum": join.checksum(*(found[name].to_numpy() for name in found.columns))}
-
-
 def test_without_a_server_the_address_is_named(secret: Path) -> None:
     with job(
         secret,
@@ -127,6 +119,14 @@ def test_what_is_no_address_is_refused(secret: Path) -> None:
         _, err = running.ranks[0].communicate(timeout=DEADLINE_S)
         assert running.ranks[0].returncode == 1
         assert "CYLON_RENDEZVOUS is 'nowhere'" in err, err
+
+
+def joined_by_pandas(rows: int, parts: int) -> dict[str, int]:
+    """The answer of the join benchmark."""
+    made = [join.part_tables(part, parts, rows) for part in range(parts)]
+    left, right = (pandas.DataFrame(numpy.concatenate(side)) for side in zip(*made, strict=True))
+    found = left.merge(right, on=0)
+    return {"rows": len(found), "checksum": join.checksum(*(found[name].to_numpy() for name in found.columns))}
 
 
 @pytest.mark.parametrize("way", WAYS)
