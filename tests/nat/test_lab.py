@@ -35,7 +35,6 @@ from nat_kinds import (
 )
 from nat_lab import Lab
 from nat_sockets import DEADLINE_S, QUIET_S, Endpoint, open_port, outcome, punch
-from wire import opens_connection
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a network of namespaces needs root")
 
@@ -306,21 +305,6 @@ def test_a_share_of_syns_is_lost(lab: Lab, stack: contextlib.ExitStack) -> None:
     assert probe.recv(100) == b"answers"
     lost = sum(outcome(each, 0) == "silent" for each in dialled) / count
     assert 0.1 < lost < 0.5  # 0.3 of 300: eight standard deviations
-
-
-@pytest.mark.parametrize("kind", ["4", "6"])
-def test_the_wire_knows_a_packet_that_opens_a_connection(kind: str) -> None:
-    ethernet = bytes(12) + (b"\x08\x00" if kind == "4" else b"\x86\xdd")
-    to_tcp, to_udp = (
-        bytes([0x46]) + bytes(8) + bytes([number]) + bytes(14)
-        if kind == "4"
-        else bytes(6) + bytes([number]) + bytes(33)
-        for number in (6, 17)
-    )
-    syn, answer, data = (bytes(13) + bytes([flags]) + bytes(6) for flags in (0x02, 0x12, 0x10))
-    assert opens_connection(ethernet + to_tcp + syn)
-    for other in (to_tcp + answer, to_tcp + data, to_udp + syn, to_tcp + syn[:10], b""):
-        assert not opens_connection(ethernet + other)
 
 
 # The network as a whole.

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nat_lab import Lab
+from nat_lab import BUILD, Lab
 
 __all__ = ["BUILD", "DEADLINE_S", "PORT", "NatJob", "ways_of"]
 
-BUILD = Path(os.environ.get("CYLON_BUILD", Path(__file__).resolve().parents[2] / "build" / "release"))
 DEADLINE_S = 120  # of whatever a test waits for
 PORT = 7000  # of the server
 _TOLD = 3  # errors: mostly they say the same

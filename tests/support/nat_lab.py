@@ -16,7 +16,6 @@ import dataclasses
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,9 +24,10 @@ from typing import TypeVar
 from namespaces import Namespaces, command
 from nat_kinds import Kind
 
-__all__ = ["Lab"]
+__all__ = ["BUILD", "Lab"]
 
-_WIRE = Path(__file__).with_name("wire.py")
+BUILD = Path(os.environ.get("CYLON_BUILD", Path(__file__).resolve().parents[2] / "build" / "release"))
+_WIRE = BUILD / "bin" / "lab-wire"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _DEADLINE_S = 60
@@ -314,9 +314,9 @@ class Lab(Namespaces):
 
     def _start_wire(self, gateway: _Gateway) -> None:
         kind, (outside, port) = gateway.kind, gateway.outside
-        words = ["wan", port, outside, f"--delay-ms={kind.round_trip_ms / 2}", f"--syn-loss={kind.syn_loss}"]
+        words = ["wan", port, f"--delay-ms={kind.round_trip_ms / 2}", f"--syn-loss={kind.syn_loss}"]
         wire = subprocess.Popen(
-            [*self._enter(gateway.namespace), sys.executable, str(_WIRE), *words],
+            [*self._enter(gateway.namespace), str(_WIRE), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -326,9 +326,8 @@ class Lab(Namespaces):
         assert wire.stdout is not None
         assert wire.stderr is not None
         if wire.stdout.readline() != "ready\n":
-            raise OSError(
-                f"{_WIRE.name} {' '.join(words)}: {wire.stderr.read().strip()}; it needs root and /dev/net/tun"
-            )
+            raise OSError(f"{_WIRE.name} {' '.join(words)}: {wire.stderr.read().strip()}")
+        command("ip", "-n", gateway.namespace, "link", "set", "dev", port, "netns", outside)
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -19,6 +19,10 @@ namespace {
 
 using asio::ip::tcp;
 
+/// TCP sends a first packet that was lost again after 1 s, then 2 s, then 4 s (RFC 6298), which a whole round of a pair
+/// may wait for. A probe is begun anew after this, and then twice as long each time, as the way there may be long.
+constexpr Duration kFirstPatience = std::chrono::milliseconds(400);
+
 /// A socket that is being connected.
 struct ProbeSocket {
   ProbeSocket(asio::io_context& io, std::string between) : socket(io), ends(std::move(between)) {}
@@ -61,22 +65,16 @@ struct ProbeSocket {
   }
 };
 
-}  // namespace
-
-Co<HostPort> ProbeFrom(AsioExecutor* executor, uint16_t local_port, HostPort looker, std::string token,
-                       TimePoint deadline, arrow::Future<> stop) {
-  asio::error_code not_literal;
-  const tcp::endpoint to(asio::ip::make_address(looker.host, not_literal), looker.port);
-  if (not_literal) {
-    co_return arrow::Status::Invalid("'", looker.host, "' is no address that can be probed; give a numeric one");
-  }
+/// One try, until `until`.
+Co<std::shared_ptr<ProbeSocket>> Connect(AsioExecutor* executor, uint16_t local_port, HostPort looker, tcp::endpoint to,
+                                         TimePoint until, arrow::Future<> stop) {
   const auto probe = std::make_shared<ProbeSocket>(
       executor->io(), looker.ToString() + " from the port " + std::to_string(local_port) + " of this machine");
   CYLON_CO_RETURN_NOT_OK(probe->Prepare(to, local_port));
   const std::weak_ptr<ProbeSocket> weak = probe;
   std::shared_ptr<Timer> timer;
-  if (deadline != kNever) {
-    timer = executor->PostAt(deadline, [weak] {
+  if (until != kNever) {
+    timer = executor->PostAt(until, [weak] {
       if (const auto late = weak.lock()) {
         late->Finish(late->Late());
       }
@@ -91,11 +89,35 @@ Co<HostPort> ProbeFrom(AsioExecutor* executor, uint16_t local_port, HostPort loo
     probe->Finish(error ? probe->Failed(error.message()) : arrow::Status::OK());
   });
   arrow::Future<> connected = probe->done;
-  arrow::Status status = co_await connected;
+  const arrow::Status status = co_await connected;
   if (timer) {
     timer->Cancel();
   }
   CYLON_CO_RETURN_NOT_OK(status);
+  co_return probe;
+}
+
+}  // namespace
+
+Co<HostPort> ProbeFrom(AsioExecutor* executor, uint16_t local_port, HostPort looker, std::string token,
+                       TimePoint deadline, arrow::Future<> stop) {
+  asio::error_code not_literal;
+  const tcp::endpoint to(asio::ip::make_address(looker.host, not_literal), looker.port);
+  if (not_literal) {
+    co_return arrow::Status::Invalid("'", looker.host, "' is no address that can be probed; give a numeric one");
+  }
+  std::shared_ptr<ProbeSocket> probe;
+  for (Duration patience = kFirstPatience; probe == nullptr; patience *= 2) {
+    const TimePoint now = executor->Now();
+    const TimePoint until = patience < deadline - now ? now + patience : deadline;
+    auto connecting = Connect(executor, local_port, looker, to, until, stop);
+    auto connected = co_await connecting;
+    if (connected.ok()) {
+      probe = *connected;
+    } else if (until == deadline || !IsError(connected.status(), ErrorKind::kDeadline)) {
+      co_return connected.status();
+    }
+  }
   const auto stream = std::make_shared<internal::SocketStream<tcp::socket>>(std::move(probe->socket), looker.ToString(),
                                                                             to.address().is_loopback());
   stop.AddCallback([weak_stream = std::weak_ptr<Stream>(stream)](const arrow::Status&) {

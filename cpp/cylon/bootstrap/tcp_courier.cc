@@ -47,10 +47,15 @@ Identity Visitor(const std::string& job, const char* purpose) {
 Co<SeenAddresses> ProbeAll(std::shared_ptr<CourierState> state, uint16_t local_port, TimePoint deadline) {
   auto drawing = RendezvousClient::DrawToken(state->client, deadline);
   CYLON_CO_ASSIGN_OR_RETURN(const auto drawn, co_await drawing);
-  SeenAddresses seen;
+  // All at once: packets that are lost, and long ways, are waited for together.
+  std::vector<arrow::Future<HostPort>> probing;
   for (const auto& looker : drawn.lookers) {
-    auto probing = ProbeFrom(state->executor, local_port, looker, drawn.token, deadline, state->stop);
-    const auto address = co_await probing;
+    probing.push_back(
+        Spawn(*state->executor, ProbeFrom(state->executor, local_port, looker, drawn.token, deadline, state->stop)));
+  }
+  SeenAddresses seen;
+  for (auto& each : probing) {
+    const auto address = co_await each;
     CYLON_CO_RETURN_NOT_OK(OrLeft(*state, address.status()));
     AddSeen(*address, &seen);
   }
