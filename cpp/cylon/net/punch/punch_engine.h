@@ -23,10 +23,11 @@ struct PunchTerms {
 
 /// Dials every candidate of the peer, with one socket for each that goes on connecting: the kernel repeats its SYN
 /// after 1 and 3 s, and a socket that is made anew meanwhile misses the peer's (measured with both made anew every 0.5
-/// s: 7 of 10 get stuck). Only a refusal makes a new one, after 50 to 250 ms: a gateway that answers a SYN that came
-/// too early, or a process that does not listen yet. Meanwhile the port takes whom the peer's dials bring. On each
-/// connection both ends prove that they mean this attempt (punch_proof.h); the caller nominates the first that has
-/// got so far, and the next where that one ends before the other side confirms. All others are reset.
+/// s: 7 of 10 get stuck). A refusal makes a new one, after 50 to 250 ms: a gateway that answers a SYN that came too
+/// early, or a process that does not listen yet. And the caller, not the called side, makes its first one anew once,
+/// after 0.4 s: then its SYN was lost. Meanwhile the port takes whom the peer's dials bring. On each connection both
+/// ends prove that they mean this attempt (punch_proof.h); the caller nominates the first that has got so far, and the
+/// next where that one ends before the other side confirms. All others are reset.
 class PunchAttempt : public std::enable_shared_from_this<PunchAttempt> {
  public:
   /// Takes who dials `port` for it from now on. In a task, as all calls.
@@ -62,7 +63,8 @@ class PunchAttempt : public std::enable_shared_from_this<PunchAttempt> {
 
   static Co<void> DialCandidate(std::shared_ptr<PunchAttempt> self, std::shared_ptr<Knock> knock);
   static Co<void> Take(std::shared_ptr<PunchAttempt> self, std::unique_ptr<PunchedStream> stream, PunchHello hello);
-  Co<void> Connect(Knock* knock, asio::ip::tcp::endpoint to, std::unique_ptr<PunchedStream>* connected);
+  Co<void> Connect(Knock* knock, asio::ip::tcp::endpoint to, TimePoint again,
+                   std::unique_ptr<PunchedStream>* connected);
   Co<void> Try(std::unique_ptr<PunchedStream> stream, const PunchHello* theirs);
   Co<void> Prove(PunchedStream* stream, const PunchHello* theirs);
   Co<void> Nominate(PunchedStream* stream);

@@ -139,6 +139,7 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
 
   static Co<void> Announce(std::shared_ptr<Puncher> self, std::shared_ptr<PunchPort> port, std::string to,
                            TimePoint until, Write write);
+  static Co<void> Show(std::shared_ptr<Puncher> self, std::shared_ptr<PunchPort> port, TimePoint until);
   static Co<void> Call(std::shared_ptr<Puncher> self, std::string peer, std::shared_ptr<PunchPort> port, bool fresh,
                        TimePoint until, std::shared_ptr<Engagement> engagement);
   static Co<void> Answer(std::shared_ptr<Puncher> self, std::string peer, std::shared_ptr<PunchPort> port,
@@ -155,7 +156,8 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
   std::shared_ptr<PunchPort> port_;  // of all first rounds
   uint16_t probed_ = 0;              // the port that the server saw last
   TimePoint probed_at_{};
-  arrow::Future<> turn_ = Done();  // of the last who announces a port
+  arrow::Future<> turn_ = Done();           // of the last who announces a port
+  std::vector<arrow::Future<>> under_way_;  // letters, with what the server saw last
   std::map<std::string, std::shared_ptr<Engagement>> engaged_;
   std::set<std::string> punched_;  // with whom there was a connection
   bool closed_ = false;
@@ -171,38 +173,58 @@ arrow::Result<std::shared_ptr<PunchPort>> Puncher::Port(bool fresh) {
   return port_;
 }
 
-/// Tells `to` what `write` makes of the own addresses. A letter goes out with what the server saw last of this process,
-/// so letters of several ports have to take turns.
+/// Tells `to` what `write` makes of the own addresses. A letter goes out with what the server saw last of this process:
+/// so letters of one port may be under way together, and another port is shown when they have arrived.
 Co<void> Puncher::Announce(std::shared_ptr<Puncher> self, std::shared_ptr<PunchPort> port, std::string to,
                            TimePoint until, Write write) {
-  struct Turn {
-    arrow::Future<> over = arrow::Future<>::Make();
-    ~Turn() { over.MarkFinished(); }
-  } turn;
-  auto before = std::exchange(self->turn_, turn.over);
-  CYLON_CO_RETURN_NOT_OK(co_await before);
-  auto& courier = self->letters_->courier();
-  const TimePoint now = self->executor_.Now();
-  if (self->closed_ || now >= until) {
-    co_return self->closed_ ? PunchClosed() : arrow::Status::IOError("its time is over");
+  arrow::Future<> told;
+  {
+    struct Turn {
+      arrow::Future<> over = arrow::Future<>::Make();
+      ~Turn() { over.MarkFinished(); }
+    } turn;
+    auto before = std::exchange(self->turn_, turn.over);
+    CYLON_CO_RETURN_NOT_OK(co_await before);
+    auto shown = Show(self, port, until);
+    CYLON_CO_RETURN_NOT_OK(co_await shown);
+    auto hosts =
+        self->options_.hosts ? *self->options_.hosts : arrow::Result<std::vector<std::string>>(InterfaceHosts());
+    CYLON_CO_RETURN_NOT_OK(hosts.status());
+    const auto own = OwnCandidates(*hosts, port->number(), self->options_.loopback);
+    const Letter letter = write(self->letters_->courier().seen(), own);
+    told = Spawn(self->executor_, TellWhoMayReturn(self->letters_, &self->executor_, to, letter, until));
+    self->under_way_.push_back(told);
   }
-  if (self->probed_ != port->number() || now - self->probed_at_ >= kProbeLasts) {
-    self->probed_ = 0;
-    auto probe = courier.Probe(port->number(), until);
-    const auto seen = co_await probe;
-    if (!seen.ok()) {
-      co_return arrow::Status::IOError("cannot learn at which public address this process is: ",
-                                       seen.status().message());
-    }
-    self->probed_ = port->number();
-    self->probed_at_ = self->executor_.Now();
+  const arrow::Status status = co_await told;
+  std::erase_if(self->under_way_, [](const auto& each) { return each.is_finished(); });
+  co_return status;
+}
+
+/// Lets the server see `port`, unless that is what it saw last, and not long ago.
+Co<void> Puncher::Show(std::shared_ptr<Puncher> self, std::shared_ptr<PunchPort> port, TimePoint until) {
+  const auto check = [&] {
+    return self->closed_                    ? PunchClosed()
+           : self->executor_.Now() >= until ? arrow::Status::IOError("its time is over")
+                                            : arrow::Status::OK();
+  };
+  CYLON_CO_RETURN_NOT_OK(check());
+  if (self->probed_ == port->number() && self->executor_.Now() - self->probed_at_ < kProbeLasts) {
+    co_return arrow::Status::OK();
   }
-  auto hosts = self->options_.hosts ? *self->options_.hosts : arrow::Result<std::vector<std::string>>(InterfaceHosts());
-  CYLON_CO_RETURN_NOT_OK(hosts.status());
-  const auto own = OwnCandidates(*hosts, port->number(), self->options_.loopback);
-  const Letter letter = write(courier.seen(), own);
-  auto told = TellWhoMayReturn(self->letters_, &self->executor_, to, letter, until);
-  co_return co_await told;
+  const auto letters = std::exchange(self->under_way_, {});
+  for (const auto& told : letters) {
+    static_cast<void>(co_await told);  // it says itself what became of it
+  }
+  CYLON_CO_RETURN_NOT_OK(check());
+  self->probed_ = 0;
+  auto probe = self->letters_->courier().Probe(port->number(), until);
+  const auto seen = co_await probe;
+  if (!seen.ok()) {
+    co_return arrow::Status::IOError("cannot learn at which public address this process is: ", seen.status().message());
+  }
+  self->probed_ = port->number();
+  self->probed_at_ = self->executor_.Now();
+  co_return arrow::Status::OK();
 }
 
 /// One round of the caller: the attempt is done when this is.
