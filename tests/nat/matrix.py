@@ -37,10 +37,9 @@ _DEADLINE_S = 120
 # Ports are drawn out of some ten thousands, and one of two is dialled: in twenty worlds of a thousand tries it is once
 # at most, or twice.
 _GUESSED_MOST = 2
-# Where three in ten of the packets that open a connection are lost, each way, both rounds of a pair come to nothing now
-# and then: once in 60 to 150 pairs, many at once where a rank's own probes were lost. One pair more than this share is
-# too many.
-_UNLUCKY_SHARE = 0.05
+# Where three in ten of the packets that open a connection are lost, each way, those of a pair may all be: once in some
+# thousand pairs of two such gateways.
+_UNLUCKY_MOST = 1
 # A rank does not tell one that was dialled and listened from one that dialled as well: both go straight to the other.
 _WAYS = {"direct": {"punch"}, "punched": {"punch"}, "relay": {"relay"}}
 
@@ -66,8 +65,6 @@ class Matrix:
     """Where a symmetric gateway happened to draw the port that the other end had dialled."""
     unlucky: list[str] = field(default_factory=list)
     """Relayed, as too much of what opens a connection was lost."""
-    losing: int = 0
-    """Pairs that lose so much."""
     seconds: list[float] = field(default_factory=list)
     """From the last rank's start to join until all pairs are connected, for each world."""
 
@@ -77,8 +74,6 @@ class Matrix:
         for one, other in combinations(range(len(answers)), 2):
             names = [_NAMES[id(lab.kinds_of[rank])] for rank in (one, other)]
             kinds = sorted(names)
-            losing = "LOSSY" in kinds
-            self.losing += losing
             way = ways[one].get(other, "none")
             self.tries.setdefault((kinds[0], kinds[1]), Counter())[way] += 1
             ways_there = expected(lab, one, other)
@@ -90,7 +85,7 @@ class Matrix:
             )
             same = way == ways[other].get(one)
             guessed = "SYMMETRIC" in kinds and same and way == "punch"
-            unlucky = losing and same and way == "relay"
+            unlucky = "LOSSY" in kinds and same and way == "relay"
             (self.guessed if guessed else self.unlucky if unlucky else self.wrong).append(told)
         last = max(float(str(answer["began"])) for answer in answers)
         self.seconds.append(max(float(str(answer["meshed"])) for answer in answers) - last)
@@ -99,7 +94,7 @@ class Matrix:
     def failures(self) -> list[str]:
         """What was not as the page says, and is no luck."""
         guessed = self.guessed if len(self.guessed) > _GUESSED_MOST else []
-        unlucky = self.unlucky if len(self.unlucky) > 1 + _UNLUCKY_SHARE * self.losing else []
+        unlucky = self.unlucky if len(self.unlucky) > _UNLUCKY_MOST else []
         return self.wrong + guessed + unlucky
 
     def __str__(self) -> str:

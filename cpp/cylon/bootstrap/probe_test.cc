@@ -4,14 +4,10 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <asio/ip/tcp.hpp>
-#include <fstream>
-#include <sstream>
-#include <thread>
-#include <vector>
 
 #include "cylon/bootstrap/rendezvous_protocol.h"
+#include "cylon/bootstrap/testing/dialling.h"
 #include "cylon/wire/conversation.h"
 #include "cylon/wire/socket_stream.h"
 
@@ -20,34 +16,6 @@ namespace {
 
 using asio::ip::tcp;
 using namespace std::chrono_literals;
-
-/// The one socket of this machine that has dialled `port` and was not answered, by the number that it has in the
-/// kernel; empty where there is none.
-std::string Dialling(uint16_t port) {
-  constexpr const char* kSynSent = "02";
-  std::ostringstream hex;
-  hex << std::hex << std::uppercase << port;
-  std::ifstream table("/proc/net/tcp");
-  for (std::string line; std::getline(table, line);) {
-    std::istringstream words(line);
-    std::vector<std::string> word{std::istream_iterator<std::string>(words), {}};
-    if (word.size() > 9 && word[2].ends_with(":" + hex.str()) && word[3] == kSynSent) {
-      return word[9];
-    }
-  }
-  return {};
-}
-
-/// The next socket that dials `port` after `before`.
-std::string NextDialling(uint16_t port, const std::string& before, std::chrono::steady_clock::time_point deadline) {
-  while (std::chrono::steady_clock::now() < deadline) {
-    if (auto found = Dialling(port); !found.empty() && found != before) {
-      return found;
-    }
-    std::this_thread::sleep_for(1ms);
-  }
-  return {};
-}
 
 Co<bool> AnswerOne(Stream* stream, Executor* executor) {
   internal::Conversation talk(stream, *executor, kNever);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cylon/base/error.h"
+#include "cylon/bootstrap/testing/dialling.h"
 #include "cylon/wire/testing.h"
 
 namespace cylon::testing {
@@ -174,7 +175,7 @@ TEST_F(PunchEngineTest, SaysWhatBecameOfEachCandidateAtItsDeadline) {
   EXPECT_THAT(none.message(), HasSubstr("named no address that could be dialled"));
 }
 
-TEST_F(PunchEngineTest, WhatIsNotAnsweredGoesOnConnecting) {
+TEST_F(PunchEngineTest, WhatIsNotAnsweredIsDialledOnceMoreByTheCallerAndGoesOnConnecting) {
   // A listener whose queue is full drops what comes, as many gateways do.
   asio::ip::tcp::acceptor full(world.executor.io());
   std::vector<asio::ip::tcp::socket> queue;
@@ -182,20 +183,28 @@ TEST_F(PunchEngineTest, WhatIsNotAnsweredGoesOnConnecting) {
     full.open(asio::ip::tcp::v4());
     full.bind({asio::ip::make_address("127.0.0.1"), 0});
     full.listen(0);
-    for (int i = 0; i < 3; ++i) {
-      queue.emplace_back(world.executor.io(), asio::ip::tcp::v4());
-      queue.back().async_connect(full.local_endpoint(), [](const asio::error_code&) {});
-    }
+    queue.emplace_back(world.executor.io(), asio::ip::tcp::v4());
   });
+  queue.back().connect(full.local_endpoint());
   const HostPort silent{"127.0.0.1", full.local_endpoint().port()};
   const int before = Descriptors();
-  auto attempt = Start(near, PunchRole::kCaller, {silent}, kShort);
-  world.Do([] {});  // it dials
-  int during = 0;
-  world.Do([&] { world.executor.PostAt(world.executor.Now() + kShort / 2, [&] { during = Descriptors(); }); });
-  const auto status = Outcome(attempt);
-  EXPECT_THAT(status.message(), HasSubstr(silent.ToString() + " (no answer)"));
-  EXPECT_EQ(during, before + 1) << "one socket, which is not made anew";
+  const TimePoint deadline = world.executor.Now() + kPatience;
+  auto called = Start(far, PunchRole::kCalled, {silent}, 3 * kShort);
+  const auto only = NextDialling(silent.port, "", deadline);
+  std::string later;
+  world.Do([&] { world.executor.PostAt(world.executor.Now() + 2 * kShort, [&] { later = Dialling(silent.port); }); });
+  const auto left = Outcome(called);
+  EXPECT_THAT(left.message(), HasSubstr(silent.ToString() + " (no answer)"));
+  EXPECT_NE(only, "");
+  EXPECT_EQ(later, only) << "one socket, which is not made anew";
+  EXPECT_EQ(Descriptors(), before);
+
+  auto caller = Start(near, PunchRole::kCaller, {silent});
+  const auto first = NextDialling(silent.port, "", deadline);
+  const auto again = NextDialling(silent.port, first, deadline);
+  EXPECT_FALSE(first.empty() || again.empty());
+  world.Do([&] { caller->End(arrow::Status::Cancelled("enough")); });
+  EXPECT_TRUE(Outcome(caller).IsCancelled());
   EXPECT_EQ(Descriptors(), before);
   world.Do([&] {
     queue.clear();

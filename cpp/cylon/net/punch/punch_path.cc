@@ -203,9 +203,10 @@ Co<void> Puncher::Announce(std::shared_ptr<Puncher> self, std::shared_ptr<PunchP
 /// Lets the server see `port`, unless that is what it saw last, and not long ago.
 Co<void> Puncher::Show(std::shared_ptr<Puncher> self, std::shared_ptr<PunchPort> port, TimePoint until) {
   const auto check = [&] {
-    return self->closed_                    ? PunchClosed()
-           : self->executor_.Now() >= until ? arrow::Status::IOError("its time is over")
-                                            : arrow::Status::OK();
+    if (self->closed_) {
+      return PunchClosed();
+    }
+    return self->executor_.Now() < until ? arrow::Status::OK() : arrow::Status::IOError("its time is over");
   };
   CYLON_CO_RETURN_NOT_OK(check());
   if (self->probed_ == port->number() && self->executor_.Now() - self->probed_at_ < kProbeLasts) {

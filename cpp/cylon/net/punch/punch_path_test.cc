@@ -68,6 +68,39 @@ TEST(PunchPathTest, WhoWasConnectedBeforeIsReachedByFreshPorts) {
   two.Do([&] { far.reset(); });
 }
 
+TEST(PunchPathTest, LettersOfOnePortGoOutTogetherAndAnotherPortWaitsForThem) {
+  CourierHub hub;
+  Process one(hub);
+  Process two(hub);
+  Process three(hub);
+  Process four(hub);
+  ExpectConnection(one, one.Dial(two.punch()), two);
+  auto arrived = arrow::Future<>::Make();
+  auto both = arrow::Future<>::Make();
+  int letters = 0;
+  hub.SetCensor([&](const auto& from, const auto&, CourierLetter*) {
+    if (from == one.courier->name() && ++letters == 2) {
+      both.MarkFinished();
+    }
+    return true;
+  });
+  one.Do([&] { one.courier->acknowledged = arrived; });
+  auto third = one.StartDial(three.punch());
+  auto fourth = one.StartDial(four.punch());
+  ASSERT_TRUE(one.Await(both).ok());
+  auto fresh = one.StartDial(two.punch());  // as there was a connection before
+  one.Do([] {});                            // it has begun
+  one.Do([&] { EXPECT_EQ(one.courier->probes, 1) << "letters would go out with the wrong port"; });
+  one.Do([&] {
+    one.courier->acknowledged = Done();
+    arrived.MarkFinished();
+  });
+  ExpectConnection(one, one.Finish(third), three);
+  ExpectConnection(one, one.Finish(fourth), four);
+  ExpectConnection(one, one.Finish(fresh), two);
+  one.Do([&] { EXPECT_EQ(one.courier->probed.size(), 2); });
+}
+
 TEST(PunchPathTest, AddressesAreOfTheirPath) {
   CourierHub hub;
   Process one(hub);

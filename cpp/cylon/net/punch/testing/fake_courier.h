@@ -110,7 +110,7 @@ class FakeCourier : public Courier, public std::enable_shared_from_this<FakeCour
     if (hub_.members_.contains(to) && hub_.censor_ && !hub_.censor_(name_, to, &letter)) {
       return Done();
     }
-    return hub_.Deliver(to, letter) ? Done() : arrow::Future<>::MakeFinished(arrow::Status::KeyError("no ", to));
+    return hub_.Deliver(to, letter) ? acknowledged : arrow::Future<>::MakeFinished(arrow::Status::KeyError("no ", to));
   }
 
   void OnLetter(std::function<void(const CourierLetter&)> on_letter) override { on_letter_ = std::move(on_letter); }
@@ -136,6 +136,7 @@ class FakeCourier : public Courier, public std::enable_shared_from_this<FakeCour
   }
 
   std::function<SeenAddresses(uint16_t)> see;  ///< none: what is right on this host
+  arrow::Future<> acknowledged = Done();       ///< what has arrived; in the meantime nobody knows
   arrow::Status probe_error;
   arrow::Status relay_error;
   int probes = 0;
