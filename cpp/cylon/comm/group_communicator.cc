@@ -223,7 +223,10 @@ arrow::Status GroupCommunicator::Wait(const arrow::Future<>& future, const Await
     const auto until = executor().Now() + std::max<Duration>(std::min(limit - stalled_, limit / kLooks), kShortestLook);
     auto status = executor().Wait(future, until);
     look();
-    if (future.is_finished() || !IsError(status, ErrorKind::kDeadline)) {
+    if (future.is_finished()) {
+      return arrow::Status::OK();  // be it between the end of the wait and now
+    }
+    if (!IsError(status, ErrorKind::kDeadline)) {
       return status;
     }
     if (stalled_ >= limit) {

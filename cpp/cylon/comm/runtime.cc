@@ -106,12 +106,28 @@ arrow::Status Runtime::Start(TimePoint deadline) {
     (void)parts_.executor->Wait(endpoint_->world_group()->revoked(),
                                 std::min(deadline, parts_.executor->Now() + kVerdictPatience));
     const auto verdict = endpoint_->world_group()->Check();
-    status = verdict.ok() ? status : verdict;
+    if (!verdict.ok()) {
+      status = verdict;
+    } else if (IsError(status, ErrorKind::kDeadline)) {
+      status = NotConnected(deadline);
+    }
   }
   if (status.ok()) {
     ForetellByPlan();
   }
   return status;
+}
+
+arrow::Status Runtime::NotConnected(TimePoint deadline) const {
+  const auto& options = parts_.resources->options();
+  if (deadline >= parts_.end.at) {
+    return EndOfRank(options, parts_.end);
+  }
+  return DeadlineError("rank " + std::to_string(parts_.world.rank) + " has no connection to all of the " +
+                       std::to_string(parts_.world.size()) + " ranks, nor heard why, well after the " +
+                       ReadableSeconds(options.connect_deadline_s) +
+                       " for it (connect_deadline_s); is its process stopped now and then, or its machine overloaded? "
+                       "Start the job again, or raise CYLON_CONNECT_DEADLINE");
 }
 
 arrow::Result<std::string> Runtime::Explain() const {

@@ -133,9 +133,8 @@ TEST(ChoiceTransportTest, WhatNobodyTakesIsClosed) {
 }
 
 TEST(ChoiceTransportTest, APairWithoutAWayTakesAnother) {
-  TwoChannels world(3);
+  TwoChannels world(3, {.policy = Policy{1}, .rank_per_second = 1e-9}, {{}, {1, 0, 0}});
   world.habits[0].cut = {{0, 2}};
-  world.habits[1].delay = milliseconds(30);
   const auto uses = Talk(world);
   EXPECT_EQ(uses[0].pairs, (std::array<int64_t, kTraffics>{2, 2}));
   EXPECT_EQ(uses[1].pairs, (std::array<int64_t, kTraffics>{1, 1}));
@@ -143,10 +142,9 @@ TEST(ChoiceTransportTest, APairWithoutAWayTakesAnother) {
 
 TEST(ChoiceTransportTest, WhatPassesARelayIsCountedAndPaidForByItself) {
   for (const bool dear : {false, true}) {
-    TwoChannels world(3, {.policy = Policy{1}, .rank_per_second = 1e-9});
+    TwoChannels world(3, {.policy = Policy{1}, .rank_per_second = 1e-9}, {{}, {1, 0, 0}});
     world.habits[0].relayed = {{0, 2}};
-    world.habits[0].relay_price = ChannelPrice{dear ? 1.0 : 0.0, 0, 0};
-    world.habits[1].delay = milliseconds(20);
+    world.habits[0].relay_price = ChannelPrice{dear ? 2.0 : 0.0, 0, 0};
     const auto uses = Talk(world);
     ASSERT_EQ(uses.size(), 3U);
     EXPECT_EQ(uses[1].name, "relay");

@@ -107,9 +107,11 @@ Co<void> PunchAttempt::DialCandidate(std::shared_ptr<PunchAttempt> self, std::sh
     if (self->over_) {
       break;
     }
-    if (stream == nullptr && self->executor_.Now() >= again) {
+    if (self->executor_.Now() >= again) {
       again = kNever;
-      continue;
+      if (stream == nullptr) {
+        continue;
+      }
     }
     auto rest = arrow::Future<>::Make();
     knock->rest = rest;
