@@ -150,6 +150,43 @@ TEST_F(ConnectTest, ALossWithoutAWordIsSettledByTheStore) {
   }
 }
 
+TEST_F(ConnectTest, ARankThatDiesBeforeItIsConnectedEndsTheStartOfTheOthers) {
+  auto ranks = Ranks(3);
+  for (auto& options : ranks) {
+    options.connect_deadline_s = 3;
+    options.peer_timeout_s = 3;
+  }
+  arrow::Status joined;
+  std::thread dies([&, options = ranks[1]] {  // all that it does is to name its address
+    AsioExecutor executor("dies");
+    const auto deadline = executor.Now() + std::chrono::seconds(20);
+    auto store = OpenStore(options, executor, deadline).ValueOrDie();
+    auto seat = internal::NetworkOf(executor, options, secret_)(options.world_size).ValueOrDie();
+    JoinRequest request;
+    request.job = options.job;
+    request.epoch = options.epoch;
+    request.rank = options.rank;
+    request.world_size = options.world_size;
+    request.card = AddressCard{internal::HostName(), ::getpid(), seat->address(), seat->watch_address()};
+    request.deadline = deadline;
+    joined = executor.Await(arrow::Future<>(Spawn(executor, Join(store.get(), executor, std::move(request)))));
+    (void)executor.RunTask([&] {
+      seat.reset();
+      store.reset();
+      return arrow::Status::OK();
+    });
+  });
+  const auto statuses = Run({ranks[0], ranks[2]}, [](std::shared_ptr<Context>) {
+    return arrow::Status::UnknownError("it started without rank 1");
+  });
+  dies.join();
+  EXPECT_TRUE(joined.ok()) << joined;
+  for (const auto& status : statuses) {
+    EXPECT_TRUE(IsError(status, ErrorKind::kRankFailed)) << status;
+    EXPECT_THAT(status.message(), HasSubstr("rank 1 on "));
+  }
+}
+
 TEST_F(ConnectTest, ARankThatNeverComesIsNamed) {
   auto ranks = Ranks(3);
   ranks.pop_back();
