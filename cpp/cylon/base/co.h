@@ -145,6 +145,19 @@ auto operator co_await(arrow::Future<T> future) {
   return internal::FutureAwaiter<T, Outcome>{std::move(future)};
 }
 
+/// Starts `co` in the task that runs now, so that nothing of it is left to a task that an ending executor may drop.
+template <typename T>
+arrow::Future<T> StartNow(Co<T> co) {
+  auto done = arrow::Future<T>::Make();
+  internal::Drive(std::move(co), done);
+  return done;
+}
+inline arrow::Future<> StartNow(Co<void> co) {
+  auto done = arrow::Future<>::Make();
+  internal::DriveVoid(std::move(co), done);
+  return done;
+}
+
 /// Starts `co` as a task of `executor`; the future finishes with what it returns. The executor must outlive it.
 template <typename T>
 arrow::Future<T> Spawn(Executor& executor, Co<T> co) {

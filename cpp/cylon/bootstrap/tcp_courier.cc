@@ -50,8 +50,7 @@ Co<SeenAddresses> ProbeAll(std::shared_ptr<CourierState> state, uint16_t local_p
   // All at once: packets that are lost, and long ways, are waited for together.
   std::vector<arrow::Future<HostPort>> probing;
   for (const auto& looker : drawn.lookers) {
-    probing.push_back(
-        Spawn(*state->executor, ProbeFrom(state->executor, local_port, looker, drawn.token, deadline, state->stop)));
+    probing.push_back(StartNow(ProbeFrom(state->executor, local_port, looker, drawn.token, deadline, state->stop)));
   }
   SeenAddresses seen;
   for (auto& each : probing) {

@@ -51,7 +51,7 @@ class TcpStoreTest : public ::testing::Test {
   AsioExecutor server_executor_{"server"};
   AsioExecutor executor_{"client"};
   std::unique_ptr<StoreServer> server_ =
-      StoreServer::Start(server_executor_, {"127.0.0.1", 0}, SecuredBy(kSecret)).ValueOrDie();
+      StoreServer::Start(server_executor_, {kOwnHost, 0}, SecuredBy(kSecret)).ValueOrDie();
   HostPort address_ = server_->address();
 };
 

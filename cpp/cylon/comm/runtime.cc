@@ -106,11 +106,7 @@ arrow::Status Runtime::Start(TimePoint deadline) {
     (void)parts_.executor->Wait(endpoint_->world_group()->revoked(),
                                 std::min(deadline, parts_.executor->Now() + kVerdictPatience));
     const auto verdict = endpoint_->world_group()->Check();
-    if (!verdict.ok()) {
-      status = verdict;
-    } else if (IsError(status, ErrorKind::kDeadline)) {
-      status = NotConnected(deadline);
-    }
+    status = verdict.ok() ? NotConnected(status) : verdict;
   }
   if (status.ok()) {
     ForetellByPlan();
@@ -118,16 +114,19 @@ arrow::Status Runtime::Start(TimePoint deadline) {
   return status;
 }
 
-arrow::Status Runtime::NotConnected(TimePoint deadline) const {
+arrow::Status Runtime::NotConnected(const arrow::Status& status) const {
   const auto& options = parts_.resources->options();
-  if (deadline >= parts_.end.at) {
-    return EndOfRank(options, parts_.end);
+  const std::string waited = "rank " + std::to_string(parts_.world.rank) + " has no connection to all of the " +
+                             std::to_string(parts_.world.size()) + " ranks";
+  if (parts_.executor->Now() >= parts_.end.at) {
+    const auto over = EndOfRank(options, parts_.end);
+    return over.WithMessage(over.message(), "; ", waited, " (", status.message(), ")");
   }
-  return DeadlineError("rank " + std::to_string(parts_.world.rank) + " has no connection to all of the " +
-                       std::to_string(parts_.world.size()) + " ranks, nor heard why, well after the " +
-                       ReadableSeconds(options.connect_deadline_s) +
-                       " for it (connect_deadline_s); is its process stopped now and then, or its machine overloaded? "
-                       "Start the job again, or raise CYLON_CONNECT_DEADLINE");
+  return !IsError(status, ErrorKind::kDeadline)
+             ? status
+             : DeadlineError(waited + ", nor heard why, well after the " + ReadableSeconds(options.connect_deadline_s) +
+                             " for it (connect_deadline_s); is its process stopped now and then, or its machine "
+                             "overloaded? Start the job again, or raise CYLON_CONNECT_DEADLINE");
 }
 
 arrow::Result<std::string> Runtime::Explain() const {

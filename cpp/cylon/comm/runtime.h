@@ -107,8 +107,8 @@ class Runtime {
   void ForetellByPlan();
 
   TimePoint EndsAfter(TimePoint now) const;
-  /// Where the wait for all links has ended without a word.
-  arrow::Status NotConnected(TimePoint deadline) const;
+  /// What `status`, with which the wait for all links ended, means; nobody has said more.
+  arrow::Status NotConnected(const arrow::Status& status) const;
 
   arrow::Result<std::pair<World, std::unique_ptr<Seat>>> GatherInStore(const RejoinOptions& options);
 

@@ -18,6 +18,10 @@ namespace cylon::testing {
 /// So long may a wait of a test take.
 inline constexpr auto kPatience = std::chrono::seconds(60);
 
+/// Of servers that are started anew on the port that they had: nobody connects from this address, so that no connection
+/// of another program takes the port meanwhile.
+inline const std::string kOwnHost = "127.0.0.7";
+
 /// The secret of a test's job, as options hold it and as bytes.
 inline const std::string kHexSecret(64, 'a');
 inline const std::string kSecret(32, '\xaa');

@@ -114,6 +114,7 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
       return;
     }
     accept_ = nullptr;
+    under_way_.clear();  // who waits for them holds this
     for (const auto& [peer, engagement] : std::exchange(engaged_, {})) {
       engagement->attempt->End(PunchClosed());
     }
@@ -192,7 +193,7 @@ Co<void> Puncher::Announce(std::shared_ptr<Puncher> self, std::shared_ptr<PunchP
     CYLON_CO_RETURN_NOT_OK(hosts.status());
     const auto own = OwnCandidates(*hosts, port->number(), self->options_.loopback);
     const Letter letter = write(self->letters_->courier().seen(), own);
-    told = Spawn(self->executor_, TellWhoMayReturn(self->letters_, &self->executor_, to, letter, until));
+    told = StartNow(TellWhoMayReturn(self->letters_, &self->executor_, to, letter, until));
     self->under_way_.push_back(told);
   }
   const arrow::Status status = co_await told;
