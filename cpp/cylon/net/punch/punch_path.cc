@@ -338,6 +338,14 @@ Co<std::unique_ptr<Stream>> Puncher::Dial(std::shared_ptr<Puncher> self, std::st
       co_return last;
     }
     if (!was_answered && IsError(last, ErrorKind::kDeadline)) {
+      // The server may have passed the call on to one that was dead already. An answer to no call of theirs is nothing
+      // to those who live.
+      auto asking = self->letters_->Tell(peer, Letter{LetterKind::kAnswer, engagement->id, {}, false, true});
+      const auto there = co_await asking;
+      if (there.IsKeyError()) {
+        co_return NobodyListens("nobody of the name " + peer + " is at the server any more, and it did not answer a " +
+                                "call before: " + there.message());
+      }
       last = arrow::Status::IOError("it did not answer a call; is it stopped, or overloaded?");
     }
     if (engagement->one_sided) {

@@ -202,7 +202,7 @@ TEST(PunchPathTest, ASecondRoundMendsALostLetter) {
   int letters = 0;
   hub.SetCensor([&](const auto&, const auto&, CourierLetter*) { return ++letters > 1; });
   ExpectConnection(one, one.Dial(two.punch(), std::chrono::seconds(5)), two);
-  EXPECT_EQ(letters, 3) << "a lost call, a call and its answer";
+  EXPECT_EQ(letters, 4) << "a lost call, a look whether it is there, a call and its answer";
 }
 
 TEST(PunchPathTest, BehindTwoSymmetricGatewaysNothingIsTried) {
@@ -288,6 +288,24 @@ TEST(PunchPathTest, APeerThatHasNoPortSaysSo) {
   const auto status = one.Dial("punch://" + peer->courier().name()).status();
   EXPECT_TRUE(status.IsIOError()) << status;
   EXPECT_THAT(status.message(), HasSubstr("it has no port to do so"));
+  world.Do([&] { peer.reset(); });
+}
+
+TEST(PunchPathTest, WhoIsGoneAfterACallAndDidNotAnswerItIsGone) {
+  CourierHub hub;
+  Process one(hub);
+  TestExecutor world("peer");
+  std::shared_ptr<internal::SealedLetters> peer;
+  std::string name;
+  world.Do([&] {
+    auto courier = hub.Join(world.executor);
+    name = courier->name();
+    peer = internal::SealedLetters::Make(courier, "a secret", "job", 1);
+    peer->Read(internal::LetterKind::kCall, [courier](const auto&, const auto&, const auto&) { courier->Close(); });
+  });
+  const auto status = one.Dial("punch://" + name, std::chrono::milliseconds(500)).status();
+  EXPECT_TRUE(IsNobodyListening(status)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("nobody of the name " + name + " is at the server any more"));
   world.Do([&] { peer.reset(); });
 }
 
