@@ -21,6 +21,8 @@ arrow::Status StartAlone(Duration left, Duration patience) {
   options.threads = 1;
   options.deadline_s = left == Duration::max() ? 0 : std::chrono::duration<double>(left).count();
   InprocHub hub(2);
+  AsioExecutor other("absent");
+  const auto absent = hub.MakeTransport(1, other);  // not started; what was sent to it goes with it
   Parts parts;
   parts.resources = Resources::Make(options).ValueOrDie();
   parts.own_executor = std::make_shared<AsioExecutor>("alone");

@@ -115,6 +115,7 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
     }
     accept_ = nullptr;
     under_way_.clear();  // who waits for them holds this
+    closing_.MarkFinished();
     for (const auto& [peer, engagement] : std::exchange(engaged_, {})) {
       engagement->attempt->End(PunchClosed());
     }
@@ -145,6 +146,8 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
                        TimePoint until, std::shared_ptr<Engagement> engagement);
   static Co<void> Answer(std::shared_ptr<Puncher> self, std::string peer, std::shared_ptr<PunchPort> port,
                          SeenAddresses seen, Letter call, TimePoint until, std::shared_ptr<Engagement> engagement);
+  static Co<void> IsGone(std::shared_ptr<Puncher> self, std::string peer, std::string call, TimePoint until,
+                         arrow::Future<> stop);
   static Co<void> AwaitTheirs(std::shared_ptr<Puncher> self, std::string peer, std::shared_ptr<Engagement> theirs,
                               TimePoint until, arrow::Future<> stop);
   void OnCall(const std::string& from, const SeenAddresses& seen, const Letter& call);
@@ -162,6 +165,7 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
   std::map<std::string, std::shared_ptr<Engagement>> engaged_;
   std::set<std::string> punched_;  // with whom there was a connection
   bool closed_ = false;
+  arrow::Future<> closing_ = arrow::Future<>::Make();
 };
 
 arrow::Result<std::shared_ptr<PunchPort>> Puncher::Port(bool fresh) {
@@ -338,13 +342,10 @@ Co<std::unique_ptr<Stream>> Puncher::Dial(std::shared_ptr<Puncher> self, std::st
       co_return last;
     }
     if (!was_answered && IsError(last, ErrorKind::kDeadline)) {
-      // The server may have passed the call on to one that was dead already. An answer to no call of theirs is nothing
-      // to those who live.
-      auto asking = self->letters_->Tell(peer, Letter{LetterKind::kAnswer, engagement->id, {}, false, true});
-      const auto there = co_await asking;
-      if (there.IsKeyError()) {
-        co_return NobodyListens("nobody of the name " + peer + " is at the server any more, and it did not answer a " +
-                                "call before: " + there.message());
+      auto look = IsGone(self, peer, engagement->id, start + all, stop);
+      const auto gone = co_await look;
+      if (!gone.ok()) {
+        co_return gone;
       }
       last = arrow::Status::IOError("it did not answer a call; is it stopped, or overloaded?");
     }
@@ -354,6 +355,26 @@ Co<std::unique_ptr<Stream>> Puncher::Dial(std::shared_ptr<Puncher> self, std::st
   }
   // Not a DeadlineError, after which no other address would be tried.
   co_return arrow::Status::IOError("cannot punch a way to ", ShortName(peer), ": ", last.message());
+}
+
+/// Of a peer that did not answer: NobodyListens where it is not at the server any more, which may have passed the call
+/// on to a process that was dead already. Until `until` at most; Cancelled where this is closed meanwhile.
+Co<void> Puncher::IsGone(std::shared_ptr<Puncher> self, std::string peer, std::string call, TimePoint until,
+                         arrow::Future<> stop) {
+  auto late = arrow::Future<>::Make();
+  auto timer = self->executor_.PostAt(until, [late]() mutable { late.MarkFinished(); });
+  // An answer to no call of theirs is nothing to those who live.
+  auto asked = self->letters_->Tell(peer, Letter{LetterKind::kAnswer, std::move(call), {}, false, true});
+  auto over = Either(Either(self->closing_, stop), Either(asked, late));
+  static_cast<void>(co_await over);
+  timer->Cancel();
+  if (self->closed_) {
+    co_return PunchClosed();
+  }
+  co_return asked.is_finished() && asked.status().IsKeyError()
+      ? NobodyListens("nobody of the name " + peer +
+                      " is at the server any more, and it did not answer a call before: " + asked.status().message())
+      : arrow::Status::OK();
 }
 
 /// While the peer's own call is under way here: KeyError where that came to nothing, and a call from here makes sense.
