@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -208,6 +209,13 @@ def test_a_running_job_does_not_mind_a_restart(store: Rendezvous | RedisServer, 
         rank.end()
 
 
+def has_key(port: int, pattern: str) -> bool:
+    """Whether a Redis server has a key like this."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as asking:
+        asking.sendall(f"KEYS {pattern}\r\n".encode())
+        return asking.recv(100).startswith(b"*1")
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -223,7 +231,8 @@ def test_a_server_that_is_started_anew_and_cannot_be_used_is_told(
     server = RedisServer(tmp_path)
     try:
         joining = start(server.url, 0)
-        wait_until(lambda: connections(server.port) > 0, "a connection")
+        # Of what may have been done when the server went, as this, the rank says that it cannot know.
+        wait_until(lambda: has_key(server.port, "*generation"), "the run's number")
         server.kill()
         server.start(config)
         _, err = joining.process.communicate(timeout=PATIENCE_S)
