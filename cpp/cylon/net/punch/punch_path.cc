@@ -146,8 +146,8 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
                        TimePoint until, std::shared_ptr<Engagement> engagement);
   static Co<void> Answer(std::shared_ptr<Puncher> self, std::string peer, std::shared_ptr<PunchPort> port,
                          SeenAddresses seen, Letter call, TimePoint until, std::shared_ptr<Engagement> engagement);
-  static Co<void> IsGone(std::shared_ptr<Puncher> self, std::string peer, std::string call, TimePoint until,
-                         arrow::Future<> stop);
+  static Co<void> CheckPresence(std::shared_ptr<Puncher> self, std::string peer, std::string call, TimePoint until,
+                                arrow::Future<> stop);
   static Co<void> AwaitTheirs(std::shared_ptr<Puncher> self, std::string peer, std::shared_ptr<Engagement> theirs,
                               TimePoint until, arrow::Future<> stop);
   void OnCall(const std::string& from, const SeenAddresses& seen, const Letter& call);
@@ -342,11 +342,8 @@ Co<std::unique_ptr<Stream>> Puncher::Dial(std::shared_ptr<Puncher> self, std::st
       co_return last;
     }
     if (!was_answered && IsError(last, ErrorKind::kDeadline)) {
-      auto look = IsGone(self, peer, engagement->id, start + all, stop);
-      const auto gone = co_await look;
-      if (!gone.ok()) {
-        co_return gone;
-      }
+      auto look = CheckPresence(self, peer, engagement->id, start + all, stop);
+      CYLON_CO_RETURN_NOT_OK(co_await look);
       last = arrow::Status::IOError("it did not answer a call; is it stopped, or overloaded?");
     }
     if (engagement->one_sided) {
@@ -358,9 +355,9 @@ Co<std::unique_ptr<Stream>> Puncher::Dial(std::shared_ptr<Puncher> self, std::st
 }
 
 /// Of a peer that did not answer: NobodyListens where it is not at the server any more, which may have passed the call
-/// on to a process that was dead already. Until `until` at most; Cancelled where this is closed meanwhile.
-Co<void> Puncher::IsGone(std::shared_ptr<Puncher> self, std::string peer, std::string call, TimePoint until,
-                         arrow::Future<> stop) {
+/// on to a process that was dead already. Until `until` at most; Cancelled where this is closed or given up meanwhile.
+Co<void> Puncher::CheckPresence(std::shared_ptr<Puncher> self, std::string peer, std::string call, TimePoint until,
+                                arrow::Future<> stop) {
   auto late = arrow::Future<>::Make();
   auto timer = self->executor_.PostAt(until, [late]() mutable { late.MarkFinished(); });
   // An answer to no call of theirs is nothing to those who live.
@@ -368,8 +365,8 @@ Co<void> Puncher::IsGone(std::shared_ptr<Puncher> self, std::string peer, std::s
   auto over = Either(Either(self->closing_, stop), Either(asked, late));
   static_cast<void>(co_await over);
   timer->Cancel();
-  if (self->closed_) {
-    co_return PunchClosed();
+  if (self->closed_ || stop.is_finished()) {
+    co_return self->closed_ ? PunchClosed() : arrow::Status::Cancelled("this side has given up the connection");
   }
   co_return asked.is_finished() && asked.status().IsKeyError()
       ? NobodyListens("nobody of the name " + peer +

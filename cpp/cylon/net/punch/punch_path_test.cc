@@ -309,6 +309,47 @@ TEST(PunchPathTest, WhoIsGoneAfterACallAndDidNotAnswerItIsGone) {
   world.Do([&] { peer.reset(); });
 }
 
+/// A call is lost, and the server does not say whether who was called is there.
+class UnansweredLookTest : public ::testing::Test {
+ protected:
+  UnansweredLookTest() {
+    hub_.SetCensor([this](const auto&, const auto&, CourierLetter*) {
+      if (++letters_ == 2) {
+        looked_.MarkFinished();
+      }
+      return letters_ > 1;
+    });
+    one_.Do([this] { one_.courier->acknowledged = arrow::Future<>::Make(); });
+  }
+
+  CourierHub hub_;
+  int letters_ = 0;
+  arrow::Future<> looked_ = arrow::Future<>::Make();
+  Process one_{hub_};
+  Process two_{hub_};
+};
+
+TEST_F(UnansweredLookTest, EndsWithItsDial) {
+  const auto status = one_.Dial(two_.punch(), std::chrono::milliseconds(300)).status();
+  EXPECT_TRUE(status.IsIOError()) << status;
+  EXPECT_FALSE(IsNobodyListening(status)) << status;
+}
+
+TEST_F(UnansweredLookTest, EndsWithItsPath) {
+  auto dialled = one_.StartDial(two_.punch(), std::chrono::seconds(2));
+  ASSERT_TRUE(one_.Await(looked_).ok());
+  one_.Do([this] { one_.paths[0]->Close(); });
+  EXPECT_TRUE(one_.Finish(dialled).status().IsCancelled());
+}
+
+TEST_F(UnansweredLookTest, EndsWhereItIsGivenUp) {
+  auto stop = arrow::Future<>::Make();
+  auto dialled = one_.StartDial(two_.punch(), std::chrono::seconds(2), stop);
+  ASSERT_TRUE(one_.Await(looked_).ok());
+  one_.Do([&] { stop.MarkFinished(); });
+  EXPECT_TRUE(one_.Finish(dialled).status().IsCancelled());
+}
+
 TEST(PunchPathTest, AddressesOfOtherPathsAreRefused) {
   CourierHub hub;
   Process one(hub);
