@@ -63,9 +63,10 @@ struct CYLON_EXPORT HostPort {
 /// after a minute. In whole seconds, at least one.
 inline constexpr Duration kKeepAlive = std::chrono::seconds(15);
 
-/// Connects to `address` (every address that the name resolves to, in turn). DeadlineError at `deadline`; a failure is
-/// IOError that names the address, and NobodyListens where each of them refused. Cancelled when `stop`, where it is
-/// given, finishes first.
+/// Connects to `address`. Of a name with several addresses, or where an answer is late, several dials are under way at
+/// once (RFC 8305), and the first that is answered wins: a listener may see others, which are closed at once.
+/// DeadlineError at `deadline`; a failure is IOError that names the address, and NobodyListens where each of them
+/// refused. Cancelled when `stop`, where it is given, finishes first.
 CYLON_EXPORT Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor, HostPort address,
                                                     TimePoint deadline, arrow::Future<> stop = {},
                                                     Duration keep_alive = kKeepAlive);

@@ -1,14 +1,13 @@
-// TCP streams, dialled and accepted.
+// TCP streams, and those that are accepted.
+#include "cylon/wire/tcp_stream.h"
+
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <asio/connect.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
 
-#include "cylon/base/error.h"
-#include "cylon/base/failpoint.h"
 #include "cylon/wire/socket_stream.h"
 #include "cylon/wire/stream.h"
 
@@ -28,10 +27,6 @@ asio::ip::address Plain(const asio::ip::address& address) {
              : address;
 }
 
-HostPort FromEndpoint(const tcp::endpoint& endpoint) {
-  return {Plain(endpoint.address()).to_string(), endpoint.port()};
-}
-
 /// Whoever is gone without a word shows after as many of them as the kernel sends, nine. Where it cannot be set the
 /// connection is as good.
 void KeepAlive(int socket, Duration idle) {
@@ -44,17 +39,6 @@ void KeepAlive(int socket, Duration idle) {
   static_cast<void>(::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds)));
 }
 
-std::unique_ptr<Stream> MakeTcpStream(tcp::socket socket, const tcp::endpoint& remote,
-                                      Duration keep_alive = kKeepAlive) {
-  asio::error_code ignored;
-  const auto local = socket.local_endpoint(ignored);
-  const bool is_loopback = Plain(remote.address()).is_loopback() && Plain(local.address()).is_loopback();
-  socket.set_option(tcp::no_delay(true), ignored);
-  KeepAlive(socket.native_handle(), keep_alive);
-  return std::make_unique<internal::SocketStream<tcp::socket>>(std::move(socket), FromEndpoint(remote).ToString(),
-                                                               is_loopback);
-}
-
 /// Who dials and dies in silence, as a machine does that loses its power, is noticed by the kernel in half a minute,
 /// where nobody above asks: an accepted connection takes a place at its server.
 void EndWhereNobodyAnswers(tcp::socket& socket) {
@@ -65,39 +49,6 @@ void EndWhereNobodyAnswers(tcp::socket& socket) {
     static_cast<void>(::setsockopt(socket.native_handle(), IPPROTO_TCP, option, &value, sizeof(value)));
   }
 }
-
-/// One attempt to resolve or connect, ended by its deadline.
-struct Attempt {
-  Attempt(asio::io_context& io, const std::string& to) : resolver(io), socket(io), address(to) {}
-  tcp::resolver resolver;
-  tcp::socket socket;
-  std::string address;
-  arrow::Future<> done = arrow::Future<>::Make();
-
-  void Finish(const arrow::Status& status) {
-    if (!done.is_finished()) {
-      done.MarkFinished(status);
-    }
-  }
-  void Expire() {
-    End(DeadlineError("cannot connect to " + address +
-                      ": no answer before the deadline; check the address, and that nothing blocks the way there"));
-  }
-  void End(const arrow::Status& status) {
-    asio::error_code ignored;
-    resolver.cancel();
-    socket.close(ignored);
-    ended = true;
-    Finish(status);
-  }
-  arrow::Status Outcome(const asio::error_code& error) const {
-    const std::string text = "cannot connect to " + address + ": " + error.message() + "; check that its listener runs";
-    return !error                                     ? arrow::Status::OK()
-           : error == asio::error::connection_refused ? NobodyListens(text)
-                                                      : arrow::Status::IOError(text);
-  }
-  bool ended = false;  // by the deadline or the caller: no other address is tried
-};
 
 class TcpListener : public Listener {
  public:
@@ -135,7 +86,7 @@ class TcpListener : public Listener {
         const auto remote = socket.remote_endpoint(gone);
         if (!gone) {
           EndWhereNobodyAnswers(socket);
-          state->on_stream(MakeTcpStream(std::move(socket), remote));
+          state->on_stream(internal::MakeTcpStream(std::move(socket), remote, kKeepAlive));
         }
         if (!state->closed) {
           Accept(state);
@@ -157,85 +108,18 @@ class TcpListener : public Listener {
 
 }  // namespace
 
-Co<std::unique_ptr<Stream>> ConnectTcp(asio::io_context& io, Executor& executor, HostPort address, TimePoint deadline,
-                                       arrow::Future<> stop, Duration keep_alive) {
-  CYLON_CO_RETURN_NOT_OK(CYLON_FAILPOINT_STATUS("net.dial"));
-  auto attempt = std::make_shared<Attempt>(io, address.ToString());
-  if (stop.is_valid()) {
-    stop.AddCallback([weak = std::weak_ptr<Attempt>(attempt)](const arrow::Status&) {
-      if (auto abandoned = weak.lock()) {
-        abandoned->End(arrow::Status::Cancelled("this side has given up the connection"));
-      }
-    });
-  }
-  std::shared_ptr<Timer> timer;
-  if (deadline != kNever) {
-    timer = executor.PostAt(deadline, [weak = std::weak_ptr<Attempt>(attempt)] {
-      if (auto late = weak.lock()) {
-        late->Expire();
-      }
-    });
-  }
-  const auto stop_timer = [&] {
-    if (timer) {
-      timer->Cancel();
-    }
-  };
-  std::vector<tcp::endpoint> endpoints;
-  asio::error_code not_literal;
-  const auto literal = asio::ip::make_address(address.host, not_literal);
-  if (!not_literal) {
-    endpoints.emplace_back(literal, address.port);
-  } else {
-    auto found = std::make_shared<std::vector<tcp::endpoint>>();
-    attempt->resolver.async_resolve(
-        address.host, std::to_string(address.port),
-        [attempt, found](const asio::error_code& error, const tcp::resolver::results_type& results) {
-          for (const auto& entry : results) {
-            found->push_back(entry.endpoint());
-          }
-          attempt->Finish(error ? arrow::Status::IOError("cannot resolve the host of ", attempt->address, ": ",
-                                                         error.message(), "; check its name")
-                                : arrow::Status::OK());
-        });
-    arrow::Future<> resolved = attempt->done;
-    const arrow::Status status = co_await resolved;
-    if (!status.ok()) {
-      stop_timer();
-      co_return status;
-    }
-    endpoints = *found;
-  }
-  arrow::Status last = arrow::Status::IOError("the host of ", attempt->address, " has no address; check its name");
-  if (attempt->ended) {
-    stop_timer();
-    co_return attempt->done.status();  // given up before it began
-  }
-  bool nobody = true;  // listens at any of them
-  for (const auto& endpoint : endpoints) {
-    asio::error_code ignored;
-    attempt->socket.close(ignored);
-    attempt->done = arrow::Future<>::Make();
-    attempt->socket.async_connect(
-        endpoint, [attempt](const asio::error_code& error) { attempt->Finish(attempt->Outcome(error)); });
-    arrow::Future<> connected = attempt->done;
-    last = co_await connected;
-    // Dialling a free port of the range that the system draws from can meet itself.
-    if (last.ok() && attempt->socket.local_endpoint(ignored) == endpoint) {
-      attempt->socket.close(ignored);
-      last = attempt->Outcome(asio::error::connection_refused);
-    }
-    nobody = nobody && IsNobodyListening(last);
-    if (last.ok()) {
-      stop_timer();
-      co_return MakeTcpStream(std::move(attempt->socket), endpoint, keep_alive);
-    }
-    if (attempt->ended) {
-      break;
-    }
-  }
-  stop_timer();
-  co_return !nobody && IsNobodyListening(last) ? arrow::Status::IOError(last.message()) : last;
+HostPort internal::FromEndpoint(const tcp::endpoint& endpoint) {
+  return {Plain(endpoint.address()).to_string(), endpoint.port()};
+}
+
+std::unique_ptr<Stream> internal::MakeTcpStream(tcp::socket socket, const tcp::endpoint& remote, Duration keep_alive) {
+  asio::error_code ignored;
+  const auto local = socket.local_endpoint(ignored);
+  const bool is_loopback = Plain(remote.address()).is_loopback() && Plain(local.address()).is_loopback();
+  socket.set_option(tcp::no_delay(true), ignored);
+  KeepAlive(socket.native_handle(), keep_alive);
+  return std::make_unique<internal::SocketStream<tcp::socket>>(std::move(socket), FromEndpoint(remote).ToString(),
+                                                               is_loopback);
 }
 
 arrow::Result<std::unique_ptr<Listener>> ListenTcp(asio::io_context& io, const HostPort& address,
@@ -270,7 +154,7 @@ arrow::Result<std::unique_ptr<Listener>> ListenTcp(asio::io_context& io, const H
                                       ? "; end the program that has the port, or choose another (0: any free one)"
                                       : "; give an address of this machine");
   }
-  const HostPort actual = FromEndpoint(acceptor.local_endpoint(error));
+  const HostPort actual = internal::FromEndpoint(acceptor.local_endpoint(error));
   return std::make_unique<TcpListener>(std::move(acceptor), actual, std::move(on_stream));
 }
 

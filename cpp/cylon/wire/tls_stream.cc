@@ -11,6 +11,7 @@
 #include <openssl/bio.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -23,9 +24,11 @@ namespace cylon {
 
 namespace {
 
-/// What one read of the stream below takes at most. Pages that small messages never reach cost nothing: buffers of this
-/// size come untouched from the system.
+/// What one read of the stream below takes at most.
 constexpr size_t kTlsIn = 256 << 10;
+/// And where what came last was less than this: of ten thousand sessions at a server most wait for their next small
+/// message, and each pair of large buffers with a page touched in either costs 8 KiB.
+constexpr size_t kTlsSmall = 1 << 10;
 /// Records that one write below carries, and what a record is longer than its data: 5 bytes of header, 1 of type, 16 of
 /// tag, rounded up, so that news of a key fit in as well.
 constexpr size_t kTlsOutRecords = 16;
@@ -51,12 +54,7 @@ constexpr uint8_t kTlsHandshake = 22;
 class TlsState : public std::enable_shared_from_this<TlsState> {
  public:
   TlsState(std::unique_ptr<Stream> below, Executor& executor, std::unique_ptr<TlsSession> session)
-      : below_(std::move(below)),
-        executor_(executor),
-        session_(std::move(session)),
-        peer_name_(below_->peer_name()),
-        in_buffer_(std::make_unique_for_overwrite<uint8_t[]>(kTlsIn)),
-        out_(std::make_unique_for_overwrite<uint8_t[]>(kTlsOut)) {
+      : below_(std::move(below)), executor_(executor), session_(std::move(session)), peer_name_(below_->peer_name()) {
     BIO* wire = BIO_new(WireMethod());
     BIO_set_data(wire, this);
     BIO_set_init(wire, 1);
@@ -182,20 +180,45 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   int Put(const void* bytes, int size) {
     const auto count = static_cast<size_t>(size);
     const auto* first = static_cast<const uint8_t*>(bytes);
-    if (sending_ || !aside_.empty() || out_size_ + count > kTlsOut) {
+    if (sending_ || !aside_.empty() || out_.size() + count > kTlsOut) {
       if (aside_.size() + count > kTlsAside) {
         flooded_ = true;
         return -1;
       }
       aside_.insert(aside_.end(), first, first + count);
     } else {
-      std::memcpy(out_.get() + out_size_, first, count);
-      out_size_ += count;
+      out_.insert(out_.end(), first, first + count);
     }
     return size;
   }
 
-  std::vector<std::span<const uint8_t>> OutParts() const { return {{out_.get(), out_size_}, aside_}; }
+  std::vector<std::span<const uint8_t>> OutParts() const { return {out_, aside_}; }
+
+  /// Where the next bytes from below go: large where the last ones were many, or are expected.
+  std::span<uint8_t> InSpace() {
+    if (!many_) {
+      large_in_.reset();
+      return small_in_;
+    }
+    if (large_in_ == nullptr) {
+      large_in_ = std::make_unique_for_overwrite<uint8_t[]>(kTlsIn);
+    }
+    return {large_in_.get(), kTlsIn};
+  }
+  void Came(std::span<uint8_t> space, size_t count) {
+    in_ = space.first(count);
+    many_ = count >= kTlsSmall;
+  }
+
+  /// It may be long until something comes. What small messages can do without goes, but for the buffer of one who
+  /// has just written much.
+  void Rest() {
+    session_->Rest();
+    if (!write_.has_value() && !sending_ && out_.empty() && !std::exchange(wrote_much_, false)) {
+      out_ = {};
+      stage_.reset();
+    }
+  }
 
   // --- The handshake ---
 
@@ -214,7 +237,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
       const TlsOutcome outcome = session_->Handshake();
       auto sending = below_->Write(OutParts());
       const arrow::Status sent = co_await sending;
-      out_size_ = 0;
+      out_.clear();
       aside_.clear();
       if (outcome == TlsOutcome::kFailed) {
         co_return session_->failure();
@@ -228,10 +251,11 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
                                 " bytes without finishing the TLS handshake, more than are read from a stranger; check "
                                 "what listens there");
       }
-      auto reading = below_->ReadSome({in_buffer_.get(), std::min(kTlsIn, kTlsStrangerBytes - heard)});
+      const auto space = InSpace();
+      auto reading = below_->ReadSome(space.first(std::min(space.size(), kTlsStrangerBytes - heard)));
       const arrow::Result<int64_t> got = co_await reading;
       CYLON_CO_RETURN_NOT_OK(Interrupted(!got.ok() || *got > 0 ? got.status() : EndOfStream(peer_name_)));
-      in_ = {in_buffer_.get(), static_cast<size_t>(*got)};
+      Came(space, static_cast<size_t>(*got));
       if (heard == 0 && in_[0] != kTlsHandshake && in_[0] != kTlsAlert) {
         co_return ProtocolError(peer_name_ + " does not speak TLS; is it another program's port, or one without TLS?");
       }
@@ -248,7 +272,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   /// Reads what a refused peer still sends, until it closes.
   Co<void> Drain() {
     for (size_t heard = 0; heard < kTlsStrangerBytes;) {
-      auto reading = below_->ReadSome({in_buffer_.get(), kTlsStrangerBytes - heard});
+      auto reading = below_->ReadSome(small_in_);
       const arrow::Result<int64_t> got = co_await reading;
       if (!got.ok() || *got == 0) {
         break;
@@ -309,25 +333,26 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
       return false;
     }
     filling_ = true;
-    auto reading = below_->ReadSome({in_buffer_.get(), kTlsIn});
+    const auto space = InSpace();
+    auto reading = below_->ReadSome(space);
     if (reading.is_finished()) {
-      Filled(reading.result());
+      Filled(space, reading.result());
       return true;
     }
-    reading.AddCallback([self = shared_from_this()](const arrow::Result<int64_t>& got) {
-      self->Filled(got);
+    reading.AddCallback([self = shared_from_this(), space](const arrow::Result<int64_t>& got) {
+      self->Filled(space, got);
       self->PumpRead();
       self->PumpWrite();
     });
-    session_->Rest();  // it may be long until something comes
+    Rest();
     return false;
   }
 
-  void Filled(const arrow::Result<int64_t>& got) {
+  void Filled(std::span<uint8_t> space, const arrow::Result<int64_t>& got) {
     filling_ = false;
     fill_error_ = got.status();
     if (got.ok()) {
-      in_ = {in_buffer_.get(), static_cast<size_t>(*got)};
+      Came(space, static_cast<size_t>(*got));
       ended_ = in_.empty();
     }
   }
@@ -351,7 +376,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
         FinishRead(broken_);
         FinishWrite(broken_);
       }
-      if (closed_ || sending_ || resting_ || out_size_ == 0) {
+      if (closed_ || sending_ || resting_ || out_.empty()) {
         if (!closed_ && !sending_ && !resting_ && said_goodbye_) {
           below_->EndWrites();
         }
@@ -365,9 +390,10 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
         });
         return;
       }
-      turn += out_size_;
+      turn += out_.size();
+      wrote_much_ = wrote_much_ || out_.size() > kTlsSmall;
       sending_ = true;
-      auto sent = below_->Write({{out_.get(), out_size_}});
+      auto sent = below_->Write({out_});
       if (!sent.is_finished()) {
         sent.AddCallback([self = shared_from_this()](const arrow::Status& status) {
           self->Sent(status);
@@ -382,10 +408,10 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   /// Fills out_ with records of the caller's bytes.
   void Encrypt() {
     if (!write_broken_.ok()) {
-      out_size_ = 0;
+      out_.clear();
       return FinishWrite(write_broken_);
     }
-    while (write_.has_value() && broken_.ok() && out_size_ + kTlsRecord + kTlsOverhead <= kTlsOut && NextRecord()) {
+    while (write_.has_value() && broken_.ok() && out_.size() + kTlsRecord + kTlsOverhead <= kTlsOut && NextRecord()) {
       const TlsOutcome outcome = session_->Write(record_.data(), record_.size());
       if (outcome == TlsOutcome::kDone) {
         record_ = {};
@@ -397,7 +423,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
         return;  // half of a message about keys has come: OpenSSL writes nothing before it has seen the other half
       }
     }
-    if (write_.has_value() && broken_.ok() && out_size_ == 0 && !NextRecord()) {
+    if (write_.has_value() && broken_.ok() && out_.empty() && !NextRecord()) {
       FinishWrite(arrow::Status::OK());
     }
   }
@@ -412,15 +438,17 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
       if (staged == 0 && (count == kTlsRecord || next_part_ + 1 == parts_.size())) {
         record_ = part.first(count);
       } else if (count > 0) {
-        stage_.resize(kTlsRecord);
-        std::memcpy(stage_.data() + staged, part.data(), count);
+        if (stage_ == nullptr) {
+          stage_ = std::make_unique_for_overwrite<uint8_t[]>(kTlsRecord);
+        }
+        std::memcpy(stage_.get() + staged, part.data(), count);
         staged += count;
       }
       part = part.subspan(count);
       next_part_ += part.empty() ? 1 : 0;
     }
     if (staged > 0) {
-      record_ = {stage_.data(), staged};
+      record_ = {stage_.get(), staged};
     }
     return !record_.empty();
   }
@@ -428,8 +456,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   void Sent(const arrow::Status& status) {
     sending_ = false;
     // Before anything else: answers were encrypted before what comes next.
-    std::copy(aside_.begin(), aside_.end(), out_.get());
-    out_size_ = aside_.size();
+    out_.assign(aside_.begin(), aside_.end());
     aside_.clear();
     if (!status.ok()) {
       write_broken_ = status;  // records are missing from now on: the other end could not read those that follow
@@ -458,8 +485,10 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   bool closed_ = false;
   arrow::Status broken_;  // both directions: TLS goes on after no failure
 
-  std::unique_ptr<uint8_t[]> in_buffer_;
-  std::span<const uint8_t> in_;  // the part of it that OpenSSL has not taken yet
+  std::array<uint8_t, kTlsSmall> small_in_;
+  std::unique_ptr<uint8_t[]> large_in_;
+  bool many_ = false;            // bytes came last time
+  std::span<const uint8_t> in_;  // the part of either that OpenSSL has not taken yet
   bool filling_ = false;
   bool ended_ = false;
   bool ended_by_peer_ = false;  // by its word, not by the end of the stream below
@@ -470,8 +499,8 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   size_t got_ = 0;
   bool all_ = false;
 
-  std::unique_ptr<uint8_t[]> out_;
-  size_t out_size_ = 0;
+  std::vector<uint8_t> out_;
+  bool wrote_much_ = false;  // since the last rest
   std::vector<uint8_t> aside_;
   bool flooded_ = false;
   bool sending_ = false;
@@ -483,7 +512,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   std::vector<std::span<const uint8_t>> parts_;
   size_t next_part_ = 0;
   std::span<const uint8_t> record_;  // taken from the parts, not encrypted yet
-  std::vector<uint8_t> stage_;
+  std::unique_ptr<uint8_t[]> stage_;
 };
 
 class TlsStream : public Stream {

@@ -670,6 +670,15 @@ TEST_F(TlsStreamTest, NeitherDirectionHoldsUpTheOther) {
   EXPECT_TRUE(pair.Await(writing).ok());
 }
 
+TEST_F(TlsStreamTest, BuffersThatGrowAndGoLoseNothing) {
+  ConnectKeyed();
+  for (const size_t large : {1022, 1023, 1024, 1025, 16 << 10, 300 << 10}) {
+    for (const size_t size : {size_t{1}, large, large, size_t{5}, size_t{5}}) {
+      Exchange(size);
+    }
+  }
+}
+
 TEST_F(TlsStreamTest, NothingIsReadAndWrittenAtOnce) {
   ConnectKeyed();
   pair.Do([&] {

@@ -18,6 +18,9 @@ constexpr uint8_t kDeclinedFlag = 2;
 constexpr uint8_t kFreshFlag = 4;
 constexpr auto kLongestLeft = std::chrono::minutes(10);
 constexpr size_t kNumberBytes = sizeof(uint64_t);
+/// A process whose connection to the server was ended by others connects again at once; a dead one does not.
+constexpr Duration kReturnPatience = std::chrono::milliseconds(500);
+constexpr Duration kBetweenReturns = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -149,11 +152,51 @@ void SealedLetters::Open(const CourierLetter& sealed) {
   }
 }
 
-void SealedLetters::Leave() {
-  if (--users_ == 0) {
-    auto courier = courier_;
-    courier->Close();
+Co<void> SealedLetters::Rest(Executor* executor, TimePoint until) {
+  if (left()) {
+    co_return arrow::Status::OK();
   }
+  const auto self = shared_from_this();
+  Nap nap;
+  resting_.insert(&nap);
+  auto napping = nap.Until(*executor, until);
+  const arrow::Status status = co_await napping;
+  resting_.erase(&nap);
+  co_return status;
+}
+
+void SealedLetters::Leave() {
+  if (--users_ > 0) {
+    return;
+  }
+  const auto self = shared_from_this();
+  while (!resting_.empty()) {
+    (*resting_.begin())->Wake();  // goes on at once, and is no longer among them then
+  }
+  auto courier = courier_;
+  courier->Close();
+}
+
+Co<void> TellWhoMayReturn(std::shared_ptr<SealedLetters> letters, Executor* executor, std::string to, Letter letter,
+                          TimePoint until) {
+  const TimePoint gone = std::min<TimePoint>(until, executor->Now() + kReturnPatience);
+  while (!letters->left()) {
+    auto told = letters->Tell(to, letter);
+    const arrow::Status status = co_await told;
+    if (status.ok() || status.IsCancelled()) {
+      co_return status;
+    }
+    if (!status.IsKeyError()) {
+      co_return arrow::Status::IOError("cannot tell ", ShortName(to), " how to reach this process: ", status.message());
+    }
+    const TimePoint again = executor->Now() + kBetweenReturns;
+    if (again >= gone) {
+      co_return NobodyListens("nobody of the name " + to + " is at the server any more: " + status.message());
+    }
+    auto rest = letters->Rest(executor, again);
+    CYLON_CO_RETURN_NOT_OK(co_await rest);
+  }
+  co_return arrow::Status::Cancelled("this rank is closing");
 }
 
 }  // namespace cylon::internal

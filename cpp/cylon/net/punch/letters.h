@@ -9,13 +9,16 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "cylon/base/co.h"
 #include "cylon/base/executor.h"
 #include "cylon/bootstrap/courier.h"
+#include "cylon/bootstrap/nap.h"
 #include "cylon/net/mail/seal.h"
 #include "cylon/wire/stream.h"
 
@@ -80,10 +83,13 @@ class SealedLetters : public std::enable_shared_from_this<SealedLetters> {
   Courier& courier() { return *courier_; }
   /// As Courier::Tell.
   arrow::Future<> Tell(const std::string& to, const Letter& letter);
+  /// A pause of who sends letters; it ends at once when the last has left.
+  Co<void> Rest(Executor* executor, TimePoint until);
   /// Who reads letters of this kind from now on.
   void Read(LetterKind kind, Reader reader) { readers_[static_cast<size_t>(kind)] = std::move(reader); }
   const IgnoredLetters& ignored() const { return ignored_; }
   void Leave();
+  bool left() const { return users_ == 0; }
 
  private:
   struct In {
@@ -103,10 +109,20 @@ class SealedLetters : public std::enable_shared_from_this<SealedLetters> {
   const std::string secret_;
   const std::string job_;
   int users_;
+  std::set<Nap*> resting_;
   std::map<std::string, Out> out_;
   std::map<std::string, In> in_;  // only of those whose seal has opened: strangers leave nothing
   std::array<Reader, 4> readers_;
   IgnoredLetters ignored_;
 };
+
+/// What stands for a process in messages.
+inline std::string ShortName(const std::string& name) { return "process " + name.substr(0, 8); }
+
+/// SealedLetters::Tell, and again for half a second (within `until`) while nobody of that name is at the server: whose
+/// connection to it has just ended may be back at once, as where its gateway was restarted. Then NobodyListens; else an
+/// IOError, after which another way may be tried, or Cancelled, also where the last has left.
+Co<void> TellWhoMayReturn(std::shared_ptr<SealedLetters> letters, Executor* executor, std::string to, Letter letter,
+                          TimePoint until);
 
 }  // namespace cylon::internal

@@ -16,6 +16,7 @@ using internal::Letter;
 using internal::LetterKind;
 using internal::SealedLetters;
 using internal::SeenNumbers;
+using internal::TellWhoMayReturn;
 using ::testing::HasSubstr;
 
 const std::string kAttempt = "0123456789abcdef";
@@ -212,6 +213,20 @@ TEST_F(SealedLettersTest, ThatAreSentBackOrElsewhereAreIgnored) {
 TEST_F(SealedLettersTest, ToNobodyAreKeyErrors) {
   auto& here = Open();
   EXPECT_TRUE(Tell(here, "nobody").IsKeyError());
+}
+
+TEST_F(SealedLettersTest, WhoRestsBeforeHeTellsAgainGoesWithTheLast) {
+  auto& here = Open();
+  arrow::Future<> told;
+  world.Do([&] {
+    told = StartNow(TellWhoMayReturn(here.letters, &world.executor, "nobody", SomeLetter(), kNever));
+    EXPECT_FALSE(told.is_finished()) << "it rests";
+    here.letters->Leave();
+    EXPECT_TRUE(told.is_finished());
+    const auto late = StartNow(TellWhoMayReturn(here.letters, &world.executor, "nobody", SomeLetter(), kNever));
+    EXPECT_TRUE(late.status().IsCancelled()) << late.status();
+  });
+  EXPECT_TRUE(told.status().IsCancelled()) << told.status();
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "cylon/base/error.h"
 #include "cylon/base/random.h"
+#include "cylon/net/punch/announcer.h"
 #include "cylon/net/punch/candidates.h"
 #include "cylon/net/punch/either.h"
 #include "cylon/net/punch/punch_engine.h"
@@ -23,9 +24,6 @@ namespace {
 constexpr std::string_view kPunchScheme = "punch://";
 /// What a dial without a deadline counts as.
 constexpr Duration kLongestDial = std::chrono::minutes(1);
-/// A process whose connection to the server was ended by others connects again at once; a dead one does not.
-constexpr Duration kReturnPatience = std::chrono::milliseconds(500);
-constexpr Duration kBetweenReturns = std::chrono::milliseconds(50);
 
 arrow::Status PunchClosed() { return arrow::Status::Cancelled("this rank is closing"); }
 
@@ -87,7 +85,10 @@ struct Engagement {
 class Puncher : public std::enable_shared_from_this<Puncher> {
  public:
   Puncher(AsioExecutor& executor, std::shared_ptr<SealedLetters> letters, PunchOptions options)
-      : executor_(executor), letters_(std::move(letters)), options_(std::move(options)) {}
+      : executor_(executor),
+        letters_(letters),
+        loopback_(options.loopback),
+        announcer_(std::make_shared<Announcer>(executor, std::move(letters), std::move(options))) {}
 
   void ReadLetters() {
     const auto weak = weak_from_this();
@@ -114,21 +115,15 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
       return;
     }
     accept_ = nullptr;
-    under_way_.clear();  // who waits for them holds this
     closing_.MarkFinished();
     for (const auto& [peer, engagement] : std::exchange(engaged_, {})) {
       engagement->attempt->End(PunchClosed());
     }
-    if (port_ != nullptr) {
-      port_->Close();
-    }
+    announcer_->Close();
     letters_->Leave();
   }
 
  private:
-  using Write = std::function<Letter(const SeenAddresses& own, const std::vector<HostPort>& candidates)>;
-
-  arrow::Result<std::shared_ptr<PunchPort>> Port(bool fresh);
   std::shared_ptr<Engagement> EngagedWith(const std::string& peer) const {
     const auto at = engaged_.find(peer);
     return at == engaged_.end() ? nullptr : at->second;
@@ -139,9 +134,6 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
     }
   }
 
-  static Co<void> Announce(std::shared_ptr<Puncher> self, std::shared_ptr<PunchPort> port, std::string to,
-                           TimePoint until, Write write);
-  static Co<void> Show(std::shared_ptr<Puncher> self, std::shared_ptr<PunchPort> port, TimePoint until);
   static Co<void> Call(std::shared_ptr<Puncher> self, std::string peer, std::shared_ptr<PunchPort> port, bool fresh,
                        TimePoint until, std::shared_ptr<Engagement> engagement);
   static Co<void> Answer(std::shared_ptr<Puncher> self, std::string peer, std::shared_ptr<PunchPort> port,
@@ -155,83 +147,14 @@ class Puncher : public std::enable_shared_from_this<Puncher> {
 
   AsioExecutor& executor_;
   const std::shared_ptr<SealedLetters> letters_;
-  const PunchOptions options_;
+  const bool loopback_;
+  const std::shared_ptr<Announcer> announcer_;
   std::function<void(std::unique_ptr<Stream>)> accept_;
-  std::shared_ptr<PunchPort> port_;  // of all first rounds
-  uint16_t probed_ = 0;              // the port that the server saw last
-  TimePoint probed_at_{};
-  arrow::Future<> turn_ = Done();           // of the last who announces a port
-  std::vector<arrow::Future<>> under_way_;  // letters, with what the server saw last
   std::map<std::string, std::shared_ptr<Engagement>> engaged_;
   std::set<std::string> punched_;  // with whom there was a connection
   bool closed_ = false;
   arrow::Future<> closing_ = arrow::Future<>::Make();
 };
-
-arrow::Result<std::shared_ptr<PunchPort>> Puncher::Port(bool fresh) {
-  if (fresh) {
-    return PunchPort::Open(executor_);
-  }
-  if (port_ == nullptr) {
-    ARROW_ASSIGN_OR_RAISE(port_, PunchPort::Open(executor_));
-  }
-  return port_;
-}
-
-/// Tells `to` what `write` makes of the own addresses. A letter goes out with what the server saw last of this process:
-/// so letters of one port may be under way together, and another port is shown when they have arrived.
-Co<void> Puncher::Announce(std::shared_ptr<Puncher> self, std::shared_ptr<PunchPort> port, std::string to,
-                           TimePoint until, Write write) {
-  arrow::Future<> told;
-  {
-    struct Turn {
-      arrow::Future<> over = arrow::Future<>::Make();
-      ~Turn() { over.MarkFinished(); }
-    } turn;
-    auto before = std::exchange(self->turn_, turn.over);
-    CYLON_CO_RETURN_NOT_OK(co_await before);
-    auto shown = Show(self, port, until);
-    CYLON_CO_RETURN_NOT_OK(co_await shown);
-    auto hosts =
-        self->options_.hosts ? *self->options_.hosts : arrow::Result<std::vector<std::string>>(InterfaceHosts());
-    CYLON_CO_RETURN_NOT_OK(hosts.status());
-    const auto own = OwnCandidates(*hosts, port->number(), self->options_.loopback);
-    const Letter letter = write(self->letters_->courier().seen(), own);
-    told = StartNow(TellWhoMayReturn(self->letters_, &self->executor_, to, letter, until));
-    self->under_way_.push_back(told);
-  }
-  const arrow::Status status = co_await told;
-  std::erase_if(self->under_way_, [](const auto& each) { return each.is_finished(); });
-  co_return status;
-}
-
-/// Lets the server see `port`, unless that is what it saw last, and not long ago.
-Co<void> Puncher::Show(std::shared_ptr<Puncher> self, std::shared_ptr<PunchPort> port, TimePoint until) {
-  const auto check = [&] {
-    if (self->closed_) {
-      return PunchClosed();
-    }
-    return self->executor_.Now() < until ? arrow::Status::OK() : arrow::Status::IOError("its time is over");
-  };
-  CYLON_CO_RETURN_NOT_OK(check());
-  if (self->probed_ == port->number() && self->executor_.Now() - self->probed_at_ < kProbeLasts) {
-    co_return arrow::Status::OK();
-  }
-  const auto letters = std::exchange(self->under_way_, {});
-  for (const auto& told : letters) {
-    static_cast<void>(co_await told);  // it says itself what became of it
-  }
-  CYLON_CO_RETURN_NOT_OK(check());
-  self->probed_ = 0;
-  auto probe = self->letters_->courier().Probe(port->number(), until);
-  const auto seen = co_await probe;
-  if (!seen.ok()) {
-    co_return arrow::Status::IOError("cannot learn at which public address this process is: ", seen.status().message());
-  }
-  self->probed_ = port->number();
-  self->probed_at_ = self->executor_.Now();
-  co_return arrow::Status::OK();
-}
 
 /// One round of the caller: the attempt is done when this is.
 Co<void> Puncher::Call(std::shared_ptr<Puncher> self, std::string peer, std::shared_ptr<PunchPort> port, bool fresh,
@@ -245,12 +168,12 @@ Co<void> Puncher::Call(std::shared_ptr<Puncher> self, std::string peer, std::sha
     return Letter{LetterKind::kCall, engagement->id, until - self->executor_.Now(), own.symmetric, false, fresh,
                   candidates};
   };
-  auto announced = Spawn(self->executor_, Announce(self, port, peer, until, write));
+  auto announced = StartNow(Announcer::Announce(self->announcer_, port, peer, until, write));
   CYLON_CO_RETURN_NOT_OK(co_await Either(announced, attempt->done()));
   CYLON_CO_RETURN_NOT_OK(co_await Either(engagement->answered, attempt->done()));
   if (!attempt->done().is_finished()) {
     const auto chance =
-        ChanceOf(*own_told, *own_seen, engagement->answer.candidates, engagement->seen, self->options_.loopback);
+        ChanceOf(*own_told, *own_seen, engagement->answer.candidates, engagement->seen, self->loopback_);
     if (engagement->answer.declined) {
       const bool told = !Places(engagement->answer.candidates, engagement->seen).empty();
       co_return own_seen->symmetric && engagement->answer.symmetric ? BothSymmetric(peer)
@@ -267,7 +190,7 @@ Co<void> Puncher::Call(std::shared_ptr<Puncher> self, std::string peer, std::sha
       });
     }
     attempt->Dial(DialableCandidates(engagement->answer.candidates, engagement->seen, Places(*own_told, *own_seen),
-                                     self->options_.loopback));
+                                     self->loopback_));
   }
   auto done = attempt->done();
   co_return co_await done;
@@ -309,7 +232,7 @@ Co<std::unique_ptr<Stream>> Puncher::Dial(std::shared_ptr<Puncher> self, std::st
       continue;
     }
     const bool fresh = again || round > 0;
-    auto port = self->Port(fresh);
+    auto port = self->announcer_->Port(fresh);
     CYLON_CO_RETURN_NOT_OK(port.status());
     auto engagement = std::make_shared<Engagement>();
     CYLON_CO_ASSIGN_OR_RETURN(engagement->id, RandomBytes(kAttemptBytes));
@@ -404,7 +327,7 @@ void Puncher::OnCall(const std::string& from, const SeenAddresses& seen, const L
     return;  // the own call to it stands, and it will see that
   }
   const TimePoint until = executor_.Now() + std::min(call.left, kLongestRound);
-  auto port = Port(call.fresh);
+  auto port = announcer_->Port(call.fresh);
   if (!port.ok()) {
     // Without a port it is told at once, and goes another way.
     static_cast<void>(letters_->Tell(from, Letter{LetterKind::kAnswer, call.attempt, {}, false, /*declined=*/true}));
@@ -428,17 +351,17 @@ Co<void> Puncher::Answer(std::shared_ptr<Puncher> self, std::string peer, std::s
                          SeenAddresses seen, Letter call, TimePoint until, std::shared_ptr<Engagement> engagement) {
   auto attempt = engagement->attempt;
   const auto write = [=](const SeenAddresses& own, const std::vector<HostPort>& candidates) {
-    const auto chance = ChanceOf(candidates, own, call.candidates, seen, self->options_.loopback);
+    const auto chance = ChanceOf(candidates, own, call.candidates, seen, self->loopback_);
     const bool symmetric = own.symmetric && call.symmetric;
     const bool declined = symmetric || !(chance.here || chance.there);
     if (declined) {
       attempt->End(symmetric ? BothSymmetric(peer) : NoFamily(peer));
     } else {
-      attempt->Dial(DialableCandidates(call.candidates, seen, Places(candidates, own), self->options_.loopback));
+      attempt->Dial(DialableCandidates(call.candidates, seen, Places(candidates, own), self->loopback_));
     }
     return Letter{LetterKind::kAnswer, call.attempt, {}, own.symmetric, declined, call.fresh, candidates};
   };
-  auto announced = Spawn(self->executor_, Announce(self, port, peer, until, write));
+  auto announced = StartNow(Announcer::Announce(self->announcer_, port, peer, until, write));
   auto status = co_await Either(announced, attempt->done());
   if (status.ok()) {
     auto done = attempt->done();
@@ -503,28 +426,6 @@ class PunchPath : public Path {
 };
 
 }  // namespace
-
-Co<void> TellWhoMayReturn(std::shared_ptr<SealedLetters> letters, Executor* executor, std::string to, Letter letter,
-                          TimePoint until) {
-  const TimePoint gone = std::min<TimePoint>(until, executor->Now() + kReturnPatience);
-  while (true) {
-    auto told = letters->Tell(to, letter);
-    const arrow::Status status = co_await told;
-    if (status.ok() || status.IsCancelled()) {
-      co_return status;
-    }
-    if (!status.IsKeyError()) {
-      co_return arrow::Status::IOError("cannot tell ", ShortName(to), " how to reach this process: ", status.message());
-    }
-    const TimePoint again = executor->Now() + kBetweenReturns;
-    if (again >= gone) {
-      co_return NobodyListens("nobody of the name " + to + " is at the server any more: " + status.message());
-    }
-    auto rested = arrow::Future<>::Make();
-    executor->PostAt(again, [rested]() mutable { rested.MarkFinished(); });
-    (void)co_await rested;
-  }
-}
 
 std::unique_ptr<Path> MakePunchPath(AsioExecutor& executor, std::shared_ptr<SealedLetters> letters,
                                     PunchOptions options) {

@@ -16,10 +16,6 @@ inline constexpr Duration kLongestRound = std::chrono::seconds(5);
 /// A round's share of the time that a dial has from its start; what is left is for the relay.
 inline constexpr double kFirstRoundShare = 0.4;
 inline constexpr double kSecondRoundShare = 0.25;
-/// What the server has seen of a port holds for so long: gateways forget a connection that was closed after ten
-/// seconds to some minutes.
-inline constexpr Duration kProbeLasts = std::chrono::seconds(10);
-
 ///   dialler (caller)                          server                      peer (called)
 ///      | -- probes of its port ----------------> |                            |
 ///      | -- call: attempt, addresses, NAT ------>| ----------------------->   |
@@ -34,14 +30,5 @@ inline constexpr Duration kProbeLasts = std::chrono::seconds(10);
 /// Cancelled when `stop` finishes; IOError else, by its share of the time, so that the next address can be tried.
 std::unique_ptr<Path> MakePunchPath(AsioExecutor& executor, std::shared_ptr<SealedLetters> letters,
                                     PunchOptions options);
-
-/// What stands for a process in messages.
-inline std::string ShortName(const std::string& name) { return "process " + name.substr(0, 8); }
-
-/// SealedLetters::Tell, and again for half a second (within `until`) while nobody of that name is at the server: whose
-/// connection to it has just ended may be back at once, as where its gateway was restarted. Then NobodyListens; else an
-/// IOError, after which another way may be tried, or Cancelled.
-Co<void> TellWhoMayReturn(std::shared_ptr<SealedLetters> letters, Executor* executor, std::string to, Letter letter,
-                          TimePoint until);
 
 }  // namespace cylon::internal

@@ -10,7 +10,7 @@
 #include "cylon/base/error.h"
 #include "cylon/base/random.h"
 #include "cylon/net/punch/either.h"
-#include "cylon/net/punch/punch_path.h"
+#include "cylon/net/punch/letters.h"
 
 namespace cylon::internal {
 
@@ -74,8 +74,8 @@ class Relayer : public std::enable_shared_from_this<Relayer> {
     // A letter that cannot be passed on within the deadline is no letter.
     auto late = arrow::Future<>::Make();
     auto timer = self->executor_.PostAt(until, [late]() mutable { late.MarkFinished(); });
-    auto told = Spawn(self->executor_, TellWhoMayReturn(self->letters_, &self->executor_, peer,
-                                                        Letter{LetterKind::kRelay, token, until - now}, until));
+    auto told = StartNow(TellWhoMayReturn(self->letters_, &self->executor_, peer,
+                                          Letter{LetterKind::kRelay, token, until - now}, until));
     const auto status = co_await Either(told, Either(stop, late));
     timer->Cancel();
     if (!told.is_finished() || stop.is_finished()) {
@@ -84,7 +84,7 @@ class Relayer : public std::enable_shared_from_this<Relayer> {
                                                    " to meet at the relay: the server did not answer in time");
     }
     CYLON_CO_RETURN_NOT_OK(status);
-    auto relay = Spawn(self->executor_, self->letters_->courier().Relay(peer, token, until));
+    auto relay = StartNow(self->letters_->courier().Relay(peer, token, until));
     const auto met = co_await Either(arrow::Future<>(relay), stop);
     if (!relay.is_finished()) {
       co_return Stopped();  // what comes of it is closed with the last who knows of it
