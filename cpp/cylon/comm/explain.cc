@@ -17,12 +17,15 @@ Json TrafficOf(const ChannelUse& use, Traffic traffic) {
   return {{"pairs", use.pairs[at]}, {"messages", use.messages[at]}, {"bytes", use.bytes[at]}};
 }
 
+double SentUsd(const ChannelUse& use, int64_t messages, int64_t bytes) {
+  return static_cast<double>(messages) * use.price.per_message + static_cast<double>(bytes) * use.price.per_byte;
+}
+
 }  // namespace
 
 double UsdOf(const ChannelUse& use, double seconds, int world_size) {
   const bool taken = use.pairs[0] + use.pairs[1] > 0;
-  return static_cast<double>(use.messages[0] + use.messages[1]) * use.price.per_message +
-         static_cast<double>(use.bytes[0] + use.bytes[1]) * use.price.per_byte +
+  return SentUsd(use, use.messages[0] + use.messages[1], use.bytes[0] + use.bytes[1]) +
          (taken ? seconds * use.price.per_second / std::max(world_size, 1) : 0);
 }
 
@@ -56,14 +59,16 @@ arrow::Result<std::string> ExplainAsJson(const Options& options, Duration age, c
                                {"bytes_per_s", reaches ? Json(use.rates.bytes_per_s) : Json()},
                                {"calls", TrafficOf(use, Traffic::kCalls)},
                                {"tables", TrafficOf(use, Traffic::kTables)},
+                               {"large_from", use.large_from < INT64_MAX ? Json(use.large_from) : Json()},
                                {"usd", usd}});
   }
   out["operations"] = Json::array();
   for (const auto& row : calls) {
     const auto* channel = MostTaken(uses, row.name == kExchangeName ? Traffic::kTables : Traffic::kCalls);
-    const double sent_usd = channel == nullptr ? 0
-                                               : static_cast<double>(row.bytes) * channel->price.per_byte +
-                                                     static_cast<double>(row.calls) * channel->price.per_message;
+    const double sent_usd = channel == nullptr
+                                ? 0
+                                : SentUsd(*channel, row.calls - row.large_calls, row.bytes - row.large_bytes) +
+                                      SentUsd(*MostTaken(uses, Traffic::kTables), row.large_calls, row.large_bytes);
     const bool foretold = channel != nullptr && IsMeasured(*channel);
     out["operations"].push_back(
         {{"name", row.name},

@@ -34,6 +34,18 @@ TEST(CallTallyTest, CountsByKindAndForetellsByTheRates) {
   EXPECT_DOUBLE_EQ(rows[2].predicted_seconds, 2 * 0.003 + 3 * 0.004);
 }
 
+TEST(CallTallyTest, LargeCallsAreForetoldAsTables) {
+  CallTally tally;
+  tally.SetRates({0.001, 1e6}, {0.01, 1e8}, 65536);
+  tally.AddCall(CallKind::kGather, 2, 65535, milliseconds(1));
+  tally.AddCall(CallKind::kGather, 2, 1000000, milliseconds(1));
+  const auto rows = tally.Rows();
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0].large_calls, 1);
+  EXPECT_EQ(rows[0].large_bytes, 1000000);
+  EXPECT_DOUBLE_EQ(rows[0].predicted_seconds, 0.001 + 0.065535 + 0.02);
+}
+
 TEST(CallTallyTest, ShapesFollowTheAlgorithms) {
   EXPECT_EQ(ShapeOf(CallKind::kBarrier, 5, 0).rounds, 3);
   EXPECT_EQ(ShapeOf(CallKind::kBroadcast, 4, 100).bytes, 200);
@@ -50,7 +62,7 @@ TEST(ExplainTest, AddsUpWhatChannelsAndRanksCost) {
   options.policy = "cheapest";
   options.memory_bytes = 2LL << 30;
   std::vector<ChannelUse> uses = {{"tcp", {0, 1e-9, 0}, {0.001, 1e8}, {1, 0}, {10, 0}, {2000, 0}},
-                                  {"redis", {1e-6, 0, 1e-5}, {-1, 0}, {0, 1}, {0, 4}, {0, 5000}}};
+                                  {"redis", {1e-6, 0, 1e-5}, {-1, 0}, {0, 1}, {0, 4}, {0, 5000}, 65536}};
   const auto text = ExplainAsJson(options, std::chrono::seconds(10), uses,
                                   {{"AllReduce", 4, 2000, 0.5, 0.25}, {kExchangeName, 1, 5000, 1, 2}});
   ASSERT_TRUE(text.ok()) << text.status();
@@ -63,6 +75,8 @@ TEST(ExplainTest, AddsUpWhatChannelsAndRanksCost) {
   EXPECT_DOUBLE_EQ(json["usd"]["channels"], 2e-6 + 4e-6 + 10 * 1e-5 / 2);
   EXPECT_EQ(json["channels"][0]["calls"]["messages"], 10);
   EXPECT_TRUE(json["channels"][1]["latency_s"].is_null());
+  EXPECT_TRUE(json["channels"][0]["large_from"].is_null());
+  EXPECT_EQ(json["channels"][1]["large_from"], 65536);
   EXPECT_DOUBLE_EQ(json["operations"][0]["usd"], 0.5 * rank_second + 2e-6);
   EXPECT_DOUBLE_EQ(json["operations"][0]["predicted_usd"], 0.25 * rank_second + 2e-6);
   EXPECT_DOUBLE_EQ(json["operations"][1]["usd"], rank_second + 1e-6);

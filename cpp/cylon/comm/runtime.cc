@@ -229,7 +229,8 @@ std::shared_ptr<Communicator> Runtime::WorldCommunicator() {
 void Runtime::ForetellByPlan() {
   const auto uses = Uses();
   if (const auto* calls = MostTaken(uses, Traffic::kCalls); calls != nullptr && IsMeasured(*calls)) {
-    liveness_->tally->SetRates(calls->rates, MostTaken(uses, Traffic::kTables)->rates);
+    const auto* tables = MostTaken(uses, Traffic::kTables);
+    liveness_->tally->SetRates(calls->rates, tables->rates, tables->large_from);
   }
 }
 

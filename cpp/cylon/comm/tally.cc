@@ -14,6 +14,12 @@ double Foretell(const std::optional<ChannelRates>& rates, const CallShape& shape
   return rates ? shape.rounds * rates->latency_s + shape.bytes / rates->bytes_per_s : 0;
 }
 
+/// Of the largest message of a call in which a rank brings or gets `bytes`.
+int64_t LargestMessage(CallKind kind, int size, int64_t bytes) {
+  const bool one_for_each = kind == CallKind::kAllToAll || kind == CallKind::kScatter;
+  return one_for_each ? bytes / size : kind == CallKind::kAllGather ? bytes / 2 : bytes;
+}
+
 double SecondsOf(Duration time) { return std::chrono::duration<double>(time).count(); }
 
 std::string NameOf(CallKind kind) {
@@ -44,10 +50,11 @@ CallShape ShapeOf(CallKind kind, int size, double bytes) {
   return {};
 }
 
-void CallTally::SetRates(const ChannelRates& calls, const ChannelRates& tables) {
+void CallTally::SetRates(const ChannelRates& calls, const ChannelRates& tables, int64_t large_from) {
   const std::lock_guard<std::mutex> lock(mutex_);
   calls_ = calls;
   tables_ = tables;
+  large_from_ = large_from;
 }
 
 void CallTally::AddCall(CallKind kind, int size, int64_t bytes, Duration time) {
@@ -56,7 +63,10 @@ void CallTally::AddCall(CallKind kind, int size, int64_t bytes, Duration time) {
   ++row.calls;
   row.bytes += bytes;
   row.seconds += SecondsOf(time);
-  row.predicted_seconds += Foretell(calls_, ShapeOf(kind, size, static_cast<double>(bytes)));
+  const bool large = LargestMessage(kind, size, bytes) >= large_from_;
+  row.large_calls += large ? 1 : 0;
+  row.large_bytes += large ? bytes : 0;
+  row.predicted_seconds += Foretell(large ? tables_ : calls_, ShapeOf(kind, size, static_cast<double>(bytes)));
 }
 
 void CallTally::AddExchange(int size, int64_t bytes_sent, Duration time) {

@@ -36,10 +36,13 @@ class CallTally {
     int64_t bytes = 0;  ///< that this rank brought or got
     double seconds = 0;
     double predicted_seconds = 0;  ///< 0 where nothing is known of the channel
+    int64_t large_calls = 0;       ///< of the calls: whose data went as tables do
+    int64_t large_bytes = 0;       ///< of their bytes
   };
 
-  /// What the channels of calls and of exchanges do, from now on.
-  void SetRates(const ChannelRates& calls, const ChannelRates& tables);
+  /// What the channels of calls and of exchanges do, from now on; and from how many bytes in a message on a call takes
+  /// the latter.
+  void SetRates(const ChannelRates& calls, const ChannelRates& tables, int64_t large_from = INT64_MAX);
   void AddCall(CallKind kind, int size, int64_t bytes, Duration time);
   void AddExchange(int size, int64_t bytes_sent, Duration time);
   /// Of what was called at all.
@@ -49,6 +52,7 @@ class CallTally {
   mutable std::mutex mutex_;
   std::optional<ChannelRates> calls_;
   std::optional<ChannelRates> tables_;
+  int64_t large_from_ = INT64_MAX;
   std::array<Row, kCallKinds + 1> rows_;  ///< by kind; 0: exchanges
 };
 

@@ -168,7 +168,6 @@ void LaneReceiver::Arrive(const std::shared_ptr<Incoming>& incoming) {
   inbox.queue.push_back(incoming);
   if (incoming->state == Incoming::State::kAnnounced) {
     ++inbox.announced;
-    ++inbox.unfinished;
   }
   Pump(inlet);
 }
@@ -254,13 +253,11 @@ bool LaneReceiver::Grant(const std::shared_ptr<Inlet>& inlet, const std::shared_
   auto& inbox = inlet->inboxes[incoming->from];
   --inbox.announced;
   if (incoming->from == rank_) {
-    --inbox.unfinished;
     incoming->state = Incoming::State::kWhole;
     return true;
   }
   auto body = arrow::AllocateBuffer(incoming->span, inlet->pool);
   if (!body.ok()) {
-    --inbox.unfinished;
     std::erase(inbox.queue, incoming);
     Discard(incoming);
     inlet->receiver->OnReceiveError(incoming->from, body.status());

@@ -91,9 +91,11 @@ arrow::Status LaneReceiver::OnAnnounce(Rank from, const ChannelId& channel, cons
   }
   auto inlet = inlets_.find(channel);
   if (inlet != inlets_.end()) {
+    // Of those without a grant: what has one may be sent wholly, and still come after the next announcement (piece_of).
     auto inbox = inlet->second->inboxes.find(from);
-    if (inbox != inlet->second->inboxes.end() && inbox->second.unfinished >= options_.announced) {
-      return Wrong(from, "more than " + std::to_string(options_.announced) + " announcements on one channel");
+    if (inbox != inlet->second->inboxes.end() && inbox->second.announced >= options_.announced) {
+      return Wrong(
+          from, "more than " + std::to_string(options_.announced) + " announcements on one channel that have no grant");
     }
   }
   // Twice what a sender allows itself: its stops and its next announcements may overtake each other.
@@ -227,7 +229,6 @@ void LaneReceiver::CompleteIfWhole(const std::shared_ptr<Incoming>& incoming) {
   incoming->message.segments = SliceBody(incoming->body, incoming->sizes);
   incoming->body.reset();
   auto inlet = FindInlet(incoming->message.channel, false);
-  --inlet->inboxes[incoming->from].unfinished;
   Pump(inlet);
 }
 
@@ -256,7 +257,6 @@ void LaneReceiver::PeerLost(Rank peer) {
     }
     queue.erase(first, queue.end());
     inbox->second.announced = 0;
-    inbox->second.unfinished = 0;
   }
 }
 

@@ -87,7 +87,6 @@ class LaneReceiver : public std::enable_shared_from_this<LaneReceiver> {
   struct Inbox {
     std::list<std::shared_ptr<Incoming>> queue;  // in the sender's order
     int announced = 0;                           // of them in kAnnounced
-    int unfinished = 0;                          // of them not whole
     bool refused = false;                        // Admit said no; it is asked again after Retry
   };
   struct Inlet {

@@ -94,9 +94,9 @@ arrow::Status LaneSender::Check(Rank to, const Message& message) const {
 }
 
 arrow::Future<> LaneSender::Hand(Rank to, const ChannelId& channel, LaneFrame frame, const InlineBytes& user_header,
-                                 Buffers segments) {
+                                 Buffers segments, int64_t piece_of) {
   frame.credit = std::exchange(peers_[to].owed, 0);
-  Message message{channel, EncodeLaneFrame(frame, user_header), std::move(segments)};
+  Message message{channel, EncodeLaneFrame(frame, user_header), std::move(segments), piece_of};
   bytes_sent_ += frame.type == LaneType::kSizes ? 0 : message.payload_bytes();
   return transport_->Send(to, std::move(message));
 }
@@ -272,7 +272,8 @@ void LaneSender::OnDiscard(Rank from, const ChannelId& channel, uint64_t message
   auto outgoing = found->second;
   auto outlet = peer.outlets.at(channel);
   if (outgoing->granted) {
-    Reply(from, channel, LaneType::kStop, message);
+    // After the pieces that are under way, so the way that they go.
+    std::ignore = Hand(from, channel, LaneFrame{.type = LaneType::kStop, .message = message}, {}, {}, outgoing->bytes);
   }
   End(from, outlet, outgoing);
   FinishIfGone(outgoing);
@@ -331,7 +332,7 @@ void LaneSender::SendSizes(Rank to, const std::shared_ptr<Outgoing>& outgoing) {
   }
   ++outgoing->in_transport;
   auto gone = Hand(to, outgoing->message.channel, LaneFrame{.type = LaneType::kSizes, .message = outgoing->id}, {},
-                   std::move(segments));
+                   std::move(segments), outgoing->bytes);
   gone.AddCallback([weak = weak_from_this(), outgoing](const arrow::Status& status) {
     if (auto self = weak.lock()) {
       --outgoing->in_transport;
@@ -364,7 +365,7 @@ void LaneSender::SendPiece(Rank to, const std::shared_ptr<Outgoing>& outgoing) {
   }
   ++outgoing->in_transport;
   ++peers_[to].pieces;
-  auto gone = Hand(to, outgoing->message.channel, frame, {}, std::move(segments));
+  auto gone = Hand(to, outgoing->message.channel, frame, {}, std::move(segments), outgoing->bytes);
   gone.AddCallback([weak = weak_from_this(), outgoing, to](const arrow::Status& status) {
     if (auto self = weak.lock()) {
       --outgoing->in_transport;

@@ -94,7 +94,7 @@ class LaneSender : public std::enable_shared_from_this<LaneSender> {
   void End(Rank to, const std::shared_ptr<Outlet>& outlet, const std::shared_ptr<Outgoing>& outgoing);
   void FinishIfGone(const std::shared_ptr<Outgoing>& outgoing);
   arrow::Future<> Hand(Rank to, const ChannelId& channel, LaneFrame frame, const InlineBytes& user_header,
-                       Buffers segments);
+                       Buffers segments, int64_t piece_of = 0);
 
   const Rank rank_;
   Transport* const transport_;

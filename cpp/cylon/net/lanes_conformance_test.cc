@@ -293,7 +293,7 @@ TEST_P(LanesTest, WhatCannotTravelIsRefusedWithAReason) {
 
 INSTANTIATE_TEST_SUITE_P(Transports, LanesTest,
                          ::testing::Values(SimSubject(), InprocSubject(), TcpSubject(), ShmSubject(), ByteSubject(),
-                                           ChoiceSubject()),
+                                           ChoiceSubject(), SplitChoiceSubject()),
                          [](const auto& subject) { return subject.param.name; });
 INSTANTIATE_TEST_SUITE_P(Redis, LanesTest, ::testing::ValuesIn(RedisSubjects()),
                          [](const auto& subject) { return subject.param.name; });

@@ -85,6 +85,9 @@ struct Message {
   ChannelId channel;
   InlineBytes header;
   Buffers segments;
+  /// Of a piece: the bytes of the whole, by which a way may be chosen for it (net/choice). It says itself where it
+  /// belongs, so it needs no order but among the pieces. 0: this is the whole.
+  int64_t piece_of = 0;
   int64_t payload_bytes() const {
     int64_t total = 0;
     for (const auto& segment : segments) {

@@ -85,7 +85,7 @@ arrow::Future<> ChoiceCore::Send(Rank to, Message message) {
 
 arrow::Future<> ChoiceCore::SendNow(Rank to, Message message) {
   const auto traffic = TrafficOf(message.channel);
-  const int channel = ChannelTo(to, traffic);
+  const int channel = ways_[static_cast<size_t>(plan_.Of(rank_, to, message))].channel;
   const int way = WayTo(to, channel);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -175,6 +175,7 @@ void ChoiceCore::Begin(Plan plan) {
       const auto number = static_cast<int>(way);
       uses_[way].rates = plan_.rates[way];
       uses_[way].pairs = {plan_.Pairs(number, Traffic::kCalls), plan_.Pairs(number, Traffic::kTables)};
+      uses_[way].large_from = plan_.LargeFrom(number);
     }
   }
   for (auto& held : std::exchange(held_, {})) {

@@ -43,6 +43,8 @@ struct ChannelUse {
   std::array<int64_t, kTraffics> pairs{};  ///< of ranks that take it
   std::array<int64_t, kTraffics> messages{};
   std::array<int64_t, kTraffics> bytes{};
+  /// Where it is taken for tables, and another for calls: from so many bytes on a message of a call goes here too.
+  int64_t large_from = INT64_MAX;
 };
 
 /// In tasks of the executor, like a transport.

@@ -124,6 +124,37 @@ TEST(ChoiceTransportTest, EachKindOfTrafficTakesWhatIsBestForIt) {
   EXPECT_LE(uses[0].rates.bytes_per_s, 1.5e6);
 }
 
+TEST(ChoiceTransportTest, PiecesOfLargeCallsGoAsTablesDo) {
+  const auto world = SplitChannels(2);
+  std::vector<ChannelUse> uses;
+  const auto status = world->Run([&](Rank rank) -> arrow::Status {
+    ChoosingRank node(*world, rank);
+    node.ear.expected = 4;
+    ARROW_RETURN_NOT_OK(node.Start());
+    const auto send = [&] {
+      std::vector<arrow::Future<>> sent;
+      for (const int64_t piece_of : {0, 100000, 131072, 4 << 20}) {
+        Message message{ChannelId{1, 1, ChannelKind::kCollective, 1}, {}, {Pattern(1000, 1)}, piece_of};
+        sent.push_back(node.transport->Send(1 - rank, std::move(message)));
+      }
+      return arrow::AllFinished(sent);
+    };
+    ARROW_RETURN_NOT_OK(node.Await(send));
+    ARROW_RETURN_NOT_OK(node.Await([&] { return node.ear.all; }));
+    if (rank == 0) {
+      uses = node.transport->Uses();
+    }
+    return node.Await([&] { return node.transport->Close(); });
+  });
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(uses[0].pairs, (std::array<int64_t, kTraffics>{1, 0}));
+  EXPECT_EQ(uses[1].pairs, (std::array<int64_t, kTraffics>{0, 1}));
+  EXPECT_EQ(uses[0].messages, (std::array<int64_t, kTraffics>{2, 0}));
+  EXPECT_EQ(uses[1].messages, (std::array<int64_t, kTraffics>{2, 0}));
+  EXPECT_EQ(uses[0].large_from, INT64_MAX);
+  EXPECT_EQ(uses[1].large_from, 131072);
+}
+
 TEST(ChoiceTransportTest, WhatNobodyTakesIsClosed) {
   TwoChannels world(3, {.policy = Policy{1}, .rank_per_second = 1e-9}, {{1, 0, 0}, {0, 0, 0}});
   const auto uses = Talk(world);

@@ -24,6 +24,11 @@ double Read(ByteReader* in) { return std::bit_cast<double>(in->Number<uint64_t>(
 bool IsLatency(double value) { return std::isfinite(value) && value >= -1 && value <= kMostSeconds; }
 bool IsBandwidth(double value) { return std::isfinite(value) && value >= 0 && value <= kMostBytesPerSecond; }
 
+/// Between what the two ways are chosen for.
+constexpr int kLeastLarge = 10;
+constexpr int kMostLarge = 22;
+static_assert(kTypicalBytes[0] == 1 << kLeastLarge && kTypicalBytes[1] == 1 << kMostLarge);
+
 double Median(std::vector<double> values, double of_none) {
   if (values.empty()) {
     return of_none;
@@ -78,6 +83,15 @@ ChannelRates RatesOf(const std::vector<Measurement>& measurements, const Way& wa
 
 int Plan::Of(Rank one, Rank other, Traffic traffic) const { return ways[PairIndex(world_size, one, other, traffic)]; }
 
+int Plan::Of(Rank one, Rank other, const Message& message) const {
+  const bool large = message.piece_of > 0 && message.piece_of >= LargeFrom(one, other);
+  return Of(one, other, large ? Traffic::kTables : TrafficOf(message.channel));
+}
+
+int64_t Plan::LargeFrom(Rank one, Rank other) const {
+  return int64_t{1} << large_from[PairIndex(world_size, one, other, Traffic::kCalls)];
+}
+
 void Plan::Set(Rank one, Rank other, Traffic traffic, int way) {
   ways[PairIndex(world_size, one, other, traffic)] = static_cast<int8_t>(way);
 }
@@ -92,34 +106,58 @@ int64_t Plan::Pairs(int way, Traffic traffic) const {
   return pairs;
 }
 
+int64_t Plan::LargeFrom(int way) const {
+  int64_t least = INT64_MAX;
+  for (Rank one = 0; one < world_size; ++one) {
+    for (Rank other = one + 1; other < world_size; ++other) {
+      if (Of(one, other, Traffic::kTables) == way && Of(one, other, Traffic::kCalls) != way) {
+        least = std::min(least, LargeFrom(one, other));
+      }
+    }
+  }
+  return least;
+}
+
 arrow::Result<Plan> MakePlan(const PlanInputs& inputs, const std::vector<Measurement>& measurements) {
   Plan plan;
   plan.world_size = static_cast<int>(measurements.size());
   plan.ways.assign(measurements.size() * measurements.size() * kTraffics, -1);
+  plan.large_from.assign(measurements.size() * measurements.size(), kMostLarge);
   for (const auto& way : inputs.ways) {
     plan.rates.push_back(RatesOf(measurements, way));
   }
   for (Rank one = 0; one < plan.world_size; ++one) {
     for (Rank other = one + 1; other < plan.world_size; ++other) {
-      for (int traffic = 0; traffic < kTraffics; ++traffic) {
-        std::vector<Cost> costs;
-        std::vector<int> ways;
-        for (size_t way = 0; way < inputs.ways.size(); ++way) {
-          if (const double latency = LatencyOf(measurements, inputs.ways[way], one, other); latency >= 0) {
-            costs.push_back(CostOfMessage({latency, plan.rates[way].bytes_per_s}, inputs.ways[way].price,
-                                          inputs.rank_per_second, plan.world_size,
-                                          kTypicalBytes[static_cast<size_t>(traffic)]));
-            ways.push_back(static_cast<int>(way));
-          }
+      std::vector<int> ways;
+      for (size_t way = 0; way < inputs.ways.size(); ++way) {
+        if (LatencyOf(measurements, inputs.ways[way], one, other) >= 0) {
+          ways.push_back(static_cast<int>(way));
         }
-        const int best = BestOf(inputs.policy, costs);
-        if (best < 0) {
-          return arrow::Status::IOError("ranks ", one, " and ", other,
-                                        " have no channel to each other: nothing that one of them sent over any of "
-                                        "them came back; name another in CYLON_TRANSPORT, such as redis");
-        }
-        plan.Set(one, other, static_cast<Traffic>(traffic), ways[static_cast<size_t>(best)]);
       }
+      if (ways.empty()) {
+        return arrow::Status::IOError("ranks ", one, " and ", other,
+                                      " have no channel to each other: nothing that one of them sent over any of "
+                                      "them came back; name another in CYLON_TRANSPORT, such as redis");
+      }
+      const auto best = [&](const std::vector<int>& among, double bytes) {
+        std::vector<Cost> costs;
+        for (const int each : among) {
+          const auto& way = inputs.ways[static_cast<size_t>(each)];
+          costs.push_back(CostOfMessage(
+              {LatencyOf(measurements, way, one, other), plan.rates[static_cast<size_t>(each)].bytes_per_s}, way.price,
+              inputs.rank_per_second, plan.world_size, bytes));
+        }
+        return among[static_cast<size_t>(BestOf(inputs.policy, costs))];
+      };
+      const int of_calls = best(ways, kTypicalBytes[0]);
+      const int of_tables = best(ways, kTypicalBytes[1]);
+      plan.Set(one, other, Traffic::kCalls, of_calls);
+      plan.Set(one, other, Traffic::kTables, of_tables);
+      int large = kLeastLarge;
+      while (large < kMostLarge && best({of_calls, of_tables}, static_cast<double>(1 << large)) != of_tables) {
+        ++large;
+      }
+      plan.large_from[PairIndex(plan.world_size, one, other, Traffic::kCalls)] = static_cast<uint8_t>(large);
     }
   }
   return plan;
@@ -182,6 +220,9 @@ std::string EncodePlan(const Plan& plan) {
   for (const int8_t way : plan.ways) {
     out.Number(static_cast<uint8_t>(way));
   }
+  for (const uint8_t large : plan.large_from) {
+    out.Number(large);
+  }
   return out.Take();
 }
 
@@ -197,6 +238,10 @@ arrow::Result<Plan> DecodePlan(std::string_view bytes, int ways, int world_size)
   }
   const auto entries = in.Raw(static_cast<size_t>(world_size) * static_cast<size_t>(world_size) * kTraffics);
   plan.ways.assign(entries.begin(), entries.end());
+  const auto larges = in.Raw(static_cast<size_t>(world_size) * static_cast<size_t>(world_size));
+  plan.large_from.assign(larges.begin(), larges.end());
+  fits = fits &&
+         std::ranges::all_of(plan.large_from, [](uint8_t each) { return each >= kLeastLarge && each <= kMostLarge; });
   for (Rank one = 0; one < world_size && in.ok(); ++one) {
     for (Rank other = one + 1; other < world_size; ++other) {
       for (const auto traffic : {Traffic::kCalls, Traffic::kTables}) {

@@ -15,7 +15,8 @@
 
 namespace cylon {
 
-/// What a message is part of. All messages of one kind of channel go the same way, so that their order is kept.
+/// What a message is part of. All messages of one kind of channel go the same way, so that their order is kept; but for
+/// the pieces of large ones (Message::piece_of), which go as tables do where that is better for so many bytes.
 enum class Traffic : uint8_t {
   kCalls = 0,   ///< collectives, messages with a tag, control: what is waited for
   kTables = 1,  ///< exchanges: what has to get through
@@ -51,12 +52,19 @@ struct Plan {
   int world_size = 0;
   std::vector<ChannelRates> rates;  ///< by way: medians over all pairs; latency below 0 where no pair has it
   std::vector<int8_t> ways;         ///< by traffic, lower and higher rank
+  std::vector<uint8_t> large_from;  ///< by lower and higher rank: see LargeFrom, as a power of two
 
   int Of(Rank one, Rank other, Traffic traffic) const;
+  /// The way of `message`.
+  int Of(Rank one, Rank other, const Message& message) const;
+  /// From so many bytes on a message of kCalls goes in pieces as kTables do.
+  int64_t LargeFrom(Rank one, Rank other) const;
   void Set(Rank one, Rank other, Traffic traffic, int way);
   /// Whether any pair takes it.
   bool Uses(int way) const { return Pairs(way, Traffic::kCalls) > 0 || Pairs(way, Traffic::kTables) > 0; }
   int64_t Pairs(int way, Traffic traffic) const;
+  /// The least of those pairs that take `way` for kTables only; INT64_MAX where there are none.
+  int64_t LargeFrom(int way) const;
 };
 
 struct PlanInputs {

@@ -113,6 +113,22 @@ TEST(PlanTest, CallsGoWhereLatencyIsLowAndTablesWhereBandwidthIsHigh) {
   EXPECT_EQ(plan->Of(2, 1, Traffic::kCalls), plan->Of(1, 2, Traffic::kCalls));
   EXPECT_DOUBLE_EQ(plan->rates[1].latency_s, 0.01);
   EXPECT_DOUBLE_EQ(plan->rates[1].bytes_per_s, 1e9);
+  // 0.1 ms and a microsecond a byte, or 10 ms: 9.9 kB.
+  EXPECT_EQ(plan->LargeFrom(3, 1), 16384);
+  EXPECT_EQ(plan->LargeFrom(1), 16384);
+  EXPECT_EQ(plan->LargeFrom(0), INT64_MAX);
+  const ChannelId collective{0, 0, ChannelKind::kCollective, 1};
+  EXPECT_EQ(plan->Of(0, 1, Message{collective, {}, {}}), 0);
+  EXPECT_EQ(plan->Of(0, 1, Message{collective, {}, {}, 16383}), 0);
+  EXPECT_EQ(plan->Of(0, 1, Message{collective, {}, {}, 16384}), 1);
+  EXPECT_EQ(plan->Of(0, 1, Message{{0, 0, ChannelKind::kExchange, 1}, {}, {}}), 1);
+}
+
+TEST(PlanTest, ForMoneyLargeIsWhatCostsMoreThanARequest) {
+  const std::vector<Way> ways = {{0, false, {0, 1e-6, 0}}, {1, false, {0.5, 0, 0}}};
+  const auto plan = MakePlan({Policy{1}, 1e-9, ways}, Uniform(2, {{0.001, 1e8}, {0.001, 1e8}}));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->LargeFrom(0, 1), 524288);
 }
 
 TEST(PlanTest, TheCheapestLeavesADearServerAlone) {
@@ -166,6 +182,7 @@ TEST(PlanTest, BytesComeBackAsTheyWereOrAreRefused) {
   const auto same = DecodePlan(bytes, 2, 3);
   ASSERT_TRUE(same.ok()) << same.status();
   EXPECT_EQ(same->ways, plan.ways);
+  EXPECT_EQ(same->large_from, plan.large_from);
 
   EXPECT_TRUE(IsError(DecodePlan(bytes, 1, 3).status(), ErrorKind::kProtocol));
   EXPECT_TRUE(IsError(DecodePlan(bytes, 2, 4).status(), ErrorKind::kProtocol));
@@ -174,6 +191,9 @@ TEST(PlanTest, BytesComeBackAsTheyWereOrAreRefused) {
   EXPECT_TRUE(IsError(DecodeMeasurement(measurement.substr(1), 2, 3).status(), ErrorKind::kProtocol));
   auto wild = plan;
   wild.Set(0, 2, Traffic::kTables, 2);
+  EXPECT_TRUE(IsError(DecodePlan(EncodePlan(wild), 2, 3).status(), ErrorKind::kProtocol));
+  wild = plan;
+  wild.large_from[1] = 64;  // no shift reaches that far
   EXPECT_TRUE(IsError(DecodePlan(EncodePlan(wild), 2, 3).status(), ErrorKind::kProtocol));
   // Whatever the bytes are: refused, or numbers that can be reckoned with.
   std::mt19937 random(1);

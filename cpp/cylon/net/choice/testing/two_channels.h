@@ -105,6 +105,21 @@ class TwoChannels : public ThreadedConformanceWorld {
   std::vector<ChannelPrice> prices_;
 };
 
+/// By money alone: what is small is free on the first channel, and what is large on the second, from some 100 kB on.
+inline std::unique_ptr<TwoChannels> SplitChannels(int ranks) {
+  const ChoiceSettings settings{.policy = Policy{1}, .rank_per_second = 1e-9};
+  return std::make_unique<TwoChannels>(ranks, settings, std::vector<ChannelPrice>{{0, 1, 0}, {1e5, 0, 0}});
+}
+
+/// What is large comes late.
+inline Subject SplitChoiceSubject() {
+  return RealSubject("split_choice", [](int ranks, uint64_t) {
+    auto world = SplitChannels(ranks);
+    world->habits[1].delay = std::chrono::microseconds(200);
+    return world;
+  });
+}
+
 inline Subject ChoiceSubject() {
   return RealSubject("choice", [](int ranks, uint64_t) { return std::make_unique<TwoChannels>(ranks); });
 }
