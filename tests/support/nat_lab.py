@@ -315,6 +315,8 @@ class Lab(Namespaces):
     def _start_wire(self, gateway: _Gateway) -> None:
         kind, (outside, port) = gateway.kind, gateway.outside
         words = ["wan", port, f"--delay-ms={kind.round_trip_ms / 2}", f"--syn-loss={kind.syn_loss}"]
+        # Each loses others, or one packet of every function would be lost at once.
+        words.append(f"--seed={1 + self._gateways.index(gateway)}")
         wire = subprocess.Popen(
             [*self._enter(gateway.namespace), str(_WIRE), *words],
             stdin=subprocess.PIPE,

@@ -19,10 +19,6 @@ namespace {
 
 using asio::ip::tcp;
 
-/// TCP sends a first packet that was lost again after 1 s, then 2 s, then 4 s (RFC 6298), which a whole round of a pair
-/// may wait for. A probe is begun anew after this, and then twice as long each time, as the way there may be long.
-constexpr Duration kFirstPatience = std::chrono::milliseconds(400);
-
 /// A socket that is being connected.
 struct ProbeSocket {
   ProbeSocket(asio::io_context& io, std::string between) : socket(io), ends(std::move(between)) {}
@@ -100,14 +96,14 @@ Co<std::shared_ptr<ProbeSocket>> Connect(AsioExecutor* executor, uint16_t local_
 }  // namespace
 
 Co<HostPort> ProbeFrom(AsioExecutor* executor, uint16_t local_port, HostPort looker, std::string token,
-                       TimePoint deadline, arrow::Future<> stop) {
+                       Duration patience, TimePoint deadline, arrow::Future<> stop) {
   asio::error_code not_literal;
   const tcp::endpoint to(asio::ip::make_address(looker.host, not_literal), looker.port);
   if (not_literal) {
     co_return arrow::Status::Invalid("'", looker.host, "' is no address that can be probed; give a numeric one");
   }
   std::shared_ptr<ProbeSocket> probe;
-  for (Duration patience = kFirstPatience; probe == nullptr; patience *= 2) {
+  for (; probe == nullptr; patience *= 2) {
     const TimePoint now = executor->Now();
     const TimePoint until = patience < deadline - now ? now + patience : deadline;
     auto connecting = Connect(executor, local_port, looker, to, until, stop);

@@ -12,10 +12,11 @@
 namespace cylon {
 
 /// Dials `looker` from `local_port` of this machine, which others may use at the same time (SO_REUSEADDR and
-/// SO_REUSEPORT), shows `token`, and returns how the server sees that port. DeadlineError at `deadline`, Cancelled when
-/// `stop` finishes first; else IOError, which names both.
+/// SO_REUSEPORT), shows `token`, and returns how the server sees that port. It is begun anew where nothing has answered
+/// for `patience`, then for twice as long each time: TCP sends a first packet that was lost again after 1 s (RFC 6298).
+/// DeadlineError at `deadline`, Cancelled when `stop` finishes first; else IOError, which names both.
 Co<HostPort> ProbeFrom(AsioExecutor* executor, uint16_t local_port, HostPort looker, std::string token,
-                       TimePoint deadline, arrow::Future<> stop);
+                       Duration patience, TimePoint deadline, arrow::Future<> stop);
 
 /// Says whether somebody at an address has shown a token that is good.
 using ProbeJudge = std::function<bool(const std::string& token, const HostPort& from)>;

@@ -44,8 +44,9 @@ TEST(ProbeTest, OneWhoseFirstPacketsAreLostIsBegunAnewFromTheSamePort) {
   const uint16_t local_port = holder.local_endpoint().port();
 
   const auto deadline = executor.Now() + 60s;
-  auto probing = Spawn(executor, ProbeFrom(&executor, local_port, {"127.0.0.1", to.port()},
-                                           std::string(kRendezvousNonceBytes, 't'), deadline, arrow::Future<>::Make()));
+  auto probing =
+      Spawn(executor, ProbeFrom(&executor, local_port, {"127.0.0.1", to.port()},
+                                std::string(kRendezvousNonceBytes, 't'), 200ms, deadline, arrow::Future<>::Make()));
   const auto lost = NextDialling(to.port(), "", deadline);
   ASSERT_NE(lost, "");
   ASSERT_NE(NextDialling(to.port(), lost, deadline), "");

@@ -315,9 +315,9 @@ TEST_F(RendezvousServerTest, AProbeThatFailsNamesBothEnds) {
                }).ValueOrDie();
     silent = listener->address();
   });
-  const auto late =
-      Await(Spawn(executor_, ProbeFrom(&executor_, 0, silent, token_, executor_.Now() + 20ms, arrow::Future<>::Make())))
-          .status();
+  const auto late = Await(Spawn(executor_, ProbeFrom(&executor_, 0, silent, token_, 1s, executor_.Now() + 20ms,
+                                                     arrow::Future<>::Make())))
+                        .status();
   Do([&] {
     listener.reset();
     kept.clear();
@@ -325,7 +325,7 @@ TEST_F(RendezvousServerTest, AProbeThatFailsNamesBothEnds) {
   EXPECT_TRUE(IsError(late, ErrorKind::kDeadline)) << late;
   EXPECT_THAT(late.message(), HasSubstr("no answer before the deadline"));
   const auto refused =
-      Await(Spawn(executor_, ProbeFrom(&executor_, 0, address_, std::string(kRendezvousNonceBytes, '?'), Soon(),
+      Await(Spawn(executor_, ProbeFrom(&executor_, 0, address_, std::string(kRendezvousNonceBytes, '?'), 1s, Soon(),
                                        arrow::Future<>::Make())));
   EXPECT_TRUE(refused.status().IsIOError()) << refused.status();
 }

@@ -19,6 +19,12 @@ namespace {
 /// Between attempts at a relay where the server is away.
 constexpr Duration kRelayRetry = std::chrono::milliseconds(100);
 
+/// Of a probe, for a first answer: so many round trips to the server, as its last answer took one, within these. A
+/// whole world may wait for the one probe whose first packet is lost.
+constexpr int kProbeRoundTrips = 3;
+constexpr Duration kLeastProbePatience = std::chrono::milliseconds(100);
+constexpr Duration kMostProbePatience = std::chrono::milliseconds(400);
+
 /// What the courier and its coroutines share.
 struct CourierState {
   AsioExecutor* executor;
@@ -45,12 +51,16 @@ Identity Visitor(const std::string& job, const char* purpose) {
 }
 
 Co<SeenAddresses> ProbeAll(std::shared_ptr<CourierState> state, uint16_t local_port, TimePoint deadline) {
+  const TimePoint asked = state->executor->Now();
   auto drawing = RendezvousClient::DrawToken(state->client, deadline);
   CYLON_CO_ASSIGN_OR_RETURN(const auto drawn, co_await drawing);
+  const auto patience = std::clamp<Duration>(kProbeRoundTrips * (state->executor->Now() - asked), kLeastProbePatience,
+                                             kMostProbePatience);
   // All at once: packets that are lost, and long ways, are waited for together.
   std::vector<arrow::Future<HostPort>> probing;
   for (const auto& looker : drawn.lookers) {
-    probing.push_back(StartNow(ProbeFrom(state->executor, local_port, looker, drawn.token, deadline, state->stop)));
+    probing.push_back(
+        StartNow(ProbeFrom(state->executor, local_port, looker, drawn.token, patience, deadline, state->stop)));
   }
   SeenAddresses seen;
   for (auto& each : probing) {

@@ -17,9 +17,8 @@ using asio::ip::tcp;
 
 constexpr Duration kFirstRest = std::chrono::milliseconds(50);
 constexpr Duration kLongestRest = std::chrono::milliseconds(250);
-/// When the caller's first packet counts as lost. It dials after the called side has, so that its own is the one that
-/// finds both holes open; the kernel would send it again after 1 s. Twice what most ways across an ocean take.
-constexpr Duration kAgain = std::chrono::milliseconds(400);
+/// A socket that has waited for so long sends its SYN again by itself soon enough.
+constexpr Duration kKernelsPatience = std::chrono::seconds(1);
 constexpr char kTakeThis = 1;
 /// For the answer to a nomination: a way and back, and a process that is busy. After it the next connection has a turn.
 constexpr Duration kConfirmPatience = std::chrono::seconds(2);
@@ -73,18 +72,19 @@ std::shared_ptr<PunchAttempt> PunchAttempt::Start(AsioExecutor& executor, std::s
   return self;
 }
 
-void PunchAttempt::Dial(const std::vector<HostPort>& candidates) {
+void PunchAttempt::Dial(const std::vector<HostPort>& candidates, Duration patience) {
   for (const auto& candidate : candidates) {
     if (!over_) {
       auto knock = std::make_shared<Knock>();
       knock->candidate = candidate;
       knocks_.push_back(knock);
-      static_cast<void>(Spawn(executor_, DialCandidate(shared_from_this(), std::move(knock))));
+      static_cast<void>(Spawn(executor_, DialCandidate(shared_from_this(), std::move(knock), patience)));
     }
   }
 }
 
-Co<void> PunchAttempt::DialCandidate(std::shared_ptr<PunchAttempt> self, std::shared_ptr<Knock> knock) {
+Co<void> PunchAttempt::DialCandidate(std::shared_ptr<PunchAttempt> self, std::shared_ptr<Knock> knock,
+                                     Duration patience) {
   asio::error_code error;
   const auto host = asio::ip::make_address(knock->candidate.host, error);
   if (error) {
@@ -93,7 +93,7 @@ Co<void> PunchAttempt::DialCandidate(std::shared_ptr<PunchAttempt> self, std::sh
   }
   const tcp::endpoint to(host, knock->candidate.port);
   Duration pause = kFirstRest;
-  TimePoint again = self->terms_.role == PunchRole::kCaller ? self->executor_.Now() + kAgain : kNever;
+  TimePoint again = patience > Duration{} ? self->executor_.Now() + patience : kNever;
   while (!self->over_) {
     std::unique_ptr<PunchedStream> stream;
     auto connect = self->Connect(knock.get(), to, again, &stream);
@@ -108,7 +108,8 @@ Co<void> PunchAttempt::DialCandidate(std::shared_ptr<PunchAttempt> self, std::sh
       break;
     }
     if (self->executor_.Now() >= again) {
-      again = kNever;
+      patience *= 2;
+      again = patience < kKernelsPatience ? self->executor_.Now() + patience : kNever;
       if (stream == nullptr) {
         continue;
       }

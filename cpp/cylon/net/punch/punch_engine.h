@@ -24,10 +24,12 @@ struct PunchTerms {
 /// Dials every candidate of the peer, with one socket for each that goes on connecting: the kernel repeats its SYN
 /// after 1 and 3 s, and a socket that is made anew meanwhile misses the peer's (measured with both made anew every 0.5
 /// s: 7 of 10 get stuck). A refusal makes a new one, after 50 to 250 ms: a gateway that answers a SYN that came too
-/// early, or a process that does not listen yet. And the caller, not the called side, makes its first one anew once,
-/// after 0.4 s: then its SYN was lost. Meanwhile the port takes whom the peer's dials bring. On each connection both
-/// ends prove that they mean this attempt (punch_proof.h); the caller nominates the first that has got so far, and the
-/// next where that one ends before the other side confirms. All others are reset.
+/// early, or a process that does not listen yet. And the caller, not the called side, takes its SYN for lost where
+/// nothing has come for a round trip, and makes a new one; then for twice as long, as long as that is sooner than the
+/// kernel. It dials after the called side has, so that its own SYN is the one that finds both holes open. Meanwhile the
+/// port takes whom the peer's dials bring. On each connection both ends prove that they mean this attempt
+/// (punch_proof.h); the caller nominates the first that has got so far, and the next where that one ends before the
+/// other side confirms. All others are reset.
 class PunchAttempt : public std::enable_shared_from_this<PunchAttempt> {
  public:
   /// Takes who dials `port` for it from now on. In a task, as all calls.
@@ -35,8 +37,8 @@ class PunchAttempt : public std::enable_shared_from_this<PunchAttempt> {
   PunchAttempt(AsioExecutor& executor, std::shared_ptr<PunchPort> port, PunchTerms terms);
   ~PunchAttempt() { End(arrow::Status::Cancelled("nobody waits for this attempt any more")); }
 
-  /// Once, when they are known.
-  void Dial(const std::vector<HostPort>& candidates);
+  /// Once, when they are known. `patience`: of the caller, more than a round trip to the peer; 0: of the called side.
+  void Dial(const std::vector<HostPort>& candidates, Duration patience);
 
   /// OK where there is a winner. DeadlineError, saying what became of each candidate, at the deadline; what End gave.
   const arrow::Future<>& done() const { return done_; }
@@ -61,7 +63,7 @@ class PunchAttempt : public std::enable_shared_from_this<PunchAttempt> {
     std::string last;      // what became of the last one; "": no answer yet
   };
 
-  static Co<void> DialCandidate(std::shared_ptr<PunchAttempt> self, std::shared_ptr<Knock> knock);
+  static Co<void> DialCandidate(std::shared_ptr<PunchAttempt> self, std::shared_ptr<Knock> knock, Duration patience);
   static Co<void> Take(std::shared_ptr<PunchAttempt> self, std::unique_ptr<PunchedStream> stream, PunchHello hello);
   Co<void> Connect(Knock* knock, asio::ip::tcp::endpoint to, TimePoint again,
                    std::unique_ptr<PunchedStream>* connected);

@@ -61,7 +61,7 @@ class PunchEngineTest : public ::testing::Test {
     std::shared_ptr<PunchAttempt> attempt;
     world.Do([&] {
       attempt = PunchAttempt::Start(world.executor, port, {kTheAttempt, role, world.executor.Now() + span});
-      attempt->Dial(candidates);
+      attempt->Dial(candidates, role == PunchRole::kCaller ? kShort / 2 : Duration{});
       attempts.push_back(attempt);
     });
     return attempt;
@@ -175,7 +175,7 @@ TEST_F(PunchEngineTest, SaysWhatBecameOfEachCandidateAtItsDeadline) {
   EXPECT_THAT(none.message(), HasSubstr("named no address that could be dialled"));
 }
 
-TEST_F(PunchEngineTest, WhatIsNotAnsweredIsDialledOnceMoreByTheCallerAndGoesOnConnecting) {
+TEST_F(PunchEngineTest, WhatIsNotAnsweredIsDialledAnewByTheCallerAloneAndGoesOnConnecting) {
   // A listener whose queue is full drops what comes, as many gateways do.
   asio::ip::tcp::acceptor full(world.executor.io());
   std::vector<asio::ip::tcp::socket> queue;

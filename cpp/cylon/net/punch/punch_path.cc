@@ -38,6 +38,11 @@ arrow::Status NoFamily(const std::string& peer) {
                                 ": one end has addresses of IPv4 only and the other of IPv6 only; a relay is needed");
 }
 
+/// When the caller's first packet counts as lost. An answer came by the server, which is hardly ever shorter than the
+/// straight way; twice its time, within these.
+constexpr Duration kLeastAgain = std::chrono::milliseconds(100);
+constexpr Duration kMostAgain = std::chrono::milliseconds(400);
+
 /// Where one end only knows where to dial the other (its own gateway is symmetric, or the server has seen it in another
 /// family), the other's gateway may let anybody in; whether it does shows in a round trip or two, and trying for
 /// longer, or once more, changes nothing.
@@ -162,7 +167,9 @@ Co<void> Puncher::Call(std::shared_ptr<Puncher> self, std::string peer, std::sha
   auto attempt = engagement->attempt;
   auto own_seen = std::make_shared<SeenAddresses>();
   auto own_told = std::make_shared<std::vector<HostPort>>();
+  auto told_at = std::make_shared<TimePoint>();
   const auto write = [=](const SeenAddresses& own, const std::vector<HostPort>& candidates) {
+    *told_at = self->executor_.Now();
     *own_seen = own;
     *own_told = candidates;
     return Letter{LetterKind::kCall, engagement->id, until - self->executor_.Now(), own.symmetric, false, fresh,
@@ -189,8 +196,10 @@ Co<void> Puncher::Call(std::shared_ptr<Puncher> self, std::string peer, std::sha
         }
       });
     }
+    const Duration answered_in = self->executor_.Now() - *told_at;
     attempt->Dial(DialableCandidates(engagement->answer.candidates, engagement->seen, Places(*own_told, *own_seen),
-                                     self->loopback_));
+                                     self->loopback_),
+                  std::clamp<Duration>(2 * answered_in, kLeastAgain, kMostAgain));
   }
   auto done = attempt->done();
   co_return co_await done;
@@ -357,7 +366,7 @@ Co<void> Puncher::Answer(std::shared_ptr<Puncher> self, std::string peer, std::s
     if (declined) {
       attempt->End(symmetric ? BothSymmetric(peer) : NoFamily(peer));
     } else {
-      attempt->Dial(DialableCandidates(call.candidates, seen, Places(candidates, own), self->loopback_));
+      attempt->Dial(DialableCandidates(call.candidates, seen, Places(candidates, own), self->loopback_), Duration{});
     }
     return Letter{LetterKind::kAnswer, call.attempt, {}, own.symmetric, declined, call.fresh, candidates};
   };
