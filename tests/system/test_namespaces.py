@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -106,3 +107,28 @@ def test_certificates_secure_a_job_and_another_authority_is_refused(
     assert refused.returncode == 1
     assert "certificate" in err, err
     assert "hello" not in err
+
+
+def test_the_doctor_proves_itself_by_certificates_too(
+    launch: Launch, network: Network, secret: Path, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    own = authority.sign("function", f"IP:{network.address(0)}")
+    stranger = Authority(tmp_path / "stranger").sign("function", f"IP:{network.address(0)}")
+    listen = ["--listen", f"{network.ADDRESS}:0", "--secret-file", secret]
+    of_server = authority.sign("server", f"IP:{network.ADDRESS}")
+    server = launch(*network.inside(None), BUILD / "bin" / "cylon-rendezvous", *listen, **of_server)
+    assert server.stdout is not None
+    address = server.stdout.readline().strip()
+    command = [BUILD / "bin" / "cylon", "doctor", "--rendezvous", address, "--json", "--seconds=0.05"]
+    reports = []
+    for settings in (own, {**stranger, "CYLON_TLS_CA": own["CYLON_TLS_CA"]}):
+        process = launch(*network.inside(0), *command, CYLON_SECRET_FILE=str(secret), **settings)
+        out, err = process.communicate(timeout=60)
+        assert err == ""
+        reports.append((process.returncode, json.loads(out)))
+    (code, report), (refused_code, refused) = reports
+    assert (code, report["problems"]) == (0, [])
+    assert report["families"][0]["seen"] == [f"{network.address(0)}:{report['families'][0]['port']}"]
+    assert refused_code == 1
+    assert any("certificate" in problem for problem in refused["problems"])
