@@ -109,7 +109,7 @@ class RendezvousServerTest : public ::testing::Test {
   AsioExecutor server_executor_{"server"};
   AsioExecutor executor_{"client"};
   std::unique_ptr<RendezvousServer> server_ =
-      RendezvousServer::Start(server_executor_, {"127.0.0.1", 0}, 0, {SecuredBy(kSecret)}).ValueOrDie();
+      RendezvousServer::Start(server_executor_, {kOwnHost, 0}, 0, {SecuredBy(kSecret)}).ValueOrDie();
   HostPort address_ = server_->address();
   const std::string token_ = std::string(kRendezvousNonceBytes, 't');
 };
@@ -286,8 +286,9 @@ TEST_F(RendezvousServerTest, AProbeMayUseAPortThatIsListenedOn) {
 }
 
 TEST_F(RendezvousServerTest, ADifferentAddressAtEachPortIsSymmetric) {
-  // The proxy stands for a gateway with a port for each destination.
-  Proxy proxy(address_);
+  // The proxy stands for a gateway with a port for each destination, at the address of the server's other port.
+  const auto server = RendezvousServer::Start(server_executor_, {"127.0.0.1", 0}, 0, {SecuredBy(kSecret)}).ValueOrDie();
+  Proxy proxy(server->address());
   const auto alice = Open(proxy.address()).ValueOrDie();
   const auto seen = Probe(alice, FreePort());
   ASSERT_TRUE(seen.ok()) << seen.status();
@@ -483,7 +484,7 @@ TEST_F(RendezvousServerTest, AStoreServerIsAStoreAlone) {
 TEST_F(RendezvousServerTest, ABusyPortIsNamed) {
   const auto probes = server_->probe_address();
   const auto busy =
-      RendezvousServer::Start(server_executor_, {"127.0.0.1", 0}, probes.port, {SecuredBy(kSecret)}).status();
+      RendezvousServer::Start(server_executor_, {kOwnHost, 0}, probes.port, {SecuredBy(kSecret)}).status();
   EXPECT_TRUE(busy.IsIOError()) << busy;
   EXPECT_THAT(busy.message(), HasSubstr(probes.ToString()));
   EXPECT_THAT(RendezvousServer::Start(server_executor_, address_, 0, {SecuredBy(kSecret)}).status().message(),
