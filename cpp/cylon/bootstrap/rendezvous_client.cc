@@ -109,6 +109,8 @@ arrow::Future<> RendezvousClient::Tell(const std::string& to, const std::string&
                                   " are passed on");
   }
   RendezvousFrame tell{RendezvousOp::kTell, 0, to};
+  tell.patience_ms = static_cast<uint32_t>(
+      std::clamp<int64_t>(std::chrono::ceil<std::chrono::milliseconds>(patience_.returns).count(), 0, UINT32_MAX));
   tell.text = text;
   return arrow::Future<>(Ask(std::move(tell)));
 }

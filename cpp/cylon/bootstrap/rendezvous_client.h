@@ -24,6 +24,8 @@ struct RendezvousPatience {
   /// It may owe an answer and say nothing: then the connection is taken for one that a gateway has forgotten, and
   /// another is made. Twice as long each time that this changes nothing.
   Duration answer = std::chrono::seconds(2);
+  /// After another's connection to the server was lost, not closed: so soon it has noticed, if it lives, and is back.
+  Duration returns = std::chrono::seconds(1);
 };
 
 /// Makes a connection on which both ends have proven themselves.

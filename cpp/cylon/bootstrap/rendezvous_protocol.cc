@@ -71,6 +71,7 @@ bool Take(ByteReader* in, RendezvousFrame* frame) {
       if (!TakeName(in, &frame->name)) {
         return false;
       }
+      frame->patience_ms = in->Number<uint32_t>();
       frame->text = in->Raw(in->rest().size());
       return in->done();
     case RendezvousOp::kTold:
@@ -137,6 +138,7 @@ std::string EncodeRendezvousFrame(const RendezvousFrame& frame) {
     case RendezvousOp::kTell:
       out.Number(frame.id);
       out.Raw(frame.name);
+      out.Number(frame.patience_ms);
       out.Raw(frame.text);
       break;
     case RendezvousOp::kTold:

@@ -20,7 +20,8 @@ namespace cylon {
 ///   client
 ///     hello    op (1) | name (32) | incarnation (16)        the first frame; the same on each connection of a process
 ///     ping     op (1)
-///     tell     op (1) | id (8) | to (32) | text (the rest)  ids of one process grow
+///     tell     op (1) | id (8) | to (32) | patience in ms (4) | text (the rest)
+///              ids of one process grow; `to` may be back for so long after its connection was lost
 ///     draw     op (1) | id (8)                              asks for a token for probes
 ///
 ///   server

@@ -38,8 +38,9 @@ class RendezvousServerTest : public ::testing::Test {
   TimePoint Soon() { return executor_.Now() + kPatience; }
 
   arrow::Result<CourierPtr> Open(const HostPort& at, const std::string& secret = kSecret, Duration patience = kPatience,
-                                 const std::string& job = "job") {
-    auto opening = Spawn(executor_, OpenTcpCourier(&executor_, at, SecuredBy(secret), job, Soon(), {.away = patience}));
+                                 const std::string& job = "job", Duration returns = kPatience) {
+    auto opening = Spawn(executor_, OpenTcpCourier(&executor_, at, SecuredBy(secret), job, Soon(),
+                                                   {.away = patience, .returns = returns}));
     ARROW_RETURN_NOT_OK(executor_.Wait(arrow::Future<>(opening), Soon()));
     ARROW_ASSIGN_OR_RAISE(auto courier, opening.MoveResult());
     return CourierPtr(std::move(courier));
@@ -177,6 +178,30 @@ TEST_F(RendezvousServerTest, ALostConnectionIsMadeAnewUnderTheSameName) {
     ASSERT_TRUE(Tell(bob, alice->name(), "yes").ok());
     EXPECT_EQ(Await(at_alice)->text, "yes");
   }
+}
+
+TEST_F(RendezvousServerTest, WhoseConnectionWasLostMayComeBackAndWhoHasClosedItIsGone) {
+  Proxy proxy(address_);
+  const auto alice = Open(proxy.address()).ValueOrDie();
+  const auto patient = Open();
+  const auto hasty = Open(address_, kSecret, kPatience, "job", 0s).ValueOrDie();
+  ASSERT_TRUE(Tell(patient, alice->name(), "there?").ok());
+  proxy.Reset();
+  arrow::Status told;
+  do {  // until the server has noticed
+    told = Tell(patient, alice->name(), "still there?");
+  } while (told.ok());
+  EXPECT_TRUE(told.IsIOError()) << told;
+  EXPECT_THAT(told.message(), HasSubstr("was lost"));
+  EXPECT_THAT(told.message(), HasSubstr("may come back"));
+  EXPECT_TRUE(Tell(hasty, alice->name(), "and now?").IsKeyError());
+
+  const auto bob = Open();
+  Do([&] { bob->Close(); });
+  do {
+    told = Tell(patient, bob->name(), "there?");
+  } while (told.ok());
+  EXPECT_TRUE(told.IsKeyError()) << told;
 }
 
 TEST_F(RendezvousServerTest, AServerThatStaysAwayIsNamedInBoundedTime) {

@@ -13,6 +13,11 @@ namespace cylon {
 
 namespace {
 
+/// Of connections that were lost: longer than anybody waits for who may come back, and as many as a busy server loses
+/// in that time.
+constexpr Duration kLossesRemembered = std::chrono::minutes(1);
+constexpr size_t kMostLosses = 1 << 14;
+
 arrow::Status RendezvousEnds() {
   return arrow::Status::Cancelled("the rendezvous server ends; start it again, its clients come back by themselves");
 }
@@ -87,6 +92,7 @@ Co<void> RendezvousSessions::Serve(std::shared_ptr<RendezvousSessions> self, std
   session->pulse->Start();
   auto talking = Converse(self, session);
   const arrow::Status status = co_await talking;
+  const bool sent_away = session->ended;
   if (!status.ok() && !IsEndOfStream(status)) {
     self->End(session, status);
   }
@@ -96,6 +102,9 @@ Co<void> RendezvousSessions::Serve(std::shared_ptr<RendezvousSessions> self, std
   if (const auto at = self->named_.find(session->name); at != self->named_.end() && at->second == session) {
     self->named_.erase(at);
     self->LeavePlace(session);
+    if (!sent_away && (!IsEndOfStream(status) || IsReset(status))) {
+      self->Remember(session);
+    }
   }
   if (const auto at = self->tokens_.find(session->token); at != self->tokens_.end() && at->second == session) {
     self->tokens_.erase(at);
@@ -199,6 +208,7 @@ arrow::Status RendezvousSessions::TakePlace(const SessionPtr& session, const std
   }
   session->name = name;
   named_[name] = session;
+  lost_.erase(name);
   ++of_job_[guest.job];
   ++counters_->sessions;
   ++counters_->sessions_begun;
@@ -212,6 +222,21 @@ void RendezvousSessions::LeavePlace(const SessionPtr& session) {
     of_job_.erase(of_job);
   }
   --counters_->sessions;
+}
+
+/// A process that ends closes its connection. One that was lost, as by a gateway that was restarted, may be of a
+/// process that lives, and has not noticed yet.
+void RendezvousSessions::Remember(const SessionPtr& lost) {
+  const TimePoint now = executor_.Now();
+  while (!losses_.empty() && (losses_.front().first < now - kLossesRemembered || losses_.size() >= kMostLosses)) {
+    const auto& [when, name] = losses_.front();
+    if (const auto at = lost_.find(name); at != lost_.end() && at->second.when == when) {
+      lost_.erase(at);
+    }
+    losses_.pop_front();
+  }
+  lost_[lost->name] = {lost->guest.job, now};
+  losses_.emplace_back(now, lost->name);
 }
 
 arrow::Status RendezvousSessions::Handle(const SessionPtr& session, const RendezvousFrame& frame) {
@@ -239,6 +264,14 @@ arrow::Status RendezvousSessions::PassOn(const SessionPtr& session, const Rendez
   }
   const auto at = named_.find(tell.name);
   if (at == named_.end() || at->second->guest.job != session->guest.job) {
+    const auto lost = lost_.find(tell.name);
+    const auto age = lost == lost_.end() ? Duration{} : executor_.Now() - lost->second.when;
+    if (lost != lost_.end() && lost->second.job == session->guest.job &&
+        age < std::chrono::milliseconds(tell.patience_ms)) {
+      return arrow::Status::IOError("the connection of ", tell.name, " to the rendezvous server was lost ",
+                                    std::chrono::duration_cast<std::chrono::milliseconds>(age).count(),
+                                    " ms ago, and it may come back");
+    }
     return arrow::Status::KeyError("nobody of the name ", tell.name,
                                    " is at the rendezvous server; it has not come yet, or is gone");
   }

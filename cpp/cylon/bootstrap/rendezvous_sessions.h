@@ -1,6 +1,7 @@
 /// What a rendezvous server knows of the processes that wait at it, and passes between them, apart from how they come.
 #pragma once
 
+#include <deque>
 #include <list>
 #include <memory>
 #include <string>
@@ -58,6 +59,7 @@ class RendezvousSessions : public std::enable_shared_from_this<RendezvousSession
   arrow::Status Greet(const SessionPtr& session, const RendezvousFrame& hello);
   arrow::Status TakePlace(const SessionPtr& session, const std::string& name);
   void LeavePlace(const SessionPtr& session);
+  void Remember(const SessionPtr& lost);
   arrow::Status Handle(const SessionPtr& session, const RendezvousFrame& frame);
   arrow::Status PassOn(const SessionPtr& session, const RendezvousFrame& tell);
   arrow::Status Draw(const SessionPtr& session, uint64_t id);
@@ -72,6 +74,12 @@ class RendezvousSessions : public std::enable_shared_from_this<RendezvousSession
   std::unordered_map<std::string, SessionPtr> named_;
   std::unordered_map<std::string, size_t> of_job_;      // sessions with a name
   std::unordered_map<std::string, SessionPtr> tokens_;  // the one that a session has drawn last
+  struct Lost {
+    std::string job;
+    TimePoint when;
+  };
+  std::unordered_map<std::string, Lost> lost_;            // names whose connection was not closed by them
+  std::deque<std::pair<TimePoint, std::string>> losses_;  // oldest first
   std::shared_ptr<size_t> unread_ = std::make_shared<size_t>(0);
   bool closed_ = false;
 };

@@ -138,6 +138,10 @@ namespace {
 constexpr char kWatchThread[] = "cylon-watch";
 /// Less, and a server that is busy with many ranks is left for its being late.
 constexpr Duration kLeastAnswerPatience = std::chrono::milliseconds(500);
+/// Who lives and has lost all connections notices with the next heartbeat, of which a peer's timeout has 20 (see
+/// comm/watch/judge.h); so many of them, for what it takes to connect again.
+constexpr int kBeatsUntilBack = 3;
+constexpr int kBeatsInTimeout = 20;
 
 MeshSettings SettingsOf(const Options& options, std::string secret) {
   MeshSettings settings;
@@ -153,6 +157,7 @@ MeshSettings SettingsOf(const Options& options, std::string secret) {
 RendezvousPatience PatienceOf(const MeshSettings& settings) {
   RendezvousPatience patience;
   patience.answer = std::clamp<Duration>(settings.peer_timeout / 5, kLeastAnswerPatience, patience.answer);
+  patience.returns = std::max<Duration>(kBeatsUntilBack * settings.peer_timeout / kBeatsInTimeout, patience.returns);
   return patience;
 }
 

@@ -7,7 +7,7 @@
 
 namespace cylon {
 
-/// IOError "connection closed by <peer>" that IsEndOfStream knows.
-arrow::Status EndOfStream(const std::string& peer_name);
+/// IOError "connection closed by <peer>" that IsEndOfStream knows, and IsReset where it was not closed in order.
+arrow::Status EndOfStream(const std::string& peer_name, bool reset = false);
 
 }  // namespace cylon

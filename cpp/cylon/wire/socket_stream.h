@@ -103,7 +103,7 @@ class SocketState : public std::enable_shared_from_this<SocketState<Socket>> {
 
   arrow::Status Failed(const char* what, int error) const {
     if (error == ECONNRESET || error == EPIPE || error == ECONNABORTED) {
-      return EndOfStream(peer_name_);
+      return EndOfStream(peer_name_, /*reset=*/true);
     }
     return arrow::Status::IOError("cannot ", what, " ", peer_name_, ": ", std::strerror(error));
   }

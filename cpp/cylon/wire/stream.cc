@@ -19,6 +19,8 @@ constexpr char kNobodyListensId[] = "cylon::NobodyListens";
 
 class EndOfStreamDetail : public arrow::StatusDetail {
  public:
+  explicit EndOfStreamDetail(bool was_reset) : reset(was_reset) {}
+  const bool reset;
   const char* type_id() const override { return kEndOfStreamId; }
   std::string ToString() const override { return "end of stream"; }
 };
@@ -35,11 +37,15 @@ bool HasDetail(const arrow::Status& status, std::string_view id) {
 
 }  // namespace
 
-arrow::Status EndOfStream(const std::string& peer_name) {
-  return {arrow::StatusCode::IOError, "connection closed by " + peer_name, std::make_shared<EndOfStreamDetail>()};
+arrow::Status EndOfStream(const std::string& peer_name, bool reset) {
+  return {arrow::StatusCode::IOError, "connection closed by " + peer_name, std::make_shared<EndOfStreamDetail>(reset)};
 }
 
 bool IsEndOfStream(const arrow::Status& status) { return HasDetail(status, kEndOfStreamId); }
+
+bool IsReset(const arrow::Status& status) {
+  return IsEndOfStream(status) && static_cast<const EndOfStreamDetail&>(*status.detail()).reset;
+}
 
 arrow::Status NobodyListens(const std::string& message) {
   return {arrow::StatusCode::IOError, message, std::make_shared<NobodyListensDetail>()};

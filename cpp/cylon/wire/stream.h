@@ -43,6 +43,9 @@ class CYLON_EXPORT Stream {
 
 /// True where `status` says that the other side closed or reset the connection.
 CYLON_EXPORT bool IsEndOfStream(const arrow::Status& status);
+/// True where it was reset. The system of a process that ends closes its connections, unless something there was not
+/// read; a gateway that has forgotten one resets it.
+CYLON_EXPORT bool IsReset(const arrow::Status& status);
 
 /// IOError with this text: nobody listens at an address that was dialled, which its machine said at once. Where that is
 /// so of all addresses of a process, it is gone.

@@ -1,6 +1,7 @@
 /// For tests: what stands between a client and a server, and loses connections when it is told to.
 #pragma once
 
+#include <asio/ip/tcp.hpp>
 #include <memory>
 #include <set>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "cylon/base/asio_executor.h"
 #include "cylon/base/co.h"
+#include "cylon/wire/socket_stream.h"
 #include "cylon/wire/stream.h"
 
 namespace cylon::testing {
@@ -40,6 +42,18 @@ class Proxy {
   /// Loses all connections.
   void Cut() {
     Do([this] { CloseAll(); });
+  }
+  /// Resets all connections to the server, as a gateway does that has forgotten them, and takes no others.
+  void Reset() {
+    Do([this] {
+      listener_.reset();
+      for (const auto& pair : pairs_) {
+        dynamic_cast<internal::SocketStream<asio::ip::tcp::socket>&>(*pair->server)
+            .socket()
+            .set_option(asio::socket_base::linger(true, 0));
+      }
+      CloseAll();
+    });
   }
   /// Loses all connections, and takes no others.
   void Close() {
