@@ -9,6 +9,7 @@
 #include "cylon/bootstrap/ticket.h"
 #include "cylon/bootstrap/waits.h"
 #include "cylon/comm/paths.h"
+#include "cylon/comm/watch/judge.h"
 #include "cylon/comm/watch/path_wire.h"
 #include "cylon/net/mesh/mesh_transport.h"
 #include "cylon/net/object/object_transport.h"
@@ -138,10 +139,9 @@ namespace {
 constexpr char kWatchThread[] = "cylon-watch";
 /// Less, and a server that is busy with many ranks is left for its being late.
 constexpr Duration kLeastAnswerPatience = std::chrono::milliseconds(500);
-/// Who lives and has lost all connections notices with the next heartbeat, of which a peer's timeout has 20 (see
-/// comm/watch/judge.h); so many of them, for what it takes to connect again.
-constexpr int kBeatsUntilBack = 3;
-constexpr int kBeatsInTimeout = 20;
+/// Who lives and has lost all connections notices with its next heartbeat, or the one after; then it connects again.
+constexpr int kBeatsUntilNoticed = 2;
+constexpr Duration kUntilBack = std::chrono::milliseconds(300);
 
 MeshSettings SettingsOf(const Options& options, std::string secret) {
   MeshSettings settings;
@@ -157,7 +157,7 @@ MeshSettings SettingsOf(const Options& options, std::string secret) {
 RendezvousPatience PatienceOf(const MeshSettings& settings) {
   RendezvousPatience patience;
   patience.answer = std::clamp<Duration>(settings.peer_timeout / 5, kLeastAnswerPatience, patience.answer);
-  patience.returns = std::max<Duration>(kBeatsUntilBack * settings.peer_timeout / kBeatsInTimeout, patience.returns);
+  patience.returns = kBeatsUntilNoticed * BeatOf(settings.peer_timeout) + kUntilBack;
   return patience;
 }
 

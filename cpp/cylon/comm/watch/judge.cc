@@ -11,9 +11,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int kBeatsInTimeout = 20;
-constexpr Duration kShortestBeat = 50ms;
-constexpr Duration kLongestBeat = 500ms;
 /// A tick that is later than so many beats says that this process did not run.
 constexpr int kLateBeats = 2;
 /// Whoever lives moves its sign in the store once a beat: so many beats after a case was opened it has moved.
@@ -27,11 +24,15 @@ std::string InShort(Duration time) { return ReadableSeconds(std::chrono::duratio
 
 }  // namespace
 
+Duration BeatOf(Duration timeout) {
+  constexpr int kBeatsInTimeout = 20;
+  constexpr Duration kShortest = 50ms;
+  constexpr Duration kLongest = 500ms;
+  return std::clamp<Duration>(timeout / kBeatsInTimeout, kShortest, kLongest);
+}
+
 Judge::Judge(Setup setup, JudgeHands* hands)
-    : setup_(std::move(setup)),
-      hands_(hands),
-      beat_(std::clamp(setup_.timeout / kBeatsInTimeout, kShortestBeat, kLongestBeat)),
-      peers_(static_cast<size_t>(setup_.size)) {
+    : setup_(std::move(setup)), hands_(hands), beat_(BeatOf(setup_.timeout)), peers_(static_cast<size_t>(setup_.size)) {
   for (const int step : {1, setup_.size - 1}) {
     const Rank neighbour = (setup_.own + step) % setup_.size;
     if (Known(neighbour)) {

@@ -47,9 +47,12 @@ class JudgeHands {
   virtual void Conclude(const Finding& finding) = 0;
 };
 
-/// How it decides. Each rank hears a beat of both its ring neighbours, every `timeout` / 20. One that is not heard for
-/// 0.7 `timeout` is *suspected*: its watch is dialled again, and *witnesses* (those next to it and next to this rank)
-/// are asked; the store is a witness too, in which whoever hears nothing of a neighbour shows that it lives. At
+/// Between two heartbeats, where a peer may be silent for `timeout`: a twentieth of it, from 50 to 500 ms.
+Duration BeatOf(Duration timeout);
+
+/// How it decides. Each rank hears a beat of both its ring neighbours, every BeatOf(`timeout`). One that is not heard
+/// for 0.7 `timeout` is *suspected*: its watch is dialled again, and *witnesses* (those next to it and next to this
+/// rank) are asked; the store is a witness too, in which whoever hears nothing of a neighbour shows that it lives. At
 /// `timeout`:
 ///
 ///   somebody hears it                              -> the link is lost, both its ends live
