@@ -147,7 +147,8 @@ arrow::Result<Plan> MakePlan(const PlanInputs& inputs, const std::vector<Measure
               {LatencyOf(measurements, way, one, other), plan.rates[static_cast<size_t>(each)].bytes_per_s}, way.price,
               inputs.rank_per_second, plan.world_size, bytes));
         }
-        return among[static_cast<size_t>(BestOf(inputs.policy, costs))];
+        // Prices without measure make no cost the least: then the one that is preferred among equals.
+        return among[static_cast<size_t>(std::max(BestOf(inputs.policy, costs), 0))];
       };
       const int of_calls = best(ways, kTypicalBytes[0]);
       const int of_tables = best(ways, kTypicalBytes[1]);

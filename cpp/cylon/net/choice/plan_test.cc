@@ -138,6 +138,14 @@ TEST(PlanTest, TheCheapestLeavesADearServerAlone) {
   EXPECT_EQ(MakePlan({Policy{1}, 1e-5, ways}, measured)->Of(0, 1, Traffic::kTables), 1);
 }
 
+TEST(PlanTest, PricesWithoutMeasureLeaveTheFirstWay) {
+  const std::vector<Way> ways = {{0, false, {1e308, 1e308, 1e308}}, {1, false, {1e308, 1e308, 1e308}}};
+  const auto plan = MakePlan({Policy{1}, 1e308, ways}, Uniform(2, {{0.001, 1e8}, {0.002, 5e7}}));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->Of(0, 1, Traffic::kCalls), 0);
+  EXPECT_EQ(plan->Of(0, 1, Traffic::kTables), 0);
+}
+
 TEST(PlanTest, APairWithoutTheBestChannelTakesAnother) {
   auto measured = Uniform(3, {{0.0001, 1e9}, {0.01, 1e7}});
   measured[2].latency_s[0][0] = -1;  // rank 2 got no answer of rank 0
