@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BUILD
+from conftest import BUILD, Launch
 from namespaces import command
 from network import Network
 
@@ -22,18 +21,14 @@ SILENT = "10.77.0.3"
 
 
 @pytest.fixture
-def network(secret: Path) -> Iterator[Network]:
+def network(launch: Launch, secret: Path) -> Iterator[Network]:
     """A host, and a server at the hub."""
     with contextlib.closing(Network(1)) as made:
-        words = [str(BUILD / "bin" / "cylon-rendezvous"), "--listen", f"{made.ADDRESS}:7000", "--secret-file", secret]
-        server = subprocess.Popen([*made.inside(None), *words], stdout=subprocess.PIPE, text=True)
+        words = ["--listen", f"{made.ADDRESS}:7000", "--secret-file", secret]
+        server = launch(*made.inside(None), BUILD / "bin" / "cylon-rendezvous", *words)
         assert server.stdout is not None
         server.stdout.readline()
-        try:
-            yield made
-        finally:
-            server.kill()
-            server.communicate()
+        yield made
 
 
 def rules(network: Network, text: str) -> None:
@@ -56,24 +51,17 @@ def dropped(network: Network) -> int:
     return int(found.group(1))
 
 
-def connect(network: Network, secret: Path, server: str, hosts: Path | None = None) -> None:
-    """Open a session with the server, in a time within which it would not be dialled anew from above."""
-    words = [str(BUILD / "bin" / "rendezvous-crowd"), server, "1"]
+def connect(launch: Launch, network: Network, secret: Path, server: str, hosts: Path | None = None) -> None:
+    """Open a session with the server."""
+    words: list[str | Path] = [BUILD / "bin" / "rendezvous-crowd", server, "1"]
     if hosts is not None:  # of this process and its children only
         words = ["unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh", *words]
-    environment = {**os.environ, "CYLON_SECRET_FILE": str(secret), "CYLON_JOB": "dialling"}
-    client = subprocess.Popen(
-        [*network.inside(0), *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert client.stdout is not None
-        assert client.stdout.readline() == "open 1\n", client.communicate(timeout=DEADLINE_S)[1]
-    finally:
-        client.kill()
-        client.communicate()
+    client = launch(*network.inside(0), *words, CYLON_SECRET_FILE=str(secret), CYLON_JOB="dialling")
+    assert client.stdout is not None
+    assert client.stdout.readline() == "open 1\n", client.communicate(timeout=DEADLINE_S)[1]
 
 
-def test_a_first_packet_that_is_lost_is_not_waited_for(network: Network, secret: Path) -> None:
+def test_a_first_packet_that_is_lost_is_not_waited_for(launch: Launch, network: Network, secret: Path) -> None:
     # What the port sends that was dialled from first is lost, so that only a second dial gets anywhere.
     syn = "tcp dport 7000 tcp flags & (syn | ack) == syn"
     rules(
@@ -81,16 +69,16 @@ def test_a_first_packet_that_is_lost_is_not_waited_for(network: Network, secret:
         f"{syn} tcp sport @unheard counter name dropped drop\n"
         f"{syn} limit rate 1/hour burst 1 packets add @unheard {{ tcp sport }} counter name dropped drop",
     )
-    connect(network, secret, f"{network.ADDRESS}:7000")
+    connect(launch, network, secret, f"{network.ADDRESS}:7000")
     # The kernel would have sent it at 0, 1, 3 and 7 s before the whole dial is given up and begun anew.
     assert 1 <= dropped(network) < 4
 
 
 def test_an_address_that_leads_nowhere_does_not_keep_from_the_others(
-    network: Network, secret: Path, tmp_path: Path
+    launch: Launch, network: Network, secret: Path, tmp_path: Path
 ) -> None:
     rules(network, f"ip daddr {SILENT} counter name dropped drop")
     hosts = tmp_path / "hosts"
     hosts.write_text(f"{SILENT} server.test\n{network.ADDRESS} server.test\n")
-    connect(network, secret, "server.test:7000", hosts)
+    connect(launch, network, secret, "server.test:7000", hosts)
     assert dropped(network) >= 1  # it was the first to be dialled

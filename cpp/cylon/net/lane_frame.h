@@ -12,7 +12,8 @@
 
 namespace cylon::internal {
 
-/// Every frame of a message travels on the message's own channel, forward or back, so each sees the ones before it.
+/// Every frame of a message travels on the message's own channel, forward or back, so each sees the ones before it; but
+/// what follows a grant may take another way (Message::piece_of), and sees only what took that too.
 enum class LaneType : uint8_t {
   kControl = 1,   ///< forward, a whole control message
   kEager = 2,     ///< forward, a whole small message; its cost is taken out of the window

@@ -75,19 +75,19 @@ class ChoosingRank {
   Ear ear;
 };
 
-/// Each rank sends to each other one message of a collective and one of an exchange; returns what rank 0 used.
-std::vector<ChannelUse> Talk(TwoChannels& world) {
+/// Each rank sends these to each other one; returns what rank 0 used.
+std::vector<ChannelUse> Talk(TwoChannels& world, const std::vector<Message>& messages) {
   std::vector<ChannelUse> uses;
   const auto status = world.Run([&](Rank rank) -> arrow::Status {
     ChoosingRank node(world, rank);
-    node.ear.expected = 2 * (world.size() - 1);
+    node.ear.expected = static_cast<int>(messages.size()) * (world.size() - 1);
     ARROW_RETURN_NOT_OK(node.Start());
     const auto send = [&] {
       std::vector<arrow::Future<>> sent;
       for (Rank to = 0; to < world.size(); ++to) {
-        for (const auto kind : {ChannelKind::kCollective, ChannelKind::kExchange}) {
+        for (const auto& message : messages) {
           if (to != rank) {
-            sent.push_back(node.transport->Send(to, {ChannelId{1, 1, kind, 1}, {}, {Pattern(1000, 1)}}));
+            sent.push_back(node.transport->Send(to, message));
           }
         }
       }
@@ -102,6 +102,15 @@ std::vector<ChannelUse> Talk(TwoChannels& world) {
   });
   EXPECT_TRUE(status.ok()) << status;
   return uses;
+}
+
+Message SomeMessage(ChannelKind kind, int64_t piece_of = 0) {
+  return {ChannelId{1, 1, kind, 1}, {}, {Pattern(1000, 1)}, piece_of};
+}
+
+/// One message of a collective and one of an exchange.
+std::vector<ChannelUse> Talk(TwoChannels& world) {
+  return Talk(world, {SomeMessage(ChannelKind::kCollective), SomeMessage(ChannelKind::kExchange)});
 }
 
 using std::chrono::microseconds;
@@ -126,27 +135,12 @@ TEST(ChoiceTransportTest, EachKindOfTrafficTakesWhatIsBestForIt) {
 
 TEST(ChoiceTransportTest, PiecesOfLargeCallsGoAsTablesDo) {
   const auto world = SplitChannels(2);
-  std::vector<ChannelUse> uses;
-  const auto status = world->Run([&](Rank rank) -> arrow::Status {
-    ChoosingRank node(*world, rank);
-    node.ear.expected = 4;
-    ARROW_RETURN_NOT_OK(node.Start());
-    const auto send = [&] {
-      std::vector<arrow::Future<>> sent;
-      for (const int64_t piece_of : {0, 100000, 131072, 4 << 20}) {
-        Message message{ChannelId{1, 1, ChannelKind::kCollective, 1}, {}, {Pattern(1000, 1)}, piece_of};
-        sent.push_back(node.transport->Send(1 - rank, std::move(message)));
-      }
-      return arrow::AllFinished(sent);
-    };
-    ARROW_RETURN_NOT_OK(node.Await(send));
-    ARROW_RETURN_NOT_OK(node.Await([&] { return node.ear.all; }));
-    if (rank == 0) {
-      uses = node.transport->Uses();
-    }
-    return node.Await([&] { return node.transport->Close(); });
-  });
-  ASSERT_TRUE(status.ok()) << status;
+  std::vector<Message> messages;
+  for (const int64_t piece_of : {0, 100000, 131072, 4 << 20}) {
+    messages.push_back(SomeMessage(ChannelKind::kCollective, piece_of));
+  }
+  const auto uses = Talk(*world, messages);
+  ASSERT_EQ(uses.size(), 2U);
   EXPECT_EQ(uses[0].pairs, (std::array<int64_t, kTraffics>{1, 0}));
   EXPECT_EQ(uses[1].pairs, (std::array<int64_t, kTraffics>{0, 1}));
   EXPECT_EQ(uses[0].messages, (std::array<int64_t, kTraffics>{2, 0}));
