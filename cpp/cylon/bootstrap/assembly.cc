@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kBeat = 100ms;
+constexpr Duration kLeaderBeat = 100ms;
 
 /// Tells everybody of this epoch that there will be no world.
 Co<void> Report(Store* store, std::string prefix, std::string epoch, arrow::Status problem) {
@@ -199,8 +199,8 @@ Co<bool> Assemble(Store* store, Executor& executor, const Joiner* me, std::strin
   const auto& request = me->request;
   Json cards = Json::array();
   Duration poll = kFirstPoll;
-  TimePoint next_beat = executor.Now();
-  PlaceBeat place_beat(PlaceKey(EpochKey(*me, epoch), own), me->time_to_live);
+  Beat leader_beat(me->prefix + epoch + "/beat", kLeaderBeat, me->time_to_live);
+  Beat place_beat = BeatOfPlace(PlaceKey(EpochKey(*me, epoch), own), me->time_to_live);
   Roll roll;
   roll.next = executor.Now() + 2 * kPlaceBeat;
   while (true) {
@@ -229,10 +229,9 @@ Co<bool> Assemble(Store* store, Executor& executor, const Joiner* me, std::strin
     if (problem) {
       co_return ProblemIn(epoch + kProblem, *problem);
     }
-    if (former && executor.Now() >= next_beat) {
-      next_beat = executor.Now() + kBeat;
-      auto add = store->Add(me->prefix + epoch + "/beat", 1, me->time_to_live);
-      CYLON_CO_RETURN_NOT_OK((co_await add).status());
+    if (former && leader_beat.Due(executor.Now())) {
+      auto lead = leader_beat.Keep(store, &executor);
+      CYLON_CO_RETURN_NOT_OK(co_await lead);
       auto current = CurrentEpoch(store, me->prefix);
       CYLON_CO_ASSIGN_OR_RETURN(const std::string now, co_await current);
       if (now != epoch) {

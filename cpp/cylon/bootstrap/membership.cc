@@ -27,6 +27,8 @@ namespace cylon {
 namespace {
 
 using internal::Assemble;
+using internal::Beat;
+using internal::BeatOfPlace;
 using internal::CardFromJson;
 using internal::CardToJson;
 using internal::CurrentEpoch;
@@ -40,7 +42,6 @@ using internal::Look;
 using internal::Missing;
 using internal::ParseObject;
 using internal::Pause;
-using internal::PlaceBeat;
 using internal::PlaceKey;
 using internal::PlaceSearch;
 using internal::PlaceTaken;
@@ -178,7 +179,7 @@ Co<std::optional<World>> AwaitTable(Store* store, Executor& executor, const Join
   const auto& request = me->request;
   Duration poll = kFirstPoll;
   BeatWatch watch;
-  PlaceBeat place_beat(PlaceKey(EpochKey(*me, epoch), rank), me->time_to_live);
+  Beat place_beat = BeatOfPlace(PlaceKey(EpochKey(*me, epoch), rank), me->time_to_live);
   while (true) {
     auto look = Look(store, me->prefix + epoch + "/table");
     CYLON_CO_ASSIGN_OR_RETURN(auto table, co_await look);

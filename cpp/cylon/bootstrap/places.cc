@@ -53,13 +53,13 @@ Co<Json> TakePlaceAfter(Store* store, std::string place, std::string dead, Json 
   co_return co_await take;
 }
 
-Co<void> PlaceBeat::Keep(Store* store, Executor* executor) {
-  if (executor->Now() < next_) {
+Co<void> Beat::Keep(Store* store, Executor* executor) {
+  if (!Due(executor->Now())) {
     co_return arrow::Status::OK();
   }
-  next_ = executor->Now() + kPlaceBeat;
-  auto add = store->Add(key_, 1, time_to_live_);
-  co_return (co_await add).status();
+  next_ = executor->Now() + period_;
+  auto move = Move(store);
+  co_return co_await move;
 }
 
 void PlaceWatch::See(const std::string& beat, TimePoint now) {

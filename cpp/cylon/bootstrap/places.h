@@ -23,7 +23,7 @@ inline constexpr Duration kPlaceLost = std::chrono::seconds(4);
 ///
 ///   here/<rank>                 who took the rank first: an object with its nonce   (set-if-absent)
 ///   here/<rank>/after/<nonce>   who took it when the one of that nonce was dead     (set-if-absent)
-///   here/<rank>/beat            counter that moves while the rank's last holder lives
+///   here/<rank>/beat            moves while the rank's last holder lives
 std::string PlaceKey(const std::string& epoch_key, Rank rank);
 
 /// Who has the place now, or nothing. ProtocolError for what no process writes.
@@ -34,18 +34,30 @@ Co<Json> TakePlace(Store* store, std::string place, Json own, Duration time_to_l
 /// Takes the place after the one whose nonce is `dead`. Returns who has it then.
 Co<Json> TakePlaceAfter(Store* store, std::string place, std::string dead, Json own, Duration time_to_live);
 
-/// Shows that the holder of a place lives, now and then.
-class PlaceBeat {
+/// A key whose value changes while its writer lives. It is set, not added to: where the connection to the store is lost
+/// under it, that may be done again.
+class Beat {
  public:
-  PlaceBeat(std::string place, Duration time_to_live) : key_(std::move(place) + "/beat"), time_to_live_(time_to_live) {}
-  /// Call it often.
+  Beat(std::string key, Duration period, Duration time_to_live)
+      : key_(std::move(key)), period_(period), time_to_live_(time_to_live) {}
+  /// Moves it now.
+  arrow::Future<> Move(Store* store) { return store->Set(key_, std::to_string(++moves_), time_to_live_); }
+  bool Due(TimePoint now) const { return now >= next_; }
+  /// Moves it where it was not moved for a period. Call it often.
   Co<void> Keep(Store* store, Executor* executor);
 
  private:
   const std::string key_;
+  const Duration period_;
   const Duration time_to_live_;
+  int64_t moves_ = 0;
   TimePoint next_{};
 };
+
+/// The beat of who has a place and waits for the others.
+inline Beat BeatOfPlace(const std::string& place, Duration time_to_live) {
+  return {place + "/beat", kPlaceBeat, time_to_live};
+}
 
 /// What one process has seen of another's beat.
 class PlaceWatch {

@@ -15,6 +15,32 @@ namespace {
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
+/// A store in which additions fail once `lost` is set: as one does whose server went after it was asked to add.
+class LosingStore : public Store {
+ public:
+  LosingStore(std::unique_ptr<Store> store, const bool& lost) : store_(std::move(store)), lost_(lost) {}
+  arrow::Future<> Set(const std::string& key, const std::string& value, Duration time_to_live) override {
+    return store_->Set(key, value, time_to_live);
+  }
+  arrow::Future<std::string> SetIfAbsent(const std::string& key, const std::string& value,
+                                         Duration time_to_live) override {
+    return store_->SetIfAbsent(key, value, time_to_live);
+  }
+  arrow::Future<std::string> Get(const std::string& key, TimePoint deadline) override {
+    return store_->Get(key, deadline);
+  }
+  arrow::Future<std::string> TryGet(const std::string& key) override { return store_->TryGet(key); }
+  arrow::Future<int64_t> Add(const std::string& key, int64_t amount, Duration time_to_live) override {
+    return lost_ ? arrow::Future<int64_t>::MakeFinished(arrow::Status::IOError("unknown whether it was added"))
+                 : store_->Add(key, amount, time_to_live);
+  }
+  arrow::Future<> Delete(const std::string& key) override { return store_->Delete(key); }
+
+ private:
+  std::unique_ptr<Store> store_;
+  const bool& lost_;
+};
+
 class PlacesTest : public ::testing::Test {
  protected:
   /// One process.
@@ -40,7 +66,7 @@ class PlacesTest : public ::testing::Test {
   Process& Start(Rank rank, int size, const std::string& epoch = "", Duration deadline = 1min) {
     processes_.push_back(std::make_unique<Process>());
     Process& process = *processes_.back();
-    process.store = OpenMemoryStore(data_, time_);
+    process.store = std::make_unique<LosingStore>(OpenMemoryStore(data_, time_), lost_);
     JoinRequest request;
     request.job = "job";
     request.epoch = epoch;
@@ -78,6 +104,7 @@ class PlacesTest : public ::testing::Test {
   }
 
   VirtualTime time_;
+  bool lost_ = false;  // what is added from now on
   std::shared_ptr<MemoryStoreData> data_ = MakeMemoryStoreData();
   std::vector<std::unique_ptr<Process>> processes_;
 };
@@ -224,6 +251,35 @@ TEST_F(PlacesTest, WhoComesTooLateForALaunchersWorldIsToldAtOnce) {
   auto& late = Start(1, 2, "given");
   time_.RunFor(100ms);
   ExpectTaken(late, 1);
+}
+
+TEST_F(PlacesTest, NoBeatIsAnAdditionWhoseLossNobodyCouldMend) {
+  for (const Rank rank : {0, -1}) {  // given, and drawn
+    auto& leader = Start(rank, 3);
+    time_.RunFor(3s);
+    auto& follower = Start(rank < 0 ? -1 : 1, 3);
+    time_.RunFor(3s);
+    lost_ = true;
+    time_.RunFor(10s);
+    EXPECT_TRUE(leader.waits()) << leader.status();
+    EXPECT_TRUE(follower.waits()) << follower.status();
+    lost_ = false;
+    auto& last = Start(rank < 0 ? -1 : 2, 3);
+    time_.RunFor(3s);
+    for (auto* process : {&leader, &follower, &last}) {
+      Stand(*process);
+    }
+    lost_ = true;
+    time_.RunFor(2min);  // longer than what a presence leaves
+    lost_ = false;
+    auto& again = Start(rank < 0 ? -1 : 2, 3);
+    time_.RunFor(10s);
+    ExpectTaken(again, rank < 0 ? -1 : 2);
+    for (auto* process : {&leader, &follower, &last}) {
+      Kill(*process);
+    }
+    time_.RunFor(2min);
+  }
 }
 
 TEST_F(PlacesTest, APresenceEndsWithItsStore) {

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "cylon/bootstrap/places.h"
-
 namespace cylon {
 
 namespace {
@@ -20,8 +18,9 @@ constexpr int kBeatsRemembered = 60;
 Presence::Presence(Store* store, Executor& executor, const World& world)
     : store_(store),
       executor_(executor),
-      key_(internal::PlaceKey(world.job + "/" + world.epoch, world.rank) + "/beat"),
-      period_(std::max<Duration>(kBeat, world.size() * kBeatPerRank)) {}
+      period_(std::max<Duration>(kBeat, world.size() * kBeatPerRank)),
+      beat_(internal::PlaceKey(world.job + "/" + world.epoch, world.rank) + "/beat", period_,
+            kBeatsRemembered * period_) {}
 
 void Presence::Stop() {
   store_ = nullptr;
@@ -33,14 +32,14 @@ void Presence::Stop() {
 void Presence::Next() {
   timer_ = executor_.PostAt(executor_.Now() + period_, [weak = weak_from_this()] {
     if (const auto self = weak.lock(); self && self->store_ != nullptr) {
-      self->Beat();
+      self->Move();
     }
   });
 }
 
-void Presence::Beat() {
-  store_->Add(key_, 1, kBeatsRemembered * period_).AddCallback([weak = weak_from_this()](const auto& count) {
-    if (const auto self = weak.lock(); self && self->store_ != nullptr && count.ok()) {
+void Presence::Move() {
+  beat_.Move(store_).AddCallback([weak = weak_from_this()](const arrow::Status& moved) {
+    if (const auto self = weak.lock(); self && self->store_ != nullptr && moved.ok()) {
       self->Next();
     }
   });

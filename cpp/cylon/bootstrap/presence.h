@@ -7,6 +7,7 @@
 
 #include "cylon/base/executor.h"
 #include "cylon/bootstrap/membership.h"
+#include "cylon/bootstrap/places.h"
 #include "cylon/bootstrap/store.h"
 
 namespace cylon {
@@ -28,12 +29,12 @@ class Presence : public std::enable_shared_from_this<Presence> {
 
  private:
   void Next();
-  void Beat();
+  void Move();
 
   Store* store_;  // or none: stopped
   Executor& executor_;
-  const std::string key_;
   const Duration period_;
+  internal::Beat beat_;
   std::shared_ptr<Timer> timer_;
 };
 
