@@ -27,8 +27,6 @@ constexpr auto kFarewell = std::chrono::milliseconds(500);
 /// Of those whom a rank waits for, so many are named in a warning: of more, the first say what there is to say.
 constexpr size_t kMostNamed = 8;
 constexpr auto kInquiryPatience = std::chrono::seconds(1);
-/// A sign of life counts for as long as somebody may look for it.
-constexpr auto kLifeTimeToLive = std::chrono::minutes(10);
 
 std::string TimeText(Duration time) { return ReadableSeconds(std::chrono::duration<double>(time).count()); }
 
@@ -94,6 +92,9 @@ Endpoint::Endpoint(World world, Executor& executor, std::unique_ptr<Lanes> lanes
       traffic_(std::make_shared<Traffic>()),
       everybody_(static_cast<size_t>(world_.size())) {
   std::iota(everybody_.begin(), everybody_.end(), 0);
+  if (store_ != nullptr) {
+    signs_.emplace(store_, world_);
+  }
 }
 
 const std::string& Endpoint::host(Rank world_rank) const {
@@ -103,10 +104,10 @@ const std::string& Endpoint::host(Rank world_rank) const {
 
 arrow::Future<> Endpoint::Start() {
   world_group_ = MakeGroup(kWorldCommunicator, everybody_);
-  auto started = lanes_->Start(this);
   if (watch_ != nullptr) {
     StartWatch();
   }
+  auto started = lanes_->Start(this);
   if (store_ != nullptr && launcher_) {
     AwaitLauncherWord(0);
   }
@@ -152,6 +153,12 @@ std::vector<std::shared_ptr<Group>> Endpoint::groups() const {
 void Endpoint::ForgetGroup(const std::shared_ptr<Group>& group) {
   group->Close(arrow::Status::Invalid("this communicator is no longer in use"));
   groups_.erase(KeyOf(*group));
+}
+
+void Endpoint::OnPeerMet(Rank peer) {
+  if (!closed() && watch_ != nullptr) {
+    watch_->OnMet(peer);
+  }
 }
 
 void Endpoint::OnPeerLost(Rank peer, const arrow::Status& cause) {
@@ -282,13 +289,9 @@ void Endpoint::WarnOfSlowRanks() {
   });
 }
 
-std::string Endpoint::LifeKey(Rank rank) const {
-  return world_.job + "/" + world_.epoch + "/alive/" + std::to_string(rank);
-}
-
 void Endpoint::ShowLife() {
   if (!closed()) {
-    (void)store_->Set(LifeKey(rank()), std::to_string(++life_), kLifeTimeToLive);
+    signs_->Show();
   }
 }
 
@@ -296,11 +299,15 @@ void Endpoint::LookForLife(Rank about) {
   if (closed()) {
     return;
   }
-  store_->TryGet(LifeKey(about)).AddCallback([weak = weak_from_this(), about](const arrow::Result<std::string>& sign) {
+  signs_->Look(about, [weak = weak_from_this(), about](const LifeSign& sign) {
     auto self = weak.lock();
-    if (self && !self->closed()) {
-      self->watch_->OnStore(about, sign.ok() || sign.status().IsKeyError(), sign.ok() ? *sign : "");
+    if (!self || self->closed()) {
+      return;
     }
+    if (sign.lost) {
+      self->ReportLink(*sign.lost);
+    }
+    self->watch_->OnStore(about, sign.answered, sign.text);
   });
 }
 
@@ -360,6 +367,9 @@ void Endpoint::ReportLink(const Finding& finding) {
   }
   if (watch_ != nullptr && (finding.rank == rank() || finding.other == rank())) {
     watch_->OnSettled(finding.rank == rank() ? finding.other : finding.rank);
+    if (signs_) {
+      signs_->ShowLost(finding);
+    }
   }
   Flood(ControlHeader{Control::kLost}, finding, everybody_);
   for (const auto& [key, group] : std::map(groups_)) {

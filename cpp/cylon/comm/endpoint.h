@@ -15,6 +15,7 @@
 #include "cylon/bootstrap/store.h"
 #include "cylon/comm/finding.h"
 #include "cylon/comm/group.h"
+#include "cylon/comm/life_signs.h"
 #include "cylon/comm/rank_report.h"
 #include "cylon/comm/watch/watch.h"
 #include "cylon/net/lanes.h"
@@ -100,6 +101,7 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   /// Ends everything here. Peers see a loss, unless Leave() has finished.
   void Shutdown(const arrow::Status& why);
 
+  void OnPeerMet(Rank peer) override;
   void OnPeerLost(Rank peer, const arrow::Status& cause) override;
   void OnControl(Rank from, Message message) override;
 
@@ -120,7 +122,6 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   void Flood(const ControlHeader& header, const Finding& finding, const std::vector<Rank>& members);
   void OnTold(Rank from, const ControlHeader& header, const Finding& finding);
   Finding BrokenLink(Rank peer, const std::string& cause) const;
-  std::string LifeKey(Rank rank) const;
   void StartWatch();
   void WarnOfSlowRanks();
   void AwaitLauncherWord(int64_t index);
@@ -130,6 +131,7 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   Executor& executor_;
   std::unique_ptr<Lanes> lanes_;
   Store* store_;
+  std::optional<LifeSigns> signs_;  // where there is a store
   bool launcher_;
   WatchSetup setup_;
   std::unique_ptr<Watch> watch_;
@@ -138,7 +140,6 @@ class Endpoint final : public LanesObserver, public WatchOwner, public std::enab
   std::shared_ptr<Traffic> traffic_;  // as of the last beat
   Duration last_wait_{};              // at the last beat
   Duration next_warning_{};
-  int64_t life_ = 0;  // signs of it in the store
   std::vector<Rank> everybody_;
   std::map<GroupKey, std::shared_ptr<Group>> groups_;
   std::shared_ptr<Group> world_group_;

@@ -18,6 +18,7 @@ using internal::LaneType;
 
 Receiver::~Receiver() = default;
 LanesObserver::~LanesObserver() = default;
+void LanesObserver::OnPeerMet(Rank /*peer*/) {}
 
 bool Receiver::Admit(Rank /*from*/, int64_t /*bytes*/) { return true; }
 
@@ -120,6 +121,12 @@ class Lanes::Impl : public Sink, public std::enable_shared_from_this<Lanes::Impl
       // The transport has no call to drop a peer; its next message is refused, which does.
       condemned_[from] = status;
       PeerLost(from, status);
+    }
+  }
+
+  void OnPeerMet(Rank peer) override {
+    if (observer != nullptr) {
+      observer->OnPeerMet(peer);
     }
   }
 

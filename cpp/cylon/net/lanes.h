@@ -40,6 +40,8 @@ class CYLON_EXPORT Receiver {
 class CYLON_EXPORT LanesObserver {
  public:
   virtual ~LanesObserver();
+  /// A connection to `peer` stands for the first time; see Sink.
+  virtual void OnPeerMet(Rank peer);
   /// `peer` is gone (OK as cause: it said goodbye). Sends to it fail from now on, those queued too.
   virtual void OnPeerLost(Rank peer, const arrow::Status& cause) = 0;
   /// A message on a channel of kind kControl: at most 64 KiB, ahead of everything else that was queued.

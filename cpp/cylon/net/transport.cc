@@ -4,6 +4,7 @@
 namespace cylon {
 
 Sink::~Sink() = default;
+void Sink::OnPeerMet(Rank /*peer*/) {}
 Transport::~Transport() = default;
 
 void Transport::Progress() {}

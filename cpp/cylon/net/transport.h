@@ -32,6 +32,8 @@ class CYLON_EXPORT Sink {
                                           const Sizes& sizes) = 0;
   /// A whole message; its segments are the buffers from Allocate.
   virtual void OnMessage(Rank from, Message message) = 0;
+  /// A connection to `peer` stands for the first time: its process runs. Not told by transports without connections.
+  virtual void OnPeerMet(Rank peer);
   /// Nothing will come from `peer` any more. Once per peer. OK as cause: it said goodbye.
   virtual void OnPeerLost(Rank peer, const arrow::Status& cause) = 0;
 };

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "cylon/base/readable.h"
-
 namespace cylon::internal {
 
 namespace {
@@ -13,14 +11,8 @@ using namespace std::chrono_literals;
 
 /// A tick that is later than so many beats says that this process did not run.
 constexpr int kLateBeats = 2;
-/// Whoever lives moves its sign in the store once a beat: so many beats after a case was opened it has moved.
-constexpr int kBeatsToShowLife = 2;
-/// A refusal from another machine may be that of a firewall: for so many beats anybody may object who hears the rank.
-constexpr int kObjectionBeats = 2;
 /// A connection that ended before it was proven is dialled again soon: its process is ending, or crowded.
 constexpr Duration kBrokenPause = 10ms;
-
-std::string InShort(Duration time) { return ReadableSeconds(std::chrono::duration<double>(time).count()); }
 
 }  // namespace
 
@@ -46,6 +38,7 @@ void Judge::Start(TimePoint now) {
   for (Rank rank = 0; rank < setup_.size; ++rank) {
     if (peer(rank).neighbour) {
       peer(rank).heard = now + setup_.start_grace;
+      peer(rank).grace_end = peer(rank).heard + setup_.timeout;
       // Two ranks both dial: one that died before it did would be waited for.
       peer(rank).dials = rank == right;
       if (peer(rank).dials) {
@@ -63,11 +56,19 @@ void Judge::Tick(TimePoint now) {
       continue;
     }
     auto& at = peer(rank);
-    if (at.neighbour && now - at.heard >= setup_.timeout * 7 / 10) {
+    if (at.neighbour &&
+        (now - MissedSince(at) >= setup_.timeout * 7 / 10 || Overdue(at, now + setup_.timeout * 3 / 10))) {
       OpenCase(rank, now);
     }
     if (at.neighbour && !at.linked && (at.dials || at.sign)) {
       DialIfIdle(rank, now);
+    }
+    if (at.neighbour && InGrace(at, now)) {
+      ShowLife(now);
+      if (at.met && setup_.has_store && now - at.looked >= beat_) {
+        at.looked = now;
+        hands_->LookForLife(rank);
+      }
     }
     if (at.neighbour && at.linked && now - at.heard >= setup_.timeout / 4) {
       DialIfIdle(rank, now);  // a gateway on the way may have forgotten the connection, and let in another one
@@ -139,6 +140,14 @@ void Judge::DialIfIdle(Rank rank, TimePoint now) {
   }
 }
 
+/// In the store, where there is one, once a beat at most.
+void Judge::ShowLife(TimePoint now) {
+  if (setup_.has_store && (!shown_ || now - *shown_ >= beat_)) {
+    shown_ = now;
+    hands_->ShowLife();
+  }
+}
+
 void Judge::OpenCase(Rank about, TimePoint now) {
   auto [at, first] = cases_.try_emplace(about);
   if (first) {
@@ -199,12 +208,17 @@ void Judge::Work(Rank about, TimePoint now) {
   if (setup_.has_store && now - found->second.looked >= beat_ / 5) {
     found->second.looked = now;
     hands_->LookForLife(about);
-    if (!shown_ || now - *shown_ >= beat_) {
-      shown_ = now;
-      hands_->ShowLife();
-    }
+    ShowLife(now);
   }
   Decide(about, now);
+}
+
+void Judge::OnMet(Rank from, TimePoint now) {
+  Notice(now);
+  if (Known(from) && peer(from).neighbour) {
+    peer(from).met = true;
+    peer(from).heard = std::min(peer(from).heard, now);
+  }
 }
 
 void Judge::OnLink(Rank from, TimePoint now) {
@@ -294,8 +308,8 @@ Testimony Judge::TestimonyOf(Rank about, TimePoint now, Duration* age) const {
     return Testimony::kHears;
   }
   // A neighbour's beats are missed by the dozen until then; another rank was dialled for so long, and did not answer.
-  const bool silent =
-      at.neighbour ? now - at.heard >= setup_.timeout / 2 : at.probed && now - *at.probed >= setup_.timeout / 5;
+  const bool silent = at.neighbour ? now - at.heard >= setup_.timeout / 2 && !InGrace(at, now)
+                                   : at.probed && now - *at.probed >= setup_.timeout / 5;
   return silent ? Testimony::kSilent : Testimony::kUnsure;
 }
 
@@ -303,10 +317,7 @@ void Judge::OnQuestion(Rank from, Rank about, TimePoint stamp, TimePoint now) {
   Notice(now);
   if (about == setup_.own) {
     hands_->Tell(from, about, stamp, Testimony::kHears, Duration{});
-    if (setup_.has_store && (!shown_ || now - *shown_ >= beat_)) {
-      shown_ = now;
-      hands_->ShowLife();  // it may not hear the answer
-    }
+    ShowLife(now);  // it may not hear the answer
     return;
   }
   if (!Known(about)) {
@@ -369,8 +380,17 @@ void Judge::OnAnswer(Rank from, Rank about, TimePoint asked, Testimony testimony
 
 void Judge::OnStore(Rank about, bool answers, const std::string& sign, TimePoint now) {
   Notice(now);
+  if (!Known(about) || !answers) {
+    return;
+  }
+  auto& at = peer(about);
+  if (at.shown && *at.shown != sign) {
+    at.alive = at.shown_at;
+  }
+  at.shown = sign;
+  at.shown_at = now;
   auto found = cases_.find(about);
-  if (found == cases_.end() || !answers) {
+  if (found == cases_.end()) {
     return;
   }
   auto& open = found->second;
@@ -418,126 +438,5 @@ void Judge::Forget(TimePoint now) {
     open.sign_moved = false;
   }
 }
-
-/// Who has a sign of life, "" for nobody. After a lost data link or a refusal only what the peer sent later counts:
-/// half a beat later, since what a witness heard may have been sent before.
-std::string Judge::WhoHears(Rank about, const Case& open, TimePoint now) const {
-  const auto& refused = peer(about).refused;
-  for (const auto& [rank, witness] : open.witnesses) {
-    const TimePoint heard = witness.asked - witness.age;  // at the earliest
-    const bool fresh = (!open.data || heard > open.since + beat_ / 2) && (!refused || heard > *refused + beat_ / 2) &&
-                       now - witness.asked <= 3 * beat_;
-    if (witness.testimony == Testimony::kHears && fresh) {
-      return "rank " + std::to_string(rank) + " hears it";
-    }
-  }
-  return open.sign_moved ? "it shows signs of life in the store" : "";
-}
-
-std::vector<Rank> Judge::WhoElse(const Case& open, Testimony testimony, TimePoint now) const {
-  std::vector<Rank> ranks;
-  for (const auto& [rank, witness] : open.witnesses) {
-    if (witness.testimony == testimony && now - witness.asked <= 3 * beat_) {
-      ranks.push_back(rank);
-    }
-  }
-  return ranks;
-}
-
-void Judge::Decide(Rank about, TimePoint now) {
-  auto found = cases_.find(about);
-  if (found == cases_.end() || !Open(about)) {
-    return;
-  }
-  const Case& open = found->second;
-  const auto& at = peer(about);
-  const bool refused = at.refused && !at.linked;
-  const std::string hearer = WhoHears(about, open, now);
-  if (open.data && (open.answered || !hearer.empty())) {
-    LoseLink(about, open.cause, now);
-    return;
-  }
-  if (!open.data && !refused && now - at.heard < setup_.timeout / 2) {
-    cases_.erase(found);  // heard again
-    return;
-  }
-  if (refused && hearer.empty()) {
-    const bool certain = setup_.here.contains(about) || !WhoElse(open, Testimony::kRefused, now).empty();
-    if (certain || now - *at.refused >= kObjectionBeats * beat_) {
-      Conclude(Finding{Finding::Source::kEnded, ErrorKind::kRankFailed, about,
-                       "its process ended: the connections closed and nobody listens there any more"},
-               now);
-      return;
-    }
-  }
-  if (now - at.heard >= setup_.timeout) {
-    DecideSilence(about, open, now);
-  }
-}
-
-void Judge::DecideSilence(Rank about, const Case& open, TimePoint now) {
-  const std::string hearer = WhoHears(about, open, now);
-  if (!hearer.empty()) {
-    LoseLink(about, "nothing came through for " + Limit() + ", though " + hearer, now);
-    return;
-  }
-  const std::string silent = "silent for " + Limit() + ": ";
-  Finding finding{Finding::Source::kSilence, ErrorKind::kRankFailed, about, ""};
-  auto witnesses = WhoElse(open, Testimony::kSilent, now);
-  for (const Rank rank : WhoElse(open, Testimony::kRefused, now)) {
-    witnesses.push_back(rank);
-  }
-  const std::string here = "no heartbeat at rank " + std::to_string(setup_.own);
-  if (!witnesses.empty()) {
-    witnesses.push_back(setup_.own);
-    std::sort(witnesses.begin(), witnesses.end());
-    finding.text = silent + "no heartbeat at " + ReadableRanks(witnesses);
-  } else if (peer(about).unanswered) {
-    finding.text = silent + here + ", and its machine takes connections that the process does not answer";
-  } else if (open.store_answered && now - *open.store_answered <= 3 * beat_) {
-    if (now - open.since < kBeatsToShowLife * beat_) {
-      return;  // a lost data link may just have begun the case anew
-    }
-    finding.text = silent + here + ", and no sign of life in the store";
-  } else if (!WhoElse(open, Testimony::kUnsure, now).empty()) {
-    return;  // it will know
-  } else {
-    for (Rank rank = 0; rank < setup_.size; ++rank) {
-      if (Open(rank) && peer(rank).sign && now - *peer(rank).sign < setup_.timeout / 2) {
-        return;  // it can be asked
-      }
-    }
-    finding = Finding{Finding::Source::kSilence, ErrorKind::kIsolated, setup_.own, ""};
-    finding.text =
-        "nothing came from rank " + std::to_string(about) + " for " + Limit() + ", and no other rank answers";
-  }
-  Conclude(std::move(finding), now);
-}
-
-void Judge::LoseLink(Rank about, const std::string& cause, TimePoint now) {
-  Conclude(Finding{Finding::Source::kLink, ErrorKind::kLinkLost, std::min(about, setup_.own), cause,
-                   std::max(about, setup_.own)},
-           now);
-}
-
-void Judge::Conclude(Finding finding, TimePoint now) {
-  if (awoke_ && now - *awoke_ < setup_.timeout) {
-    finding.text +=
-        " (rank " + std::to_string(setup_.own) + ", which says so, had itself not run for " + InShort(slept_) + ")";
-  }
-  if (finding.kind == ErrorKind::kIsolated) {
-    for (auto& each : peers_) {
-      each.settled = true;
-    }
-    cases_.clear();
-  } else {
-    OnSettled(finding.rank);
-    OnSettled(finding.other);
-  }
-  hands_->Conclude(finding);
-}
-
-/// The limit that has passed, the same text at every watcher.
-std::string Judge::Limit() const { return InShort(setup_.timeout); }
 
 }  // namespace cylon::internal

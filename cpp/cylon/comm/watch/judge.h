@@ -65,6 +65,11 @@ Duration BeatOf(Duration timeout);
 /// once, where it is on this machine, and else when a witness has seen the same or none objects. A lost data link (see
 /// Investigate) is settled the same way, but at once, if the peer answers.
 ///
+/// A rank that was never heard is missed after `start_grace` only: it may not have begun, or the way to its watch may
+/// not be made yet. Once a data link to it stands it runs, and shows life in the store until it hears its neighbours:
+/// from then on it is missed when that stands still. Where it shows life and was not heard when the grace has ended,
+/// the link is lost.
+///
 /// A tick that comes two beats late says that this process did not run: what it did not hear meanwhile says nothing.
 class Judge {
  public:
@@ -73,7 +78,7 @@ class Judge {
     int size = 1;
     Duration timeout{};
     Duration dial_patience{};  ///< for one connection; zero: a fifth of the timeout, two beats at least
-    Duration start_grace{};    ///< for the first beat
+    Duration start_grace{};    ///< on top of the timeout, for the first beat
     std::set<Rank> here;       ///< whose refusal is that of this machine, with no network between
     bool has_store = false;
   };
@@ -88,6 +93,8 @@ class Judge {
   void Start(TimePoint now);
   void Tick(TimePoint now);
 
+  /// A data link to `peer` stands for the first time.
+  void OnMet(Rank peer, TimePoint now);
   void OnLink(Rank peer, TimePoint now);
   /// The last connection to `peer` has ended.
   void OnLinkEnd(Rank peer, TimePoint now);
@@ -113,8 +120,14 @@ class Judge {
     bool settled = false;
     bool linked = false;
     bool dialling = false;
-    std::optional<TimePoint> sign;  // when it was heard
-    TimePoint heard{};              // the same, or when counting began anew: what its silence is counted from
+    std::optional<TimePoint> sign;     // when it was heard
+    TimePoint heard{};                 // the same, or when counting began anew: what its silence is counted from
+    TimePoint grace_end{};             // until when it may be that it was never heard, though it lives
+    bool met = false;                  // a data link to it has stood
+    TimePoint looked{};                // in the store, while it is met and was never heard
+    std::optional<std::string> shown;  // what stood there last
+    TimePoint shown_at{};              // when that was seen
+    TimePoint alive{};                 // it has shown life since, as what stood there has changed
     TimePoint next_dial{};
     std::optional<TimePoint> refused;  // since when
     bool unanswered = false;           // what the last dial came to
@@ -145,9 +158,15 @@ class Judge {
   bool Known(Rank rank) const { return rank >= 0 && rank < setup_.size && rank != setup_.own; }
   Peer& peer(Rank rank) { return peers_[static_cast<size_t>(rank)]; }
   const Peer& peer(Rank rank) const { return peers_[static_cast<size_t>(rank)]; }
+  /// From when on it is missed. One that was never heard may have shown life nevertheless.
+  static TimePoint MissedSince(const Peer& peer) { return peer.sign ? peer.heard : std::max(peer.heard, peer.alive); }
+  static bool InGrace(const Peer& peer, TimePoint now) { return !peer.sign && now < peer.grace_end; }
+  /// Whether `peer` runs, was never heard, and should have been by `now`.
+  static bool Overdue(const Peer& peer, TimePoint now) { return peer.met && !peer.sign && now >= peer.grace_end; }
   bool Open(Rank rank) const { return Known(rank) && !peer(rank).left && !peer(rank).settled; }
   Rank Next(Rank from, int step, Rank but) const;
   std::set<Rank> WitnessesOf(Rank about) const;
+  void ShowLife(TimePoint now);
   void OpenCase(Rank about, TimePoint now);
   void Work(Rank about, TimePoint now);
   void Decide(Rank about, TimePoint now);

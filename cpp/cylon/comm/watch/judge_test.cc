@@ -36,7 +36,7 @@ class JudgeTest : public ::testing::Test {
  protected:
   static constexpr Duration kTimeout = 10s;
 
-  void Make(int size, bool store = false, std::set<Rank> here = {}) {
+  void Make(int size, bool store = false, std::set<Rank> here = {}, bool linked = true) {
     Judge::Setup setup;
     setup.size = size;
     setup.timeout = kTimeout;
@@ -46,7 +46,7 @@ class JudgeTest : public ::testing::Test {
     judge_ = std::make_unique<Judge>(setup, &hands_);
     judge_->Start(now_);
     for (Rank rank = 1; rank < size; ++rank) {
-      if (rank == 1 || rank == size - 1) {
+      if (linked && (rank == 1 || rank == size - 1)) {
         judge_->OnLink(rank, now_);
         alive_.insert(rank);
       }
@@ -336,6 +336,85 @@ TEST_F(JudgeTest, ADataLinkThatIsLostAtTheLimitLeavesTimeToShowLife) {
   judge_->OnStore(1, true, std::to_string(sign), now_);
   EXPECT_TRUE(hands_.findings.empty());
   Pass(200ms, store);
+  EXPECT_EQ(only().kind, ErrorKind::kLinkLost);
+}
+
+TEST_F(JudgeTest, WhoRunsAndWasNeverHeardIsMissedFromWhenItsLinkStood) {
+  Make(4, /*store=*/true, {}, /*linked=*/false);
+  judge_->OnLink(3, now_);
+  alive_.insert(3);
+  Pass(1s);
+  judge_->OnMet(1, now_);
+  auto look = [&] {
+    Witness(3, 1, Testimony::kSilent, 5s);  // the way to it may not be made
+    judge_->OnDialFailed(1, DialEnd::kUnanswered, now_);
+    judge_->OnStore(1, true, "", now_);
+  };
+  Pass(9900ms, look);
+  EXPECT_TRUE(hands_.findings.empty());
+  EXPECT_GT(hands_.shown, 15);  // this rank lives, whoever does not hear it
+  Pass(600ms, look);
+  EXPECT_EQ(only().kind, ErrorKind::kRankFailed);
+  EXPECT_EQ(only().text, "silent for 10 s: no heartbeat at rank 0, and no sign of life in the store");
+}
+
+TEST_F(JudgeTest, WhoWasNeverHeardIsMissedFromWhenItShowedLifeLast) {
+  Make(4, /*store=*/true, {}, /*linked=*/false);
+  judge_->OnLink(3, now_);
+  alive_.insert(3);
+  judge_->OnMet(1, now_);
+  int sign = 0;
+  Pass(5s, [&] { judge_->OnStore(1, true, std::to_string(++sign), now_); });
+  auto look = [&] { judge_->OnStore(1, true, std::to_string(sign), now_); };
+  Pass(9s, look);
+  EXPECT_TRUE(hands_.findings.empty());
+  Pass(1s, look);
+  EXPECT_EQ(only().kind, ErrorKind::kRankFailed);
+}
+
+TEST_F(JudgeTest, WhoWasNeverHeardAndShowsLifeHasLostNothingBeforeTheGraceHasEnded) {
+  Make(4, /*store=*/true, {}, /*linked=*/false);
+  judge_->OnLink(3, now_);
+  alive_.insert(3);
+  judge_->OnMet(1, now_);
+  int sign = 0;
+  auto look = [&] { judge_->OnStore(1, true, std::to_string(++sign), now_); };
+  Pass(19900ms, look);
+  EXPECT_TRUE(hands_.findings.empty());
+  Pass(600ms, look);
+  EXPECT_EQ(only().kind, ErrorKind::kLinkLost);
+}
+
+TEST_F(JudgeTest, WhoWasNeverHeardIsMissedAfterTheGraceWhereNoStoreKnows) {
+  Make(4, /*store=*/false, {}, /*linked=*/false);
+  judge_->OnLink(3, now_);
+  alive_.insert(3);
+  judge_->OnMet(1, now_);
+  judge_->OnQuestion(3, 1, now_, now_);
+  auto look = [&] {
+    judge_->OnQuestion(3, 1, now_, now_);
+    Witness(3, 1, Testimony::kSilent, 5s);
+  };
+  Pass(19900ms, look);
+  EXPECT_EQ(hands_.told.at({3, 1}), Testimony::kUnsure);
+  EXPECT_TRUE(hands_.findings.empty());
+  Pass(600ms, look);
+  EXPECT_EQ(only().text, "silent for 10 s: no heartbeat at ranks 0 and 3");
+}
+
+TEST_F(JudgeTest, WhoShowsLifeIsNotGivenUpBecauseAWitnessCannotReachIt) {
+  Make(4, /*store=*/true);
+  alive_.erase(1);
+  int sign = 0;
+  Pass(9900ms, [&] { judge_->OnStore(1, true, std::to_string(++sign), now_); });
+  judge_->Investigate(1, "cut", now_);
+  Witness(3, 1, Testimony::kSilent, 5s);
+  now_ += 100ms;
+  judge_->Tick(now_);
+  Witness(3, 1, Testimony::kSilent, 5s);
+  EXPECT_TRUE(hands_.findings.empty());
+  judge_->OnStore(1, true, std::to_string(sign), now_);
+  judge_->OnStore(1, true, std::to_string(++sign), now_);
   EXPECT_EQ(only().kind, ErrorKind::kLinkLost);
 }
 

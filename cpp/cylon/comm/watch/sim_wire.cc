@@ -15,6 +15,20 @@ std::shared_ptr<WatchWire> SimWatchNet::MakeWire(Rank rank) {
   return wire;
 }
 
+void SimWatchNet::MakeWaysWithin(Duration longest) {
+  const auto size = static_cast<Rank>(doors_.size());
+  for (Rank a = 0; a < size; ++a) {
+    for (Rank b = a + 1; b < size; ++b) {
+      made_[{a, b}] = TimePoint(Duration(random_() % static_cast<uint64_t>(longest.count())));
+    }
+  }
+}
+
+bool SimWatchNet::Made(Rank a, Rank b) const {
+  const auto made = made_.find(std::minmax(a, b));
+  return made == made_.end() || world_->executor(a).Now() >= made->second;
+}
+
 void SimWatchNet::Carry(Rank from, Rank to, std::function<void(SimWire&)> task) {
   auto& executor = world_->executor(to);
   auto& last = last_[{from, to}];
@@ -49,7 +63,8 @@ void SimWire::Knock(Rank peer, TimePoint deadline) {
   auto& world = *net_->world_;
   const auto door = net_->doors_[static_cast<size_t>(peer)];
   const bool passes = world.Passes(rank_, peer);
-  if (passes && !world.Stopped(peer) && door == SimWatchNet::Door::kOpen) {
+  const bool made = net_->Made(rank_, peer);
+  if (passes && made && !world.Stopped(peer) && door == SimWatchNet::Door::kOpen) {
     dialling_.erase(peer);
     net_->Carry(rank_, peer, [from = rank_](SimWire& wire) { wire.Link(from); });
     Link(peer);
@@ -59,9 +74,9 @@ void SimWire::Knock(Rank peer, TimePoint deadline) {
     Fail(peer, DialEnd::kRefused);
     return;
   }
-  world.executor(rank_).PostAt(deadline, [weak = weak_from_this(), peer, passes] {
+  world.executor(rank_).PostAt(deadline, [weak = weak_from_this(), peer, reached = passes && made] {
     if (auto self = weak.lock()) {
-      self->Fail(peer, passes ? DialEnd::kUnanswered : DialEnd::kUnreachable);
+      self->Fail(peer, reached ? DialEnd::kUnanswered : DialEnd::kUnreachable);
     }
   });
 }

@@ -19,6 +19,8 @@ class SimWatchNet {
  public:
   SimWatchNet(SimWorld* world, int size, uint64_t seed);
   std::shared_ptr<WatchWire> MakeWire(Rank rank);
+  /// As behind gateways: the way between two ranks takes a while to make, `longest` at most.
+  void MakeWaysWithin(Duration longest);
 
  private:
   friend class SimWire;
@@ -26,12 +28,15 @@ class SimWatchNet {
 
   /// Runs `task` at `to` after a while, behind what was sent the same way before, unless the way is cut then.
   void Carry(Rank from, Rank to, std::function<void(SimWire&)> task);
+  /// Whether the way between two is made.
+  bool Made(Rank a, Rank b) const;
   Duration Lag() { return std::chrono::microseconds(random_() % 20000); }
 
   SimWorld* world_;
   std::mt19937_64 random_;
   std::vector<Door> doors_;
   std::vector<std::weak_ptr<SimWire>> wires_;
+  std::map<std::pair<Rank, Rank>, TimePoint> made_;  // when, the lower rank first
   std::map<std::pair<Rank, Rank>, TimePoint> last_;  // arrival, by way
 };
 

@@ -264,6 +264,10 @@ void Watch::Post(Function function) {
   });
 }
 
+void Watch::OnMet(Rank peer) {
+  Post([peer](Core& core) { core.judge().OnMet(peer, core.now()); });
+}
+
 void Watch::Investigate(Rank peer, const std::string& cause) {
   Post([peer, cause](Core& core) { core.judge().Investigate(peer, cause, core.now()); });
 }

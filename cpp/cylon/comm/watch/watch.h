@@ -51,6 +51,7 @@ class Watch {
              Executor& owner_executor);
 
   // What the owner tells, as Judge has it.
+  void OnMet(Rank peer);
   void Investigate(Rank peer, const std::string& cause);
   void OnStore(Rank about, bool answers, const std::string& sign);
   void OnLeft(Rank peer);

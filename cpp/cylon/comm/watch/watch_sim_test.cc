@@ -11,10 +11,11 @@ namespace {
 using namespace std::chrono_literals;
 using internal::SimWatchNet;
 
-constexpr Duration kTimeout = 10s;
-constexpr Duration kBeat = 500ms;
-/// What may come on top of the limit: a beat, the messages' way, and the settling.
-constexpr Duration kSlack = kBeat + 700ms;
+/// Between two operations of a rank behind gateways.
+constexpr Duration kRest = 300ms;
+/// How long a watch's way there may take: with a pause and the next dial it is there in the 10 s that a rank has for
+/// it.
+constexpr Duration kSlowest = 7s;
 
 enum class Fault { kKill, kStop, kPause, kLongPause, kCut, kIsolate, kNone };
 
@@ -26,6 +27,8 @@ struct Scene {
   Rank other;
   int64_t event;
   Duration pause;
+  bool gateways;  // the ways of the watch take longer to make than a rank may be silent
+  Duration timeout;
 
   explicit Scene(uint64_t seed) {
     std::mt19937_64 random(seed);
@@ -35,14 +38,22 @@ struct Scene {
     victim = static_cast<Rank>(random() % static_cast<uint64_t>(ranks));
     other = static_cast<Rank>((victim + 1 + static_cast<Rank>(random() % static_cast<uint64_t>(ranks - 1))) % ranks);
     event = 60 + static_cast<int64_t>(random() % 1200);
-    pause = fault == Fault::kPause ? Duration(random() % Duration(6s).count())
-                                   : Duration(15s) + Duration(random() % Duration(20s).count());
+    const auto part = static_cast<int64_t>(random() % Duration(6s).count());
+    const auto rest = static_cast<int64_t>(random() % Duration(20s).count());
+    gateways = store && random() % 2 == 0;
+    timeout = gateways ? 3s : 10s;
+    pause = fault == Fault::kPause ? Duration(gateways ? part * 3 / 10 : part) : 15s + Duration(rest);
+  }
+  /// How long the others may take: the limit, a beat, the messages' way, and the settling.
+  Duration limit() const {
+    const Duration found = fault == Fault::kKill ? Duration(2s) : timeout + internal::BeatOf(timeout) + 700ms;
+    return found + (gateways ? kRest : Duration{});
   }
   std::string ToString() const {
     constexpr const char* kNames[] = {"kill", "stop", "pause", "long pause", "cut", "isolate", "none"};
-    return std::to_string(ranks) + " ranks" + (store ? " and a store" : "") + ", " +
-           kNames[static_cast<size_t>(fault)] + " " + std::to_string(victim) + "/" + std::to_string(other) + " at " +
-           std::to_string(event);
+    return std::to_string(ranks) + " ranks" + (store ? " and a store" : "") + (gateways ? " behind gateways" : "") +
+           ", " + kNames[static_cast<size_t>(fault)] + " " + std::to_string(victim) + "/" + std::to_string(other) +
+           " at " + std::to_string(event);
   }
 };
 
@@ -87,7 +98,10 @@ std::vector<Outcome> RunScene(const Scene& scene, uint64_t seed) {
   SimWorld sim(scene.ranks, seed);
   SimWatchNet net(&sim, scene.ranks, seed);
   auto data = MakeMemoryStoreData();
-  sim.GiveUpLinksAfter(seed % 2 == 0 ? kTimeout : kTimeout * 8 / 10);
+  sim.GiveUpLinksAfter(seed % 2 == 0 ? scene.timeout : scene.timeout * 8 / 10);
+  if (scene.gateways) {
+    net.MakeWaysWithin(kSlowest);
+  }
   switch (scene.fault) {
     case Fault::kKill:
       sim.KillAfter(scene.victim, scene.event);
@@ -124,7 +138,7 @@ std::vector<Outcome> RunScene(const Scene& scene, uint64_t seed) {
       options.rank = rank;
       options.threads = 1;
       options.memory_bytes = 64 << 20;
-      options.peer_timeout_s = std::chrono::duration<double>(kTimeout).count();
+      options.peer_timeout_s = std::chrono::duration<double>(scene.timeout).count();
       options.close_deadline_s = options.peer_timeout_s;  // a rank may stand still while the others close
       internal::Parts parts;
       ARROW_ASSIGN_OR_RAISE(parts.resources, Resources::Make(options));
@@ -151,6 +165,11 @@ std::vector<Outcome> RunScene(const Scene& scene, uint64_t seed) {
           ARROW_RETURN_NOT_OK(comm.Barrier());
         }
         outcome.last_good = executor.Now();
+        if (scene.gateways) {
+          auto rested = arrow::Future<>::Make();
+          auto timer = executor.PostAt(executor.Now() + kRest, [rested]() mutable { rested.MarkFinished(); });
+          ARROW_RETURN_NOT_OK(executor.Await(rested));
+        }
       }
       return context->Close();
     };
@@ -226,8 +245,7 @@ std::string CheckScene(const Scene& scene, const std::vector<Outcome>& outcomes)
     if (!wrong.empty()) {
       return at + wrong;
     }
-    const Duration limit = scene.fault == Fault::kKill ? Duration(2s) : kTimeout + kSlack;
-    if (outcome.end - outcome.last_good > limit) {
+    if (outcome.end - outcome.last_good > scene.limit()) {
       return at + "took " + std::to_string(std::chrono::duration<double>(outcome.end - outcome.last_good).count()) +
              " s: " + outcome.status.ToString();
     }

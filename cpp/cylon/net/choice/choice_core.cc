@@ -241,6 +241,12 @@ void ChoiceCore::OnMessage(int channel, Rank from, Message message) {
   }
 }
 
+void ChoiceCore::OnPeerMet(Rank peer) {
+  if (sink_ != nullptr) {
+    sink_->OnPeerMet(peer);
+  }
+}
+
 void ChoiceCore::OnPeerLost(int channel, Rank peer, const arrow::Status& cause) {
   const auto keep = shared_from_this();
   auto& seen = PeerAt(channel, peer);

@@ -39,6 +39,7 @@ class ChoiceCore : public std::enable_shared_from_this<ChoiceCore> {
     arrow::Result<Buffers> Allocate(Rank from, const ChannelId& id, const InlineBytes& header,
                                     const Sizes& sizes) override;
     void OnMessage(Rank from, Message message) override { core_->OnMessage(channel_, from, std::move(message)); }
+    void OnPeerMet(Rank peer) override { core_->OnPeerMet(peer); }
     void OnPeerLost(Rank peer, const arrow::Status& cause) override { core_->OnPeerLost(channel_, peer, cause); }
 
    private:
@@ -96,6 +97,7 @@ class ChoiceCore : public std::enable_shared_from_this<ChoiceCore> {
 
   arrow::Result<Buffers> AllocateProbe(Rank from, const Sizes& sizes) const;
   void OnMessage(int channel, Rank from, Message message);
+  void OnPeerMet(Rank peer);
   void OnPeerLost(int channel, Rank peer, const arrow::Status& cause);
   /// Tells the sink where nothing will come from `peer` any more.
   void LookAt(Rank peer);

@@ -74,9 +74,13 @@ Link& Mesh::LinkOf(Rank rank) {
 
 arrow::Future<> Mesh::Start(Sink* sink) {
   sink_ = sink;
-  for (auto& peer : peers_) {
+  for (Rank rank = 0; rank < world_.size(); ++rank) {
+    auto& peer = PeerOf(rank);
     if (peer.link != nullptr) {
       peer.link->Start();
+    }
+    if (peer.met) {
+      sink_->OnPeerMet(rank);
     }
   }
   const int size = world_.size();

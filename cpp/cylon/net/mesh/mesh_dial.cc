@@ -307,13 +307,15 @@ Co<void> Mesh::Settle(Rank rank, Path* path, std::unique_ptr<Stream> stream, boo
 
 arrow::Status Mesh::Adopt(Rank rank, std::unique_ptr<Stream> stream, uint64_t peer_received) {
   auto& peer = PeerOf(rank);
-  peer.met = true;
+  const bool first = !std::exchange(peer.met, true);
   if (closing_) {
     peer.link->QueueGoodbye();
   }
   const auto attached = peer.link->Attach(std::move(stream), peer_received);
   if (!attached.ok()) {
     Lose(rank, attached);
+  } else if (first && sink_ != nullptr && !closing_) {
+    sink_->OnPeerMet(rank);
   }
   CheckStarted();
   return arrow::Status::OK();

@@ -186,6 +186,7 @@ class SimCore {
   void RunTaskOf(Lock& lock, Rank rank);
   void Deliver(Lock& lock, Rank from, Rank to, size_t index);
   void FinishSend(Rank from, uint64_t id);
+  void TellMet(Rank from, Rank to);
   void TellLoss(Rank from, Rank to, const arrow::Status& cause);
   void BreakLinks(Rank rank, const std::string& cause);
   void ReleaseMemory(Rank rank);

@@ -81,7 +81,23 @@ void SimCore::StartPort(Rank rank, Sink* sink) {
   if (!ranks_[rank]->killed) {
     own.sink = sink;
     own.state = SimPort::State::kRunning;
+    for (Rank peer = 0; peer < size(); ++peer) {
+      const auto& other = *ranks_[peer];
+      if (peer != rank && other.port.state == SimPort::State::kRunning && !other.stopped && !IsCut(rank, peer)) {
+        TellMet(rank, peer);
+        TellMet(peer, rank);
+      }
+    }
   }
+}
+
+/// `to` hears that a link to `from` stands.
+void SimCore::TellMet(Rank from, Rank to) {
+  ranks_[to]->tasks.push_back([this, from, to] {
+    if (auto& port = ranks_[to]->port; port.state == SimPort::State::kRunning) {
+      port.sink->OnPeerMet(from);
+    }
+  });
 }
 
 void SimCore::ClosePort(Rank rank) {
