@@ -84,7 +84,12 @@ class [[nodiscard]] Co {
     handle_.promise().continuation = caller;
     return true;
   }
-  Outcome await_resume() { return std::move(*handle_.promise().outcome); }
+  /// Its frame goes at once: the caller may go on for as long as its connection lasts.
+  Outcome await_resume() {
+    Outcome outcome = std::move(*handle_.promise().outcome);
+    std::exchange(handle_, nullptr).destroy();
+    return outcome;
+  }
 
  private:
   std::coroutine_handle<promise_type> handle_;

@@ -26,6 +26,8 @@ constexpr auto kStartGrace = std::chrono::seconds(10);
 constexpr auto kFarewell = std::chrono::milliseconds(500);
 /// Of those whom a rank waits for, so many are named in a warning: of more, the first say what there is to say.
 constexpr size_t kMostNamed = 8;
+/// Of communicators that others have made and this rank has not, so many may have ended: more were never made.
+constexpr size_t kMostEarly = 4096;
 constexpr auto kInquiryPatience = std::chrono::seconds(1);
 
 std::string TimeText(Duration time) { return ReadableSeconds(std::chrono::duration<double>(time).count()); }
@@ -453,6 +455,12 @@ void Endpoint::OnTold(Rank from, const ControlHeader& header, const Finding& fin
     auto group = at->second;
     group->Report(finding);
   } else if (header.communicator >= next_id_) {
+    if (early_.size() >= kMostEarly && !early_.contains(key)) {
+      ReportLost(Finding{
+          Finding::Source::kDisagreement, ErrorKind::kRankFailed, from,
+          "it told of the ends of more than " + std::to_string(kMostEarly) + " communicators that are not made here"});
+      return;
+    }
     auto [early, first] = early_.emplace(key, finding);
     if (!first && finding < early->second) {
       early->second = finding;

@@ -43,7 +43,9 @@ arrow::Result<Buffers> LaneReceiver::AllocateEager(Rank from, const ChannelId& c
   auto segments = AllocateSegments(sizes, pool);
   if (!segments.ok()) {
     // A full budget must not break the link. What is small comes all the same, and what is not lands to be dropped.
-    refused_[from] = cost > kMostUncounted ? segments.status() : arrow::Status::OK();
+    if (cost > kMostUncounted) {
+      refused_[from].insert_or_assign(channel, segments.status());
+    }
     return AllocateSegments(sizes, arrow::system_memory_pool());
   }
   return segments;
@@ -53,8 +55,10 @@ void LaneReceiver::OnEager(Rank from, const ChannelId& channel, const InlineByte
   Message message{channel, user_header, std::move(segments)};
   const int64_t cost = EagerCost(SizesOf(message));
   bytes_received_ += message.payload_bytes();
-  auto refused = std::exchange(refused_[from], arrow::Status::OK());
-  if (!refused.ok()) {
+  arrow::Status refused;
+  if (auto at = refused_[from].find(channel); at != refused_[from].end()) {
+    refused = std::move(at->second);
+    refused_[from].erase(at);
     message.segments.clear();
   }
   // Most find their channel open and nothing before them: those need no place in a queue.

@@ -125,7 +125,7 @@ class LaneReceiver : public std::enable_shared_from_this<LaneReceiver> {
   std::map<Sequences, IntervalSet> closed_;
   IntervalSet closed_communicators_;
   std::vector<int64_t> window_used_;                                                // by peer, of our window
-  std::vector<arrow::Status> refused_;                                              // by peer: of the eager one to come
+  std::vector<std::unordered_map<ChannelId, arrow::Status>> refused_;               // by peer: of eager ones to come
   std::vector<std::unordered_map<uint64_t, std::shared_ptr<Incoming>>> announced_;  // by peer; until whole or stopped
   std::atomic<int64_t> bytes_received_{0};                                          // callers read it
 };

@@ -6,6 +6,8 @@
 #include <random>
 #include <tuple>
 
+#include "cylon/base/asio_executor.h"
+#include "cylon/base/co.h"
 #include "cylon/net/conformance.h"
 #include "cylon/net/lane_frame.h"
 
@@ -106,6 +108,66 @@ arrow::Status Attack(const std::vector<Message>& frames, uint64_t seed, int64_t*
   });
   EXPECT_TRUE(status.ok()) << status;
   return victim.loss;
+}
+
+/// A transport whose messages come as a test says.
+class HandTransport : public Transport {
+ public:
+  explicit HandTransport(Sink** sink) : sink_(sink) {}
+  const Traits& traits() const override { return traits_; }
+  arrow::Future<> Start(Sink* sink) override {
+    *sink_ = sink;
+    return Done();
+  }
+  arrow::Future<> Send(Rank, Message) override { return Done(); }
+  arrow::Future<> Flush() override { return Done(); }
+  arrow::Future<> Close() override { return Done(); }
+  void Abort() override {}
+
+ private:
+  Sink** sink_;
+  const Traits traits_;
+};
+
+/// Notes what becomes of one channel.
+struct Listener : Receiver {
+  void OnMessage(Rank, Message) override { ++count; }
+  void OnReceiveError(Rank, const arrow::Status& status) override { error = status; }
+  int count = 0;
+  arrow::Status error;
+};
+
+TEST(LanesOrderTest, RefusedMemoryIsToldOfItsOwnMessageWhereAnotherComesFirst) {
+  AsioExecutor executor("lanes");
+  arrow::CappedMemoryPool small(arrow::default_memory_pool(), 10000);
+  Sink* sink = nullptr;
+  Victim observer;
+  Listener large;
+  Listener little;
+  const auto status = executor.RunTask([&] {
+    Lanes lanes(0, 2, std::make_unique<HandTransport>(&sink), executor, &small, {.eager_bytes = 4 << 20});
+    std::ignore = lanes.Start(&observer);
+    const ChannelId channels[] = {{1, 0, ChannelKind::kCollective, 0}, {1, 0, ChannelKind::kCollective, 1}};
+    lanes.Open(channels[0], &large);
+    lanes.Open(channels[1], &little);
+    // As over two connections, of which the one that began first is the slower one.
+    std::vector<Message> messages{Eager(0, 50000), Eager(1, 10)};
+    messages[0].channel = channels[0];
+    messages[1].channel = channels[1];
+    for (auto& message : messages) {
+      ARROW_ASSIGN_OR_RAISE(auto segments,
+                            sink->Allocate(1, message.channel, message.header, {message.payload_bytes()}));
+      message.segments = std::move(segments);
+    }
+    sink->OnMessage(1, std::move(messages[1]));
+    EXPECT_EQ(little.count, 1);
+    sink->OnMessage(1, std::move(messages[0]));
+    return arrow::Status::OK();
+  });
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(little.error.ok()) << little.error;
+  EXPECT_EQ(large.count, 0);
+  EXPECT_TRUE(large.error.IsOutOfMemory()) << large.error;
 }
 
 struct Crime {
