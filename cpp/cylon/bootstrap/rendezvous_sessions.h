@@ -16,7 +16,7 @@
 namespace cylon {
 
 struct RendezvousLimits {
-  /// One takes 9 KiB, over TLS 33 KiB.
+  /// One takes 8 KiB, over TLS 24 KiB.
   size_t sessions = 10240;
   /// Letters of one session: so many at once, as a process may write to each of its world when it begins, and then so
   /// many per second. Who writes more is read more slowly; nothing is refused for it.
