@@ -49,7 +49,7 @@ std::string WasIn(const ErrorDetail& detail) {
 }
 
 std::string NotAgreed(const ErrorDetail& detail) {
-  return detail.agreed ? "" : "; the store could not be reached, so other ranks may name another cause";
+  return detail.agreed ? "" : "; no store has settled it, so other ranks may name another cause";
 }
 
 std::shared_ptr<ErrorDetail> Failure(ErrorKind kind, Rank rank, std::string cause, std::string operation,

@@ -43,7 +43,7 @@ class CYLON_EXPORT ErrorDetail : public arrow::StatusDetail {
   std::string operation;  ///< the survivor's own first unfinished operation
   uint64_t sequence = 0;  ///< and its sequence number in its communicator
   std::string cause;      ///< what was seen: "connection closed", "killed by signal 9"
-  bool agreed = true;     ///< false: the store could not be reached to settle whose finding counts
+  bool agreed = true;     ///< false: no store has settled whose finding counts: there is none, or it was not reached
 };
 
 /// The detail of `status`, or nullptr where it has none of ours.

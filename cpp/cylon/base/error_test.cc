@@ -15,7 +15,7 @@ TEST(ErrorTest, ALostRankIsNamedWithHostCauseAndOperation) {
   EXPECT_TRUE(IsError(status, ErrorKind::kRankFailed));
   EXPECT_FALSE(IsError(status, ErrorKind::kDeadline));
   EXPECT_THAT(status.message(), AllOf(HasSubstr("rank 3 on node7"), HasSubstr("killed by signal 9"),
-                                      HasSubstr("join (operation 12)"), HasSubstr("could not be reached")));
+                                      HasSubstr("join (operation 12)"), HasSubstr("no store has settled it")));
 }
 
 TEST(ErrorTest, OtherStatusesHaveNoDetail) {

@@ -1,17 +1,13 @@
 // TLS 1.3 over another stream.
 //
-//   Read  <- OpenSSL decrypts <- in_  <- ReadSome of the stream below
-//   Write -> OpenSSL encrypts -> out_ -> Write of the stream below, while which runs what OpenSSL has to say (alerts,
-//                                        answers to new keys) waits in aside_
+//   Read  <- OpenSSL decrypts <- TlsWire <- ReadSome of the stream below
+//   Write -> OpenSSL encrypts -> TlsWire -> Write of the stream below
 //
-// OpenSSL never waits: its wire gives it what in_ has, and takes all it writes. So one object serves both directions,
+// OpenSSL never waits: the wire gives it what has come, and takes all it writes. So one object serves both directions,
 // and neither holds up the other.
 #include "cylon/wire/tls_stream.h"
 
-#include <openssl/bio.h>
-
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -19,21 +15,12 @@
 #include "cylon/base/error.h"
 #include "cylon/wire/end_of_stream.h"
 #include "cylon/wire/tls_session.h"
+#include "cylon/wire/tls_wire.h"
 
 namespace cylon {
 
 namespace {
 
-/// What one read of the stream below takes at most.
-constexpr size_t kTlsIn = 256 << 10;
-/// And where what came last was less than this: of ten thousand sessions at a server most wait for their next small
-/// message, and each pair of large buffers with a page touched in either costs 8 KiB.
-constexpr size_t kTlsSmall = 1 << 10;
-/// Records that one write below carries, and what a record is longer than its data: 5 bytes of header, 1 of type, 16 of
-/// tag, rounded up, so that news of a key fit in as well.
-constexpr size_t kTlsOutRecords = 16;
-constexpr size_t kTlsOverhead = 64;
-constexpr size_t kTlsOut = kTlsOutRecords * (kTlsRecord + kTlsOverhead);
 /// Before the handshake is complete: so much is read, and so long is waited.
 constexpr size_t kTlsStrangerBytes = 64 << 10;
 constexpr auto kTlsPatience = std::chrono::seconds(5);
@@ -42,9 +29,6 @@ constexpr auto kTlsPatience = std::chrono::seconds(5);
 constexpr auto kTlsFarewell = std::chrono::seconds(1);
 /// What a write moves before others have their turn. (A read waits for the stream below, which sees to that itself.)
 constexpr size_t kTlsTurn = 4 << 20;
-/// What OpenSSL has to say while a write is under way. An honest peer asks for new keys once in hours, and each answer
-/// has 27 bytes; more is a failure, not more memory.
-constexpr size_t kTlsAside = 64 << 10;
 /// The first byte of all that TLS begins with.
 constexpr uint8_t kTlsAlert = 21;
 constexpr uint8_t kTlsHandshake = 22;
@@ -55,10 +39,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
  public:
   TlsState(std::unique_ptr<Stream> below, Executor& executor, std::unique_ptr<TlsSession> session)
       : below_(std::move(below)), executor_(executor), session_(std::move(session)), peer_name_(below_->peer_name()) {
-    BIO* wire = BIO_new(WireMethod());
-    BIO_set_data(wire, this);
-    BIO_set_init(wire, 1);
-    session_->SetWire(wire);
+    session_->SetWire(wire_.MakeBio());
   }
 
   /// All within the deadline; a stream of which this fails is closed.
@@ -135,10 +116,10 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
       return;
     }
     auto self = shared_from_this();  // who waits below may let go of the stream
-    if (established_ && broken_.ok() && write_broken_.ok() && !sending_ && !said_goodbye_) {
+    if (established_ && broken_.ok() && write_broken_.ok() && !wire_.sending() && !said_goodbye_) {
       // It goes where the kernel has room for it, which is all that one who ends now can do.
       session_->SayGoodbye();
-      static_cast<void>(below_->Write(OutParts()));
+      static_cast<void>(below_->Write(wire_.All()));
     }
     closed_ = true;
     below_->Close();
@@ -151,71 +132,10 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   std::string binding() const { return session_->Binding(); }
 
  private:
-  // --- OpenSSL's wire ---
-
-  static const BIO_METHOD* WireMethod() {
-    static const BIO_METHOD* const kMethod = [] {
-      BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "cylon stream");
-      BIO_meth_set_read(method, [](BIO* wire, char* into, int size) { return Of(wire)->Take(wire, into, size); });
-      BIO_meth_set_write(method, [](BIO* wire, const char* bytes, int size) { return Of(wire)->Put(bytes, size); });
-      BIO_meth_set_ctrl(method, [](BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1L : 0L; });
-      return method;
-    }();
-    return kMethod;
-  }
-  static TlsState* Of(BIO* wire) { return static_cast<TlsState*>(BIO_get_data(wire)); }
-
-  int Take(BIO* wire, void* into, int size) {
-    BIO_clear_retry_flags(wire);
-    if (in_.empty()) {
-      BIO_set_retry_read(wire);
-      return -1;
-    }
-    const size_t count = std::min(static_cast<size_t>(size), in_.size());
-    std::memcpy(into, in_.data(), count);
-    in_ = in_.subspan(count);
-    return static_cast<int>(count);
-  }
-
-  int Put(const void* bytes, int size) {
-    const auto count = static_cast<size_t>(size);
-    const auto* first = static_cast<const uint8_t*>(bytes);
-    if (sending_ || !aside_.empty() || out_.size() + count > kTlsOut) {
-      if (aside_.size() + count > kTlsAside) {
-        flooded_ = true;
-        return -1;
-      }
-      aside_.insert(aside_.end(), first, first + count);
-    } else {
-      out_.insert(out_.end(), first, first + count);
-    }
-    return size;
-  }
-
-  std::vector<std::span<const uint8_t>> OutParts() const { return {out_, aside_}; }
-
-  /// Where the next bytes from below go: large where the last ones were many, or are expected.
-  std::span<uint8_t> InSpace() {
-    if (!many_) {
-      large_in_.reset();
-      return small_in_;
-    }
-    if (large_in_ == nullptr) {
-      large_in_ = std::make_unique_for_overwrite<uint8_t[]>(kTlsIn);
-    }
-    return {large_in_.get(), kTlsIn};
-  }
-  void Came(std::span<uint8_t> space, size_t count) {
-    in_ = space.first(count);
-    many_ = count >= kTlsSmall;
-  }
-
-  /// It may be long until something comes. What small messages can do without goes, but for the buffer of one who
-  /// has just written much.
+  /// It may be long until something comes. What small messages can do without goes.
   void Rest() {
     session_->Rest();
-    if (!write_.has_value() && !sending_ && out_.empty() && !std::exchange(wrote_much_, false)) {
-      out_ = {};
+    if (!write_.has_value() && wire_.Rest()) {
       stage_.reset();
     }
   }
@@ -235,10 +155,9 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
     size_t heard = 0;
     while (true) {
       const TlsOutcome outcome = session_->Handshake();
-      auto sending = below_->Write(OutParts());
+      auto sending = below_->Write(wire_.All());
       const arrow::Status sent = co_await sending;
-      out_.clear();
-      aside_.clear();
+      wire_.DropAll();
       if (outcome == TlsOutcome::kFailed) {
         co_return session_->failure();
       }
@@ -251,15 +170,15 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
                                 " bytes without finishing the TLS handshake, more than are read from a stranger; check "
                                 "what listens there");
       }
-      const auto space = InSpace();
+      const auto space = wire_.Space();
       auto reading = below_->ReadSome(space.first(std::min(space.size(), kTlsStrangerBytes - heard)));
       const arrow::Result<int64_t> got = co_await reading;
       CYLON_CO_RETURN_NOT_OK(Interrupted(!got.ok() || *got > 0 ? got.status() : EndOfStream(peer_name_)));
-      Came(space, static_cast<size_t>(*got));
-      if (heard == 0 && in_[0] != kTlsHandshake && in_[0] != kTlsAlert) {
+      wire_.Came(space, static_cast<size_t>(*got));
+      if (const uint8_t first = wire_.in()[0]; heard == 0 && first != kTlsHandshake && first != kTlsAlert) {
         co_return ProtocolError(peer_name_ + " does not speak TLS; is it another program's port, or one without TLS?");
       }
-      heard += in_.size();
+      heard += static_cast<size_t>(*got);
     }
   }
 
@@ -272,7 +191,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   /// Reads what a refused peer still sends, until it closes.
   Co<void> Drain() {
     for (size_t heard = 0; heard < kTlsStrangerBytes;) {
-      auto reading = below_->ReadSome(small_in_);
+      auto reading = below_->ReadSome(wire_.Space());
       const arrow::Result<int64_t> got = co_await reading;
       if (!got.ok() || *got == 0) {
         break;
@@ -313,7 +232,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
       if (outcome == TlsOutcome::kDone) {
         got_ += got;
       } else if (outcome == TlsOutcome::kFailed) {
-        broken_ = flooded_ ? Flood() : session_->failure();
+        broken_ = wire_.flooded() ? Flood() : session_->failure();
       } else if (outcome == TlsOutcome::kEnded) {
         ended_by_peer_ = ended_ = true;
       } else {
@@ -326,14 +245,14 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
     return ProtocolError(peer_name_ + " asks for new keys without end and reads no answer; check what runs there");
   }
 
-  /// Called when in_ is empty. True where the stream below has given something, be it its end or an error; false where
-  /// that has to be waited for.
+  /// Called when OpenSSL has taken all. True where the stream below has given something, be it its end or an error;
+  /// false where that has to be waited for.
   bool Fill() {
     if (filling_) {
       return false;
     }
     filling_ = true;
-    const auto space = InSpace();
+    const auto space = wire_.Space();
     auto reading = below_->ReadSome(space);
     if (reading.is_finished()) {
       Filled(space, reading.result());
@@ -352,8 +271,8 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
     filling_ = false;
     fill_error_ = got.status();
     if (got.ok()) {
-      Came(space, static_cast<size_t>(*got));
-      ended_ = in_.empty();
+      wire_.Came(space, static_cast<size_t>(*got));
+      ended_ = *got == 0;
     }
   }
 
@@ -369,15 +288,15 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   void PumpWrite() {
     size_t turn = 0;
     while (!closed_) {
-      if (!sending_ && !resting_) {
+      if (!wire_.sending() && !resting_) {
         Encrypt();
       }
       if (!broken_.ok()) {
         FinishRead(broken_);
         FinishWrite(broken_);
       }
-      if (closed_ || sending_ || resting_ || out_.empty()) {
-        if (!closed_ && !sending_ && !resting_ && said_goodbye_) {
+      if (closed_ || wire_.sending() || resting_ || wire_.out().empty()) {
+        if (!closed_ && !wire_.sending() && !resting_ && said_goodbye_) {
           below_->EndWrites();
         }
         return;
@@ -390,10 +309,9 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
         });
         return;
       }
-      turn += out_.size();
-      wrote_much_ = wrote_much_ || out_.size() > kTlsSmall;
-      sending_ = true;
-      auto sent = below_->Write({out_});
+      turn += wire_.out().size();
+      wire_.BeginSending();
+      auto sent = below_->Write({wire_.out()});
       if (!sent.is_finished()) {
         sent.AddCallback([self = shared_from_this()](const arrow::Status& status) {
           self->Sent(status);
@@ -405,13 +323,13 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
     }
   }
 
-  /// Fills out_ with records of the caller's bytes.
+  /// Fills the wire with records of the caller's bytes.
   void Encrypt() {
     if (!write_broken_.ok()) {
-      out_.clear();
+      wire_.DropOut();
       return FinishWrite(write_broken_);
     }
-    while (write_.has_value() && broken_.ok() && out_.size() + kTlsRecord + kTlsOverhead <= kTlsOut && NextRecord()) {
+    while (write_.has_value() && broken_.ok() && wire_.HasRoom() && NextRecord()) {
       const TlsOutcome outcome = session_->Write(record_.data(), record_.size());
       if (outcome == TlsOutcome::kDone) {
         record_ = {};
@@ -423,7 +341,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
         return;  // half of a message about keys has come: OpenSSL writes nothing before it has seen the other half
       }
     }
-    if (write_.has_value() && broken_.ok() && out_.empty() && !NextRecord()) {
+    if (write_.has_value() && broken_.ok() && wire_.out().empty() && !NextRecord()) {
       FinishWrite(arrow::Status::OK());
     }
   }
@@ -454,10 +372,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   }
 
   void Sent(const arrow::Status& status) {
-    sending_ = false;
-    // Before anything else: answers were encrypted before what comes next.
-    out_.assign(aside_.begin(), aside_.end());
-    aside_.clear();
+    wire_.Sent();
     if (!status.ok()) {
       write_broken_ = status;  // records are missing from now on: the other end could not read those that follow
       FinishWrite(status);
@@ -478,6 +393,7 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
 
   std::unique_ptr<Stream> below_;
   Executor& executor_;
+  TlsWire wire_;  // outlives the session, which has its BIO
   std::unique_ptr<TlsSession> session_;
   const std::string peer_name_;
   bool established_ = false;
@@ -485,10 +401,6 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   bool closed_ = false;
   arrow::Status broken_;  // both directions: TLS goes on after no failure
 
-  std::array<uint8_t, kTlsSmall> small_in_;
-  std::unique_ptr<uint8_t[]> large_in_;
-  bool many_ = false;            // bytes came last time
-  std::span<const uint8_t> in_;  // the part of either that OpenSSL has not taken yet
   bool filling_ = false;
   bool ended_ = false;
   bool ended_by_peer_ = false;  // by its word, not by the end of the stream below
@@ -499,11 +411,6 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   size_t got_ = 0;
   bool all_ = false;
 
-  std::vector<uint8_t> out_;
-  bool wrote_much_ = false;  // since the last rest
-  std::vector<uint8_t> aside_;
-  bool flooded_ = false;
-  bool sending_ = false;
   bool resting_ = false;
   bool said_goodbye_ = false;  // by EndWrites
   arrow::Status write_broken_;
