@@ -20,6 +20,7 @@ using ::testing::HasSubstr;
 
 /// The rank that keeps to the rules. Channel 0 is open, all others are not.
 struct Victim : LanesObserver, Receiver {
+  void OnPeerMet(Rank peer) override { met = peer; }
   void OnPeerLost(Rank, const arrow::Status& cause) override {
     loss = cause;
     lost.MarkFinished();
@@ -34,6 +35,7 @@ struct Victim : LanesObserver, Receiver {
 
   arrow::ProxyMemoryPool pool{arrow::default_memory_pool()};
   uint64_t bytes = 0;
+  Rank met = -1;
   arrow::Status loss;
   arrow::Future<> lost = arrow::Future<>::Make();
 };
@@ -148,6 +150,7 @@ TEST(LanesOrderTest, RefusedMemoryIsToldOfItsOwnMessageWhereAnotherComesFirst) {
     Lanes lanes(0, 2, std::make_unique<HandTransport>(&sink), executor, &small, {.eager_bytes = 4 << 20});
     std::ignore = lanes.Start(&observer);
     const ChannelId channels[] = {{1, 0, ChannelKind::kCollective, 0}, {1, 0, ChannelKind::kCollective, 1}};
+    sink->OnPeerMet(1);
     lanes.Open(channels[0], &large);
     lanes.Open(channels[1], &little);
     // As over two connections, of which the one that began first is the slower one.
@@ -165,6 +168,7 @@ TEST(LanesOrderTest, RefusedMemoryIsToldOfItsOwnMessageWhereAnotherComesFirst) {
     return arrow::Status::OK();
   });
   ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(observer.met, 1);
   EXPECT_TRUE(little.error.ok()) << little.error;
   EXPECT_EQ(large.count, 0);
   EXPECT_TRUE(large.error.IsOutOfMemory()) << large.error;

@@ -53,6 +53,13 @@ class JudgeTest : public ::testing::Test {
     }
   }
 
+  /// Rank 0 of four, that hears one neighbour, 3, and has not heard the other, 1, yet.
+  void MakeUnheard(bool store) {
+    Make(4, store, {}, /*linked=*/false);
+    judge_->OnLink(3, now_);
+    alive_.insert(3);
+  }
+
   void Pass(Duration time, const std::function<void()>& each_tick = [] {}) {
     const TimePoint until = now_ + time;
     while (now_ + judge_->pause() <= until) {
@@ -340,9 +347,7 @@ TEST_F(JudgeTest, ADataLinkThatIsLostAtTheLimitLeavesTimeToShowLife) {
 }
 
 TEST_F(JudgeTest, WhoRunsAndWasNeverHeardIsMissedFromWhenItsLinkStood) {
-  Make(4, /*store=*/true, {}, /*linked=*/false);
-  judge_->OnLink(3, now_);
-  alive_.insert(3);
+  MakeUnheard(/*store=*/true);
   Pass(1s);
   judge_->OnMet(1, now_);
   auto look = [&] {
@@ -359,9 +364,7 @@ TEST_F(JudgeTest, WhoRunsAndWasNeverHeardIsMissedFromWhenItsLinkStood) {
 }
 
 TEST_F(JudgeTest, WhoWasNeverHeardIsMissedFromWhenItShowedLifeLast) {
-  Make(4, /*store=*/true, {}, /*linked=*/false);
-  judge_->OnLink(3, now_);
-  alive_.insert(3);
+  MakeUnheard(/*store=*/true);
   judge_->OnMet(1, now_);
   int sign = 0;
   Pass(5s, [&] { judge_->OnStore(1, true, std::to_string(++sign), now_); });
@@ -373,9 +376,7 @@ TEST_F(JudgeTest, WhoWasNeverHeardIsMissedFromWhenItShowedLifeLast) {
 }
 
 TEST_F(JudgeTest, WhoWasNeverHeardAndShowsLifeHasLostNothingBeforeTheGraceHasEnded) {
-  Make(4, /*store=*/true, {}, /*linked=*/false);
-  judge_->OnLink(3, now_);
-  alive_.insert(3);
+  MakeUnheard(/*store=*/true);
   judge_->OnMet(1, now_);
   int sign = 0;
   auto look = [&] { judge_->OnStore(1, true, std::to_string(++sign), now_); };
@@ -386,9 +387,7 @@ TEST_F(JudgeTest, WhoWasNeverHeardAndShowsLifeHasLostNothingBeforeTheGraceHasEnd
 }
 
 TEST_F(JudgeTest, WhoWasNeverHeardIsMissedAfterTheGraceWhereNoStoreKnows) {
-  Make(4, /*store=*/false, {}, /*linked=*/false);
-  judge_->OnLink(3, now_);
-  alive_.insert(3);
+  MakeUnheard(/*store=*/false);
   judge_->OnMet(1, now_);
   judge_->OnQuestion(3, 1, now_, now_);
   auto look = [&] {

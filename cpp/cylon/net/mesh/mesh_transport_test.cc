@@ -3,6 +3,7 @@
 
 #include <array>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "cylon/base/asio_executor.h"
@@ -32,6 +33,7 @@ class Counter : public Sink {
       first.MarkFinished();
     }
   }
+  void OnPeerMet(Rank peer) override { met.insert(peer); }
   void OnPeerLost(Rank peer, const arrow::Status& cause) override {
     lost.emplace(peer, cause);
     if (lost.size() == 1) {
@@ -40,6 +42,7 @@ class Counter : public Sink {
   }
 
   int count = 0;
+  std::multiset<Rank> met;
   std::map<Rank, arrow::Status> lost;
   arrow::Future<> first = arrow::Future<>::Make();
   arrow::Future<> any_lost = arrow::Future<>::Make();
@@ -162,6 +165,25 @@ TEST_F(MeshTest, TwoThatDialEachOtherAtOnceKeepOneConnection) {
     }
     Drop();
   }
+}
+
+TEST_F(MeshTest, EachNeighbourIsMetOnceThoughItsConnectionIsOlderThanTheStart) {
+  Open(3);
+  std::vector<arrow::Future<>> started(3);
+  Do([&] {
+    for (const size_t rank : {0, 1, 2}) {
+      Join(rank);
+    }
+    started[0] = transports[0]->Start(&sinks[0]);
+    started[1] = transports[1]->Start(&sinks[1]);
+  });
+  ASSERT_TRUE(executor.Await(started[1]).ok());  // rank 2 has taken its connection
+  Do([&] { started[2] = transports[2]->Start(&sinks[2]); });
+  ASSERT_TRUE(executor.Await(started[2]).ok());
+  ASSERT_TRUE(executor.Await(started[0]).ok());
+  EXPECT_EQ(sinks[0].met, (std::multiset<Rank>{1, 2}));
+  EXPECT_EQ(sinks[1].met, (std::multiset<Rank>{0, 2}));
+  EXPECT_EQ(sinks[2].met, (std::multiset<Rank>{0, 1}));
 }
 
 TEST_F(MeshTest, ARankThatGivesUpIsNamedAndSendsToItFailAtOnce) {
